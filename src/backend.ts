@@ -1,0 +1,74 @@
+import type { Access, StoredSession } from "./record.ts";
+
+/** Why there is no answer: nothing that this access reaches (`null`), its secret was replaced by a rotation, or the record's reserved fields cannot be read. */
+export type Absence = null | "reused" | "invalid";
+
+/** What a read brings. */
+export interface ReadRequest {
+  /** Restart the idle timeout in the same step? */
+  readonly touch: boolean;
+  /** The user fields that are wanted, or `null` for all that are there; a backend may bring more. */
+  readonly fields: readonly string[] | null;
+}
+
+/** What a write does, in one step, after all of its checks. */
+export interface Change {
+  /** Fields to write, reserved ones included. */
+  readonly set: StoredSession;
+  /** Fields to remove. */
+  readonly remove: readonly string[];
+  /** Compare-and-set: the text that a field must have, `null` where it must be absent. */
+  readonly expect?: Readonly<Record<string, string | null>> | undefined;
+  /** The user fields to answer, as in a read. */
+  readonly fields: readonly string[] | null;
+}
+
+/** What an increment does. All numbers are safe integers. */
+export interface Increment {
+  readonly field: string;
+  readonly by: number;
+  /** What an absent field counts as. */
+  readonly from: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+/**
+ * Keeps sessions: records of text under a key. Schema, tokens, cookies and policy live above it.
+ *
+ * Whoever writes one proves it with `backendContract` of `zession/testing`. What every backend promises:
+ *
+ * 1. Only `insert` brings a key into being. Every other method says that a session is gone and leaves nothing behind.
+ * 2. Each method is one atomic step on one key, applied wholly or not at all.
+ * 3. Every key has an end: after any step 0 < remaining <= min(idle timeout, deadline - now). A key found without an
+ *    end gets one with the next touch. Nothing moves the deadline, which is checked on read as well.
+ * 4. Expiry is exact to the millisecond, and what has expired is gone for every method at once. A session lives as long
+ *    as now <= its end, which is Redis's rule.
+ * 5. What is read is the caller's: changing it changes nothing stored.
+ *
+ * `read` that touches, `write` and `increment` restart the idle timeout and stamp `last_accessed_at`. A record whose
+ * `session_ttl` cannot be read is taken to have the time that its key has left, which is then written down.
+ *
+ * A record is reached by its key and, if the access carries one, the verifier of the presented secret. A wrong secret is
+ * absence and moves nothing.
+ *
+ * Failures are `SessionBackendError`s; anything else a backend throws is a defect and reaches the caller as it is.
+ */
+export interface SessionBackend {
+  /** Stores a record under a free key. Its `session_ttl` and `session_deadline` say when it ends. */
+  insert(key: string, record: StoredSession, now: number): Promise<"inserted" | "taken">;
+  /** The record, after the touch if there is one. Without a touch nothing is written. */
+  read(key: string, access: Access, request: ReadRequest): Promise<StoredSession | Absence>;
+  /** Applies a change and answers the record as it stood just before; `changed` if it was not as expected. */
+  write(key: string, access: Access, change: Change): Promise<StoredSession | "changed" | Absence>;
+  /** Adds to a field of plain digits and answers the sum, or which bound or form forbids it, and then writes nothing. */
+  increment(
+    key: string,
+    access: Access,
+    increment: Increment,
+  ): Promise<number | "too_small" | "too_big" | "invalid_type" | Absence>;
+  /** Deletes what the access reaches. Was it a session that had not ended? Needs no readable record. */
+  remove(key: string, access: Access): Promise<boolean | "reused">;
+  /** All keys, page by page, in no order; some may be no sessions, and one may come twice. */
+  keys(): AsyncIterable<readonly string[]>;
+}

@@ -1,0 +1,217 @@
+import { type CookieOptions, MAX_AGE_SECONDS, sessionCookie } from "./cookie.ts";
+import { SessionDataError } from "./errors.ts";
+import { knownOptions } from "./options.ts";
+import type {
+  CallOptions,
+  CreateOptions,
+  NumberField,
+  OptionalField,
+  PatchInput,
+  RotateOptions,
+  Session,
+  SessionStore,
+} from "./session.ts";
+
+/**
+ * The session of one request: the store's own methods, without the token. Nothing is read before a handler asks; the
+ * first `get` or `peek` is one round trip, later ones none, and a `get` after a `peek` touches. Without a session every
+ * method but `create` answers `null` (`destroy`: `false`), and so it does with one whose stored data does not fit the
+ * schema, which the store reports as an `invalid` event.
+ *
+ * Writes go through at once: an error surfaces where it can be handled, and nothing is saved when the request ends.
+ */
+export interface RequestSession<T, New = T> {
+  get(options?: CallOptions): Promise<Session<T> | null>;
+  /** For a page that polls: looks without keeping the session alive. */
+  peek(options?: CallOptions): Promise<Session<T> | null>;
+  /** Starts a session with a new token and ends the one that came with the request, whoever chose that. */
+  create(data: New, options?: CreateOptions): Promise<Session<T>>;
+  update(patch: PatchInput<T>, options?: CallOptions): Promise<Session<T> | null>;
+  increment(field: NumberField<T>, by?: number, options?: CallOptions): Promise<number | null>;
+  take<K extends OptionalField<T>>(field: K, options?: CallOptions): Promise<Exclude<T[K], undefined> | null>;
+  setIdleTimeout(seconds: number, options?: CallOptions): Promise<Session<T> | null>;
+  rotate(options?: RotateOptions<T>): Promise<Session<T> | null>;
+  destroy(options?: CallOptions): Promise<boolean>;
+
+  /** Never there at run time. Makes TypeScript compare `New` strictly, which it does not do for methods. */
+  readonly "~accepts"?: (data: New) => void;
+}
+
+/** Of `sessionExchange`. */
+export interface SessionExchangeOptions<in T = unknown> {
+  readonly cookie?: CookieOptions | undefined;
+  /**
+   * Does the cookie outlive the browser? Asked whenever a cookie is written, so that a rotation keeps the answer. Such a
+   * cookie lasts until the session's deadline, at most 400 days. Default false.
+   */
+  readonly persistent?: boolean | ((session: Session<T>) => boolean) | undefined;
+}
+
+/** A header of the answer. `Set-Cookie` is appended to what is there; any other takes the place of what was there. */
+export type AnswerHeader = readonly [name: string, value: string];
+
+/** One request without `Request` and `Response`: what adapters are made of. */
+export interface SessionExchange<T, New = T> {
+  readonly session: RequestSession<T, New>;
+  /**
+   * Called once when the handler has answered.
+   *
+   * @param answer The handler's headers, which are left as they are.
+   */
+  finish(answer: Headers): readonly AnswerHeader[];
+  /** Called instead when nobody will get the answer: ends the session whose token only it would have carried. */
+  abandon(): Promise<void>;
+}
+
+/**
+ * Takes the `Cookie` header of a request and gives its session; reads nothing from the backend by itself.
+ *
+ * @throws {TypeError} If the cookie's attributes contradict each other, or an option is unknown.
+ */
+export function sessionExchange<T, New>(
+  store: SessionStore<T, New>,
+  options: SessionExchangeOptions<NoInfer<T>> = {},
+): (cookieHeader: string | null | undefined) => SessionExchange<T, New> {
+  const { cookie: attributes, persistent = false } = knownOptions("create a session exchange", options, [
+    "cookie",
+    "persistent",
+  ]);
+  const cookie = sessionCookie(attributes);
+
+  return (cookieHeader) => {
+    let token = cookie.read(cookieHeader);
+    /** What this request knows of the session: whether the read that it came from touched. */
+    let known: { readonly touched: boolean; readonly session: Promise<Session<T> | null> } | null = null;
+    let setCookie: string | null = null;
+    let issued: string | null = null;
+    let used = false;
+
+    /** Runs a method on the token; `none` where there is no session or none that can be read. */
+    async function withToken<R, None>(none: None, method: (token: string) => Promise<R>): Promise<R | None> {
+      used = true;
+      if (token === null) return none;
+      try {
+        return await method(token);
+      } catch (error) {
+        if (error instanceof SessionDataError && error.origin === "stored") return none;
+        throw error;
+      }
+    }
+
+    function remember(touched: boolean, session: Promise<Session<T> | null>): Promise<Session<T> | null> {
+      const mine = { touched, session };
+      known = mine;
+      session.catch(() => {
+        if (known === mine) known = null;
+      });
+      return session;
+    }
+
+    function changing<R>(method: (token: string) => Promise<R>): Promise<R | null> {
+      known = null;
+      return withToken(null, method);
+    }
+
+    async function changed(method: (token: string) => Promise<Session<T> | null>): Promise<Session<T> | null> {
+      const session = await changing(method);
+      remember(true, Promise.resolve(session));
+      return session;
+    }
+
+    function issue(next: string, session: Session<T>): Session<T> {
+      token = issued = next;
+      const lasting = typeof persistent === "function" ? persistent(session) : persistent;
+      setCookie = cookie.write(next, lasting ? lastingSeconds(session) : undefined);
+      remember(true, Promise.resolve(session));
+      return session;
+    }
+
+    const session: RequestSession<T, New> = {
+      get(options) {
+        if (known?.touched) return known.session;
+        return remember(
+          true,
+          withToken(null, (token) => store.get(token, options)),
+        );
+      },
+      peek(options) {
+        return (
+          known?.session ??
+          remember(
+            false,
+            withToken(null, (token) => store.peek(token, options)),
+          )
+        );
+      },
+      async create(data, options) {
+        used = true;
+        const before = token;
+        const created = await store.create(data, options);
+        try {
+          if (before !== null) await store.destroy(before, options);
+        } catch (error) {
+          await store.destroy(created.token).catch(() => {});
+          throw error;
+        }
+        return issue(created.token, created.session);
+      },
+      update: (patch, options) => changed((token) => store.update(token, patch, options)),
+      increment: (field, by, options) => changing((token) => store.increment(token, field, by, options)),
+      take: (field, options) => changing((token) => store.take(token, field, options)),
+      setIdleTimeout: (seconds, options) => changed((token) => store.setIdleTimeout(token, seconds, options)),
+      async rotate(options) {
+        const rotated = await changing((token) => store.rotate(token, options));
+        return rotated && issue(rotated.token, rotated.session);
+      },
+      async destroy(options) {
+        known = null;
+        const ended = await withToken(false, (token) => store.destroy(token, options));
+        // A late logout must not clear a newer cookie; one that this very request was about to set it must.
+        if (ended || issued !== null) setCookie = cookie.clear();
+        token = issued = null;
+        return ended;
+      },
+    };
+
+    return {
+      session,
+      finish: (answer) => (used ? answerHeaders(answer, setCookie) : []),
+      async abandon() {
+        if (issued === null) return;
+        const orphan = issued;
+        issued = setCookie = null;
+        await store.destroy(orphan).catch(() => {});
+      },
+    };
+  };
+}
+
+/** Seconds from the access that the session was just given to its deadline. */
+function lastingSeconds({ deadline, lastAccessedAt }: Session<unknown>): number {
+  const left = deadline === null ? MAX_AGE_SECONDS : Math.ceil((deadline.getTime() - lastAccessedAt.getTime()) / 1000);
+  return Math.min(Math.max(left, 1), MAX_AGE_SECONDS);
+}
+
+/**
+ * What an answer that depends on the session says to caches: `Set-Cookie` alone does not keep one from storing it
+ * (RFC 9111, section 7.3; ASVS 5.0 14.2.2).
+ */
+function answerHeaders(answer: Headers, setCookie: string | null): AnswerHeader[] {
+  const headers: AnswerHeader[] = [];
+  if (setCookie !== null) headers.push(["Set-Cookie", setCookie]);
+  const cacheControl = cacheControlOf(answer.get("cache-control"), setCookie !== null);
+  if (cacheControl !== null) headers.push(["Cache-Control", cacheControl]);
+  const vary = answer.get("vary");
+  const names = (vary ?? "").split(",").map((name) => name.trim().toLowerCase());
+  if (!names.includes("*") && !names.includes("cookie")) headers.push(["Vary", vary ? `${vary}, Cookie` : "Cookie"]);
+  return headers;
+}
+
+function cacheControlOf(given: string | null, withCookie: boolean): string | null {
+  const directives = (given ?? "").split(",").map((directive) => directive.trim());
+  const has = (name: string): boolean => directives.some((one) => one.toLowerCase() === name);
+  if (withCookie) return has("no-store") ? null : "no-store";
+  if (given === null || given.trim() === "") return "private";
+  if (!has("public")) return null;
+  return directives.map((one) => (one.toLowerCase() === "public" ? "private" : one)).join(", ");
+}

@@ -1,0 +1,37 @@
+/**
+ * Typed, validated, server-side sessions for Bun, Deno and Node.
+ *
+ * @module
+ */
+export type { Absence, Change, Increment, ReadRequest, SessionBackend } from "./backend.ts";
+export { type CookieOptions, type SessionCookie, sessionCookie } from "./cookie.ts";
+export { SessionBackendError, SessionConflictError, SessionDataError, type SessionIssue } from "./errors.ts";
+export {
+  type AnswerHeader,
+  type RequestSession,
+  type SessionExchange,
+  type SessionExchangeOptions,
+  sessionExchange,
+} from "./exchange.ts";
+export { type MemoryBackendOptions, memoryBackend } from "./memory.ts";
+export { type SessionMiddleware, type SessionMiddlewareOptions, sessionMiddleware } from "./middleware.ts";
+export type { Access, StoredSession } from "./record.ts";
+export {
+  type CallOptions,
+  type CreateOptions,
+  type IssuedSession,
+  isFresh,
+  type NewSession,
+  type NumberField,
+  type OptionalField,
+  type PatchInput,
+  type RotateOptions,
+  type Session,
+  type SessionEvent,
+  type SessionPatch,
+  type SessionSchema,
+  type SessionStore,
+  type SessionStoreOptions,
+  timeouts,
+} from "./session.ts";
+export { createSessionStore } from "./store.ts";

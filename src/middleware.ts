@@ -1,0 +1,101 @@
+import { sessionCookie } from "./cookie.ts";
+import { SessionBackendError } from "./errors.ts";
+import { type AnswerHeader, type RequestSession, type SessionExchangeOptions, sessionExchange } from "./exchange.ts";
+import { kindOf, knownOptions } from "./options.ts";
+import type { SessionStore } from "./session.ts";
+
+/** Of `sessionMiddleware`. */
+export interface SessionMiddlewareOptions<in T = unknown> extends SessionExchangeOptions<T> {
+  /** Takes the place of the answer 503 with `Retry-After` when the backend fails and the handler did not deal with it. */
+  readonly onBackendError?:
+    | ((error: SessionBackendError, request: Request) => Response | Promise<Response>)
+    | undefined;
+}
+
+/** Runs a handler with the session of its request. A handler that upgrades a connection may answer `undefined`. */
+export type SessionMiddleware<T, New = T> = <Answer extends Response | undefined>(
+  request: Request,
+  handler: (session: RequestSession<T, New>) => Answer | Promise<Answer>,
+) => Promise<Answer | Response>;
+
+const RETRY_SECONDS = 5;
+
+/**
+ * Sessions for handlers of web-standard requests: `Bun.serve`, `Deno.serve`, route handlers, hooks.
+ *
+ * The session cookie is set on `create`, `rotate` and `destroy` only, once per answer. It is never set by a touch and
+ * never cleared because its session is unknown, so that a late answer does not overwrite a newer cookie. If the handler
+ * throws, a session that it created or rotated is ended, as nobody can receive its token.
+ *
+ * @throws {TypeError} If the cookie's attributes contradict each other, or an option is unknown.
+ */
+export function sessionMiddleware<T, New>(
+  store: SessionStore<T, New>,
+  options: SessionMiddlewareOptions<NoInfer<T>> = {},
+): SessionMiddleware<T, New> {
+  const action = "create a session middleware";
+  const {
+    onBackendError = unavailable,
+    cookie,
+    persistent,
+  } = knownOptions(action, options, ["cookie", "persistent", "onBackendError"]);
+  if (typeof onBackendError !== "function") {
+    throw new TypeError(`Cannot ${action} as onBackendError must be a function: received ${kindOf(onBackendError)}`);
+  }
+  const { name } = sessionCookie(cookie);
+  const exchangeOf = sessionExchange(store, { cookie, persistent });
+
+  return async (request, handler) => {
+    const leave = enter(request, name);
+    const exchange = exchangeOf(request.headers.get("cookie"));
+    try {
+      const answer = await handler(exchange.session);
+      if (answer === undefined) {
+        await exchange.abandon();
+        return answer;
+      }
+      return withHeaders(answer, exchange.finish(answer.headers));
+    } catch (error) {
+      await exchange.abandon();
+      if (error instanceof SessionBackendError) return await onBackendError(error, request);
+      throw error;
+    } finally {
+      leave();
+    }
+  };
+}
+
+function unavailable(): Response {
+  return new Response("Service Unavailable", {
+    status: 503,
+    headers: { "retry-after": String(RETRY_SECONDS), "cache-control": "no-store" },
+  });
+}
+
+/** An answer's own headers are changed where they can be, as a copy loses what only the original has. */
+function withHeaders<Answer extends Response>(answer: Answer, headers: readonly AnswerHeader[]): Answer | Response {
+  const apply = (to: Headers): void => {
+    for (const [name, value] of headers) name === "Set-Cookie" ? to.append(name, value) : to.set(name, value);
+  };
+  try {
+    apply(answer.headers);
+    return answer;
+  } catch {
+    const { status, statusText } = answer;
+    const copy = new Response(answer.body, { status, statusText, headers: answer.headers });
+    apply(copy.headers);
+    return copy;
+  }
+}
+
+/** Cookie names of the middlewares that a request is in: two of them on one cookie would set it twice. */
+const entered = new WeakMap<Request, Set<string>>();
+
+function enter(request: Request, name: string): () => void {
+  const names = entered.get(request) ?? new Set();
+  if (names.has(name)) {
+    throw new TypeError(`Cannot handle a request by two session middlewares inside each other with the cookie ${name}`);
+  }
+  entered.set(request, names.add(name));
+  return () => names.delete(name);
+}

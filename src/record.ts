@@ -1,0 +1,102 @@
+/**
+ * The stored form of a session: text fields beside nine reserved ones, compatible with the session-store guides of the
+ * Redis documentation.
+ *
+ * @module
+ */
+
+/** A session as stored: every value text, reserved fields included. */
+export type StoredSession = Readonly<Record<string, string>>;
+
+/** The reserved fields. */
+export const reserved = {
+  /** RFC 3339. */
+  createdAt: "created_at",
+  /** RFC 3339; moved by every touch. */
+  lastAccessedAt: "last_accessed_at",
+  /** The idle timeout in seconds: plain digits. */
+  idleTimeout: "session_ttl",
+  /** When the session ends whatever happens, Unix milliseconds: plain digits. */
+  deadline: "session_deadline",
+  /** RFC 3339; absent while it is the creation. */
+  authenticatedAt: "session_authenticated_at",
+  /** SHA-256 of the secret that opens, base64url. */
+  verifier: "session_verifier",
+  /** The verifier before the last rotation. */
+  previous: "session_previous",
+  /** Until when the previous secret still opens, Unix milliseconds: plain digits. */
+  grace: "session_grace",
+} as const;
+
+/** In the order in which scripts and plain reads ask for them. */
+export const RESERVED_FIELDS: readonly string[] = Object.values(reserved);
+
+/** Idle timeout of a record that neither its own field nor its key's expiry tells: what the guides default to. */
+export const FALLBACK_IDLE_SECONDS = 1800;
+
+/** Names that no schema may use: those in use, and room for more. */
+export function isReserved(field: string): boolean {
+  return field === reserved.createdAt || field === reserved.lastAccessedAt || field.startsWith("session_");
+}
+
+/** Has it the three fields without which a hash is not a session? */
+export function isSession(record: StoredSession): boolean {
+  return (
+    record[reserved.createdAt] !== undefined &&
+    record[reserved.lastAccessedAt] !== undefined &&
+    record[reserved.idleTimeout] !== undefined
+  );
+}
+
+/** The idle timeout in seconds, or `null` where the text is not what every program reads alike: 1 to 2147483647. */
+export function idleSeconds(record: StoredSession): number | null {
+  const text = record[reserved.idleTimeout] ?? "";
+  return /^[1-9][0-9]{0,9}$/.test(text) && Number(text) <= 2_147_483_647 ? Number(text) : null;
+}
+
+/** The deadline in Unix milliseconds, `null` if there is none, `NaN` if it cannot be read. */
+export function deadlineOf(record: StoredSession): number | null {
+  const text = record[reserved.deadline];
+  return text === undefined ? null : unixMilliseconds(text);
+}
+
+/** Who asks, and when. */
+export interface Access {
+  /** The verifier of the presented secret; `null` opens by key alone. */
+  readonly verifier: string | null;
+  /** Does the secret before the last rotation open while its grace lasts? */
+  readonly previous: boolean;
+  /** Unix milliseconds, of the store's one clock. */
+  readonly now: number;
+}
+
+/** Why a record is not at hand: `reused`, its secret was replaced by a rotation; `invalid`, its deadline is unreadable. */
+export type Refusal = "reused" | "invalid" | null;
+
+/** Does this access reach the record? Absence and a wrong secret are one: `null`. */
+export function admit(record: StoredSession, access: Access): "open" | Refusal {
+  if (!isSession(record)) return null;
+  const secret = matchSecret(record, access);
+  if (secret !== "open") return secret;
+  const deadline = deadlineOf(record);
+  if (Number.isNaN(deadline)) return "invalid";
+  return deadline !== null && deadline <= access.now ? null : "open";
+}
+
+/** Is the presented secret the present one, or the previous one in its grace? */
+export function matchSecret(record: StoredSession, access: Access): "open" | "reused" | null {
+  if (access.verifier === null || access.verifier === record[reserved.verifier]) return "open";
+  if (access.verifier !== record[reserved.previous]) return null;
+  const grace = unixMilliseconds(record[reserved.grace] ?? "");
+  return access.previous && grace > access.now ? "open" : "reused";
+}
+
+/** Milliseconds a session has left after a touch: min(idle timeout, deadline - now). */
+export function lifetime(record: StoredSession, idleTimeout: number, now: number): number {
+  return Math.min(idleTimeout * 1000, (deadlineOf(record) ?? Number.POSITIVE_INFINITY) - now);
+}
+
+/** Fifteen digits reach the year 33658. */
+function unixMilliseconds(text: string): number {
+  return /^[0-9]{1,15}$/.test(text) ? Number(text) : Number.NaN;
+}

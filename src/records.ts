@@ -1,0 +1,172 @@
+import type { Absence, Change } from "./backend.ts";
+import type { Codec } from "./codec.ts";
+import type { Step } from "./deadline.ts";
+import { SessionDataError } from "./errors.ts";
+import {
+  type Access,
+  deadlineOf,
+  FALLBACK_IDLE_SECONDS,
+  idleSeconds,
+  isReserved,
+  reserved,
+  type StoredSession,
+} from "./record.ts";
+import type { Plan } from "./schema.ts";
+import type { Session } from "./session.ts";
+import type { Settings } from "./settings.ts";
+import type { Opened } from "./token.ts";
+
+/** What a write changed. */
+export interface Written {
+  readonly before: StoredSession;
+  readonly after: StoredSession;
+}
+
+/** Record and data that belong together. */
+export interface Decoded<T> {
+  readonly record: StoredSession;
+  readonly data: T;
+}
+
+/** Reads and writes the records of one store, as steps of an operation. */
+export interface Records<T> {
+  /** The user fields that reads ask for: all, where `migrate` has to see what the schema does not name. */
+  readonly fields: readonly string[] | null;
+  accessTo(opened: Opened, previous?: boolean): Access;
+  /** A backend's answer, once the ways of not being there are dealt with. */
+  present<R extends object | string | number>(
+    opened: Opened,
+    answer: R | Absence,
+  ): Exclude<R, "reused" | "invalid"> | null;
+  read(step: Step, opened: Opened, touch: boolean): Promise<StoredSession | null>;
+  /** A touch that is not due yet is left out; one that is due decides what there is. */
+  readAndTouch(step: Step, opened: Opened): Promise<StoredSession | null>;
+  write(step: Step, opened: Opened, change: Change, previous?: boolean): Promise<Written | "changed" | null>;
+  /** The data of a record, migrated and written back where that makes it fit; `null` if the session ended meanwhile. */
+  decode(step: Step, opened: Opened, record: StoredSession): Promise<Decoded<T> | null>;
+  /** The session of a record. */
+  settle(step: Step, opened: Opened, record: StoredSession | null): Promise<Session<T> | null>;
+}
+
+export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>): Records<T> {
+  const { backend, emit, migrate, time, touchInterval } = settings;
+  const fields = migrate === undefined ? codec.names : null;
+
+  function accessTo({ verifier }: Opened, previous = true): Access {
+    return { verifier, previous, now: time() };
+  }
+
+  function present<R extends object | string | number>(
+    opened: Opened,
+    answer: R | Absence,
+  ): Exclude<R, "reused" | "invalid"> | null {
+    if (answer === "reused") {
+      emit({ type: "reused", id: opened.id, at: new Date(time()) });
+      return null;
+    }
+    if (answer === "invalid") {
+      const issue = { code: "invalid_format", path: [reserved.deadline], message: "Invalid Unix milliseconds" };
+      const message = `Cannot read a session as its ${reserved.deadline} is no time`;
+      throw new SessionDataError(message, [issue], { origin: "stored" });
+    }
+    return answer as Exclude<R, "reused" | "invalid"> | null;
+  }
+
+  async function read(step: Step, opened: Opened, touch: boolean): Promise<StoredSession | null> {
+    const call = () => backend.read(opened.key, accessTo(opened), { touch, fields });
+    return present(opened, await step(touch ? "writes" : "reads", call));
+  }
+
+  async function readAndTouch(step: Step, opened: Opened): Promise<StoredSession | null> {
+    if (touchInterval === 0) return await read(step, opened, true);
+    const record = await read(step, opened, false);
+    if (record === null) return null;
+    const age = time() - timestamp(record[reserved.lastAccessedAt]).getTime();
+    return age >= 0 && age < touchInterval * 1000 ? record : await read(step, opened, true);
+  }
+
+  async function decode(step: Step, opened: Opened, record: StoredSession): Promise<Decoded<T> | null> {
+    try {
+      return { record, data: codec.decode(record) };
+    } catch (error) {
+      if (migrate === undefined || !(error instanceof SessionDataError)) throw error;
+    }
+    const set = migrated(record);
+    const remove = codec.names.filter((name) => set[name] === undefined);
+    const seen = Object.keys(record).filter((name) => !isReserved(name));
+    const expect = textOf(record, [...codec.names, ...seen]);
+    const written = await write(step, opened, { set, remove, expect, fields });
+    const now = written === "changed" ? await read(step, opened, false) : (written?.after ?? null);
+    return now && (await decode(step, opened, now));
+  }
+
+  function migrated(record: StoredSession): Record<string, string> {
+    try {
+      const data: unknown = migrate?.(codec.view(record));
+      if (typeof data !== "object" || data === null) return codec.encode(data);
+      const named = Object.entries(data).filter(([name]) => plan.fields.has(name));
+      const set = codec.encode(Object.fromEntries(named));
+      codec.decode(set);
+      return set;
+    } catch (cause) {
+      const unfit = cause instanceof SessionDataError;
+      const issues = unfit ? cause.issues : [{ code: "custom", path: [], message: "migrate threw" }];
+      const message = "Cannot read a session as its data does not fit the schema, and migrate did not make it fit";
+      throw new SessionDataError(message, issues, { origin: "stored", cause });
+    }
+  }
+
+  async function settle(step: Step, opened: Opened, record: StoredSession | null): Promise<Session<T> | null> {
+    const decoded = record && (await decode(step, opened, record));
+    return decoded && sessionOf(opened.id, decoded.record, decoded.data);
+  }
+
+  async function write(
+    step: Step,
+    opened: Opened,
+    change: Change,
+    previous?: boolean,
+  ): Promise<Written | "changed" | null> {
+    const access = accessTo(opened, previous);
+    const before = present(opened, await step("writes", () => backend.write(opened.key, access, change)));
+    if (before === null || before === "changed") return before;
+    const after: Record<string, string> = Object.assign(Object.create(null), before, change.set);
+    for (const name of change.remove) delete after[name];
+    after[reserved.lastAccessedAt] = new Date(access.now).toISOString();
+    return { before, after };
+  }
+
+  return { fields, accessTo, present, read, readAndTouch, write, decode, settle };
+}
+
+export function sessionOf<T>(id: string, record: StoredSession, data: T): Session<T> {
+  const createdAt = timestamp(record[reserved.createdAt]);
+  const lastAccessedAt = timestamp(record[reserved.lastAccessedAt]);
+  const idleTimeout = idleSeconds(record) ?? FALLBACK_IDLE_SECONDS;
+  const deadline = deadlineOf(record);
+  const idleEnd = lastAccessedAt.getTime() + idleTimeout * 1000;
+  const authenticated = record[reserved.authenticatedAt];
+  return Object.freeze({
+    id,
+    data,
+    createdAt,
+    lastAccessedAt,
+    authenticatedAt: authenticated === undefined ? createdAt : timestamp(authenticated),
+    idleTimeout,
+    expiresAt: new Date(Math.min(idleEnd, deadline ?? Number.POSITIVE_INFINITY)),
+    deadline: deadline === null ? null : new Date(deadline),
+  });
+}
+
+/** A time that another program wrote in its own way is unknown, which must not end the session: it is the epoch. */
+function timestamp(text: string | undefined): Date {
+  const time = Date.parse(text ?? "");
+  return new Date(Number.isNaN(time) ? 0 : time);
+}
+
+/** What a compare-and-set has to find. */
+export function textOf(record: StoredSession, names: readonly string[]): Record<string, string | null> {
+  const text: Record<string, string | null> = Object.create(null);
+  for (const name of names) text[name] = record[name] ?? null;
+  return text;
+}

@@ -1,0 +1,140 @@
+import type { Absence, SessionBackend } from "../backend.ts";
+import { knownOptions } from "../options.ts";
+import {
+  type Access,
+  admit,
+  FALLBACK_IDLE_SECONDS,
+  idleSeconds,
+  lifetime,
+  RESERVED_FIELDS,
+  reserved,
+  type StoredSession,
+} from "../record.ts";
+import { answerOf, guard, type RedisClient, runScript, script, servers } from "./client.ts";
+import * as scripts from "./scripts.ts";
+
+/** Of `redisBackend`. */
+export interface RedisBackendOptions {
+  /** Comes before every key: letters, digits and `_ - . : /`; default `"session:"`. One store, one prefix. */
+  readonly prefix?: string | undefined;
+}
+
+const PREFIX = /^[A-Za-z0-9_.:/-]{1,128}$/;
+const PAGE = 1000;
+const insert = script(scripts.INSERT);
+const read = script(scripts.READ);
+const write = script(scripts.WRITE);
+const increment = script(scripts.INCREMENT);
+const remove = script(scripts.REMOVE);
+
+/**
+ * Keeps sessions in Redis >= 6.2 or Valkey, one hash each, as the session-store guides of the Redis documentation do.
+ *
+ * The client stays the caller's, who connects and closes it.
+ *
+ * @param client A connected node-redis client of any kind: `createClient`, `createClientPool`, `createCluster`,
+ * `createSentinel`.
+ * @throws {TypeError} If it is no such client, or the prefix has other characters.
+ */
+export function redisBackend(client: RedisClient, options: RedisBackendOptions = {}): SessionBackend {
+  const action = "create a Redis backend";
+  const { prefix = "session:" } = knownOptions(action, options, ["prefix"]);
+  if (typeof prefix !== "string" || !PREFIX.test(prefix)) {
+    throw new TypeError(`Cannot ${action} as prefix must be 1 to 128 letters, digits and _ - . : /`);
+  }
+  guard(client);
+
+  /** What is there now, without a script: a plain read costs the server a fraction of one. */
+  async function peek(key: string, access: Access, fields: readonly string[] | null): Promise<StoredSession | Absence> {
+    const record = await answerOf(client, "not-applied", async () =>
+      fields === null
+        ? ownFields(await client.hGetAll(prefix + key))
+        : zip(await client.hmGet(prefix + key, [...RESERVED_FIELDS, ...fields]), fields),
+    );
+    const admitted = admit(record, access);
+    return admitted === "open" ? record : admitted;
+  }
+
+  return {
+    async insert(key, record, now) {
+      const life = lifetime(record, idleSeconds(record) ?? FALLBACK_IDLE_SECONDS, now);
+      const inserted = await runScript(client, insert, prefix + key, [String(life), ...Object.entries(record).flat()]);
+      return inserted === 1 ? "inserted" : "taken";
+    },
+
+    async read(key, access, { touch, fields }) {
+      if (!touch) return await peek(key, access, fields);
+      const reply = await runScript(client, read, prefix + key, [...accessArgs(access), ...(fields ?? [])]);
+      return recordOf(reply, fields);
+    },
+
+    async write(key, access, { set, remove: gone, expect = {}, fields }) {
+      const expected = Object.entries(expect).filter((entry): entry is [string, string] => entry[1] !== null);
+      const absent = Object.keys(expect).filter((name) => expect[name] === null);
+      const counts = [Object.keys(set).length, gone.length, expected.length, absent.length];
+      const reply = await runScript(client, write, prefix + key, [
+        ...accessArgs(access),
+        set[reserved.idleTimeout] ?? "",
+        ...counts.map(String),
+        ...Object.entries(set).flat(),
+        ...gone,
+        ...expected.flat(),
+        ...absent,
+        ...(fields ?? []),
+      ]);
+      return reply === "changed" ? reply : recordOf(reply, fields);
+    },
+
+    async increment(key, access, { field, by, from, min, max }) {
+      const args = [...accessArgs(access), field, ...[by, from, min, max].map(String)];
+      const reply = await runScript(client, increment, prefix + key, args);
+      return reply as Awaited<ReturnType<SessionBackend["increment"]>>;
+    },
+
+    async remove(key, access) {
+      const reply = await runScript(client, remove, prefix + key, accessArgs(access));
+      return reply === "reused" ? reply : reply === 1;
+    },
+
+    async *keys() {
+      for (const server of await answerOf(client, "not-applied", () => servers(client))) {
+        let cursor = "0";
+        do {
+          const options = { MATCH: `${prefix}*`, COUNT: PAGE, TYPE: "hash" };
+          const page = await answerOf(client, "not-applied", () => server.scan(cursor, options));
+          yield page.keys.map((key) => key.slice(prefix.length));
+          cursor = page.cursor;
+        } while (cursor !== "0");
+      }
+    },
+  };
+}
+
+/** ARGV[1..4] of every script that takes an access. */
+function accessArgs({ now, verifier, previous }: Access): string[] {
+  return [String(now), new Date(now).toISOString(), verifier ?? "", previous ? "1" : "0"];
+}
+
+/** The reply of a script in the place of a session. */
+function recordOf(reply: unknown, fields: readonly string[] | null): StoredSession | Absence {
+  if (!Array.isArray(reply)) return reply as Absence;
+  if (fields !== null && fields.length > 0) return zip(reply, fields);
+  const record: Record<string, string> = Object.create(null);
+  for (let at = 0; at < reply.length; at += 2) record[reply[at]] = reply[at + 1];
+  return record;
+}
+
+/** Texts in the order of the reserved fields and those that were asked for. */
+function zip(texts: readonly (string | null)[], fields: readonly string[]): StoredSession {
+  const record: Record<string, string> = Object.create(null);
+  texts.forEach((text, at) => {
+    const name = RESERVED_FIELDS[at] ?? fields[at - RESERVED_FIELDS.length];
+    if (text !== null && name !== undefined) record[name] = text;
+  });
+  return record;
+}
+
+/** What a hash holds, and nothing that an object inherits. */
+function ownFields(hash: Readonly<Record<string, string>>): StoredSession {
+  return Object.assign(Object.create(null), hash);
+}

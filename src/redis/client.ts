@@ -1,0 +1,130 @@
+import { createHash } from "node:crypto";
+import { SessionBackendError } from "../errors.ts";
+
+/** The commands that are used on every kind of client. */
+export interface RedisCommands {
+  evalSha(sha1: string, options: { keys?: string[]; arguments?: string[] }): Promise<unknown>;
+  eval(script: string, options: { keys?: string[]; arguments?: string[] }): Promise<unknown>;
+  hGetAll(key: string): Promise<Record<string, string>>;
+  hmGet(key: string, fields: string[]): Promise<(string | null)[]>;
+}
+
+/** What walks over the keys of one server. */
+export interface RedisKeys {
+  scan(
+    cursor: string,
+    options: { MATCH?: string; COUNT?: number; TYPE?: string },
+  ): Promise<{ cursor: string; keys: string[] }>;
+}
+
+/**
+ * A connected node-redis client, cluster, sentinel or pool, told by its structure. The optional members are what only
+ * some kinds have.
+ */
+export interface RedisClient extends RedisCommands {
+  on(event: "error", listener: (error: unknown) => void): unknown;
+  readonly isReady?: boolean;
+  scan?: RedisKeys["scan"];
+  readonly masters?: readonly unknown[];
+  nodeClient?(master: never): Promise<RedisKeys>;
+}
+
+const guarded = new WeakSet<object>();
+
+/**
+ * Sees to it that the client has an error listener for as long as it lives: an error event without one ends the
+ * process. The application's own listeners hear the same events.
+ *
+ * @throws {TypeError} If it is no node-redis client.
+ */
+export function guard(client: RedisClient): void {
+  for (const method of ["evalSha", "eval", "hGetAll", "hmGet", "on"] as const) {
+    if (typeof client?.[method] !== "function") {
+      throw new TypeError(`Cannot create a Redis backend as client must be a node-redis client: it has no ${method}()`);
+    }
+  }
+  if (guarded.has(client)) return;
+  guarded.add(client);
+  client.on("error", () => {});
+}
+
+/** A Lua script and the name under which servers keep it. */
+export interface Script {
+  readonly text: string;
+  readonly sha1: string;
+}
+
+export function script(text: string): Script {
+  return { text, sha1: createHash("sha1").update(text).digest("hex") };
+}
+
+/** Runs a script on the server of its key, and sends its text where that server does not know it yet. */
+export async function runScript(
+  client: RedisClient,
+  { text, sha1 }: Script,
+  key: string,
+  args: string[],
+): Promise<unknown> {
+  return await answerOf(client, "unknown", async () => {
+    try {
+      return await client.evalSha(sha1, { keys: [key], arguments: args });
+    } catch (error) {
+      if (codeOf(error) !== "NOSCRIPT") throw error;
+      return await client.eval(text, { keys: [key], arguments: args });
+    }
+  });
+}
+
+/**
+ * Sends, unless the client has no connection: a command in its offline queue would leave at some later time.
+ *
+ * @param lost What is known when the connection breaks before the answer.
+ * @throws {SessionBackendError}
+ */
+export async function answerOf<R>(
+  client: RedisClient,
+  lost: SessionBackendError["outcome"],
+  send: () => Promise<R>,
+): Promise<R> {
+  if (client.isReady === false) throw unavailable("not-applied");
+  try {
+    return await send();
+  } catch (error) {
+    throw backendError(error, lost);
+  }
+}
+
+/** Servers that hold keys of their own: one, or a cluster's masters. */
+export async function servers(client: RedisClient): Promise<readonly RedisKeys[]> {
+  const { nodeClient } = client;
+  if (client.masters !== undefined && nodeClient !== undefined) {
+    return await Promise.all(client.masters.map((master) => nodeClient.call(client, master as never)));
+  }
+  if (client.scan === undefined) throw new TypeError("Cannot list sessions as the client has no scan()");
+  return [client as RedisKeys];
+}
+
+/** Replies of a server that will answer later, or that another one answers for. */
+const UNAVAILABLE: readonly string[] = ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "MOVED", "ASK"];
+/** Errors that node-redis raises before it sends. */
+const UNSENT: readonly string[] = ["ClientOfflineError", "ClientClosedError"];
+
+function backendError(error: unknown, lost: SessionBackendError["outcome"]): SessionBackendError {
+  const code = codeOf(error);
+  if (code !== null && !UNAVAILABLE.includes(code)) {
+    const message = `The Redis server refused the operation: ${code}`;
+    return new SessionBackendError(message, { reason: "rejected", outcome: "not-applied", cause: error });
+  }
+  const unsent = code !== null || UNSENT.includes((error as Error | undefined)?.constructor.name ?? "");
+  return unavailable(unsent ? "not-applied" : lost, error);
+}
+
+function unavailable(outcome: SessionBackendError["outcome"], cause?: unknown): SessionBackendError {
+  return new SessionBackendError("The Redis server is not available", { reason: "unavailable", outcome, cause });
+}
+
+/** The first word of an error reply, as in `WRONGTYPE Operation against...`; `null` for an error of the connection. */
+function codeOf(error: unknown): string | null {
+  const message = error instanceof Error ? error.message : "";
+  return /^([A-Z]+)(?: |$)/.exec(message)?.[1] ?? null;
+}

@@ -1,0 +1,197 @@
+/**
+ * The atomic steps of the Redis backend, one Lua script each: one key, no key built inside, nothing scanned.
+ *
+ * Every check stands before the first write, as Redis does not roll scripts back. Only the first write of a script is
+ * refused when Redis is out of memory: `READ` and `REMOVE` begin with PEXPIRE and DEL, which never are, so that
+ * sessions can be used and ended; the others begin with HSET and are refused whole. Run on Redis 7.0 and written for
+ * Redis >= 6.2 and Valkey.
+ *
+ * @module
+ */
+import { RESERVED_FIELDS, reserved } from "../record.ts";
+
+/** HMGET of the reserved fields comes first in every reply, so that a script finds them by place. */
+const HEAD = RESERVED_FIELDS.map((field) => `'${field}'`).join(", ");
+const place = (field: string): string => `head[${RESERVED_FIELDS.indexOf(field) + 1}]`;
+
+/** ARGV[1..4], the same in every script that takes an access. Who may pass is decided as in `admit` of record.ts. */
+const ADMIT = /* lua */ `
+local now, stamp, verifier, previous = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4] == '1'
+
+local function milliseconds(text)
+  return text and #text <= 15 and string.find(text, '^%d+$') and tonumber(text) or nil
+end
+
+local function secret(head)
+  if verifier == '' or verifier == ${place(reserved.verifier)} then return nil end
+  if verifier ~= ${place(reserved.previous)} then return false end
+  local grace = milliseconds(${place(reserved.grace)})
+  if previous and grace and grace > now then return nil end
+  return 'reused'
+end
+
+-- Returns whether to go on, and else what to answer.
+local function admit(head)
+  if not (${place(reserved.createdAt)} and ${place(reserved.lastAccessedAt)} and ${place(reserved.idleTimeout)}) then
+    return false, false
+  end
+  local refusal = secret(head)
+  if refusal ~= nil then return false, refusal end
+  local deadline = ${place(reserved.deadline)}
+  if deadline and not milliseconds(deadline) then return false, 'invalid' end
+  return true
+end
+`;
+
+/**
+ * The time a session has left after a touch, in milliseconds, and its idle timeout as text. The deadline is held
+ * against this server's clock as well, so that a slow clock elsewhere does not put it off.
+ */
+const LIFETIME = /* lua */ `
+local function lifetime(head, idle)
+  idle = idle or ${place(reserved.idleTimeout)}
+  if #idle > 10 or not string.find(idle, '^[1-9]%d*$') or tonumber(idle) > 2147483647 then
+    local left = redis.call('PTTL', KEYS[1])
+    idle = string.format('%.0f', left < 0 and 1800 or math.max(1, math.ceil(left / 1000)))
+  end
+  local life = tonumber(idle) * 1000
+  local deadline = milliseconds(${place(reserved.deadline)})
+  if deadline then
+    local time = redis.call('TIME')
+    local here = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+    life = math.min(life, deadline - math.max(now, here))
+    -- Without an expiry nothing else would remove it. A clock elsewhere must not have a say in that.
+    if deadline <= here then redis.call('DEL', KEYS[1]) end
+  end
+  return life, idle
+end
+`;
+
+/**
+ * Stores a record under a free key.
+ *
+ * KEYS[1] session
+ * ARGV[1] milliseconds it has, ARGV[2..] its fields, name and text by turns
+ *
+ * Returns 1, or 0 if the key is taken.
+ */
+export const INSERT: string = /* lua */ `
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return 1
+`;
+
+/**
+ * Reads and touches.
+ *
+ * KEYS[1] session
+ * ARGV[1] now in Unix milliseconds, ARGV[2] the same in RFC 3339, ARGV[3] verifier or '', ARGV[4] '1' if the previous
+ * secret does in its grace, ARGV[5..] wanted fields, none for the whole hash
+ *
+ * Returns the texts of the reserved fields and of those wanted, in order; or the whole hash, name and text by turns; or
+ * 'reused', 'invalid', or nil if there is no such session.
+ */
+export const READ: string = /* lua */ `${ADMIT}${LIFETIME}
+local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(ARGV, 5))
+local open, answer = admit(head)
+if not open then return answer end
+local life, idle = lifetime(head)
+if life <= 0 then return false end
+redis.call('PEXPIRE', KEYS[1], life)
+redis.call('HSET', KEYS[1], '${reserved.lastAccessedAt}', stamp)
+if idle ~= ${place(reserved.idleTimeout)} then redis.call('HSET', KEYS[1], '${reserved.idleTimeout}', idle) end
+if #ARGV < 5 then return redis.call('HGETALL', KEYS[1]) end
+${place(reserved.lastAccessedAt)} = stamp
+${place(reserved.idleTimeout)} = idle
+return head
+`;
+
+/**
+ * Changes a session, and touches it.
+ *
+ * KEYS[1] session
+ * ARGV[1..4] as in READ, ARGV[5] a new idle timeout in seconds or '', ARGV[6..9] how many fields are set, removed,
+ * expected to have a text and expected to be absent; then these: names and texts by turns, names, names and texts by
+ * turns, names; then the wanted fields
+ *
+ * Returns as READ, but as the session stood before the change; or 'changed' if it was not as expected.
+ */
+export const WRITE: string = /* lua */ `${ADMIT}${LIFETIME}
+local at = 9
+local function list(count)
+  local items = {}
+  for i = 1, count do items[i] = ARGV[at + i] end
+  at = at + count
+  return items
+end
+local set, remove = list(2 * tonumber(ARGV[6])), list(tonumber(ARGV[7]))
+local expect, absent = list(2 * tonumber(ARGV[8])), list(tonumber(ARGV[9]))
+local wanted = list(#ARGV - at)
+
+local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(wanted))
+local open, answer = admit(head)
+if not open then return answer end
+for i = 1, #expect, 2 do
+  if redis.call('HGET', KEYS[1], expect[i]) ~= expect[i + 1] then return 'changed' end
+end
+for i = 1, #absent do
+  if redis.call('HEXISTS', KEYS[1], absent[i]) == 1 then return 'changed' end
+end
+local life, idle = lifetime(head, ARGV[5] ~= '' and ARGV[5] or nil)
+if life <= 0 then return false end
+
+local before = #wanted == 0 and redis.call('HGETALL', KEYS[1]) or head
+if #set > 0 then redis.call('HSET', KEYS[1], unpack(set)) end
+if #remove > 0 then redis.call('HDEL', KEYS[1], unpack(remove)) end
+redis.call('PEXPIRE', KEYS[1], life)
+redis.call('HSET', KEYS[1], '${reserved.lastAccessedAt}', stamp, '${reserved.idleTimeout}', idle)
+return before
+`;
+
+/**
+ * Adds to a field, and touches the session.
+ *
+ * KEYS[1] session
+ * ARGV[1..4] as in READ, ARGV[5] field, ARGV[6] summand, ARGV[7] what an absent field counts as, ARGV[8] and ARGV[9]
+ * the least and the greatest sum allowed: safe integers in decimal digits
+ *
+ * Returns the sum, or 'too_small', 'too_big', 'invalid_type' if the field holds no safe integer, or the answers of READ
+ * in the place of a session.
+ */
+export const INCREMENT: string = /* lua */ `${ADMIT}${LIFETIME}
+local head = redis.call('HMGET', KEYS[1], ${HEAD}, ARGV[5])
+local open, answer = admit(head)
+if not open then return answer end
+local text = head[${RESERVED_FIELDS.length + 1}] or ARGV[7]
+if #text > 17 or not string.find(text, '^-?%d+$') then return 'invalid_type' end
+local held = tonumber(text)
+if math.abs(held) > 9007199254740991 then return 'invalid_type' end
+local sum = held + tonumber(ARGV[6])
+if sum < tonumber(ARGV[8]) then return 'too_small' end
+if sum > tonumber(ARGV[9]) then return 'too_big' end
+local life, idle = lifetime(head)
+if life <= 0 then return false end
+redis.call('HSET', KEYS[1], ARGV[5], string.format('%.0f', sum), '${reserved.lastAccessedAt}', stamp, '${reserved.idleTimeout}', idle)
+redis.call('PEXPIRE', KEYS[1], life)
+return sum
+`;
+
+/**
+ * Deletes what the access reaches, readable or not.
+ *
+ * KEYS[1] session
+ * ARGV[1..4] as in READ
+ *
+ * Returns 1 if that was a session that had not ended, 0 if not, or 'reused'.
+ */
+export const REMOVE: string = /* lua */ `${ADMIT}
+local head = redis.call('HMGET', KEYS[1], ${HEAD})
+local refusal = secret(head)
+if refusal ~= nil then return refusal or 0 end
+local deadline = milliseconds(${place(reserved.deadline)})
+local _, answer = admit(head)
+redis.call('DEL', KEYS[1])
+if answer == false or (deadline and deadline <= now) then return 0 end
+return 1
+`;

@@ -1,0 +1,261 @@
+import type { SessionBackend } from "./backend.ts";
+import type { SessionBackendError, SessionIssue } from "./errors.ts";
+
+// ------------------------------------------------------------------------------------------ the schema
+
+/**
+ * A zod 4 object schema, classic or mini, told by its structure, so that a schema from any copy of zod fits.
+ * A transformed, piped, readonly or union schema does not: its `def.type` is not `"object"`.
+ *
+ * @typeParam T What the schema puts out: the data of a session.
+ * @typeParam In What the schema takes in.
+ */
+export interface SessionSchema<T = unknown, In = unknown> {
+  readonly _zod: {
+    readonly def: { readonly type: "object"; readonly shape: Readonly<Record<string, unknown>> };
+    readonly output: T;
+    readonly input: In;
+  };
+}
+
+/**
+ * What `create` takes, from the type of a schema: the data, where everything that the schema can fill in may be left
+ * out. `type Visit = z.output<typeof visit>; type NewVisit = NewSession<typeof visit>;`
+ */
+export type NewSession<S extends SessionSchema> = {
+  // Mapping over the input keeps its question marks; `& {}` makes hovers show the members.
+  [K in keyof S["_zod"]["input"]]: K extends keyof S["_zod"]["output"]
+    ? S["_zod"]["output"][K] | Extract<S["_zod"]["input"][K], undefined>
+    : never;
+} & {};
+
+/**
+ * What `update` takes: some fields of the data. `undefined` removes a field and is allowed only where the field is
+ * optional in the data. Without `exactOptionalPropertyTypes` TypeScript lets it through everywhere; it is then refused
+ * at run time.
+ */
+export type SessionPatch<T> = { readonly [K in keyof T]?: T[K] | ({} extends Pick<T, K> ? undefined : never) };
+
+/** A patch, or a function from the present data to one. The function may run more than once and has no side effects. */
+export type PatchInput<T> = SessionPatch<T> | ((data: Readonly<T>) => SessionPatch<T>);
+
+/** Names of the fields that are plain numbers, the ones `increment` takes. */
+export type NumberField<T> = {
+  [K in keyof T & string]-?: 0 extends 1 & T[K]
+    ? never
+    : number extends T[K]
+      ? [T[K]] extends [number | undefined]
+        ? K
+        : never
+      : never;
+}[keyof T & string];
+
+/** Names of the fields that may be absent, the ones `take` takes. */
+export type OptionalField<T> = { [K in keyof T & string]-?: {} extends Pick<T, K> ? K : never }[keyof T & string];
+
+// ------------------------------------------------------------------------------------------ sessions
+
+/** A session as it was when it was read: a frozen plain object without methods, without the token, safe to log. */
+export interface Session<out T> {
+  /**
+   * Names the session for as long as it lives, rotations included. Opens nothing: 22 base64url characters, or with
+   * `bareIds` the token's SHA-256 in 43.
+   */
+  readonly id: string;
+  /** Frozen in depth, as far as it is plain objects and arrays. */
+  readonly data: Readonly<T>;
+  /** The epoch, 1970, where another program stored something that is no time; so are the next two. */
+  readonly createdAt: Date;
+  readonly lastAccessedAt: Date;
+  /** When the user last proved who they are: at `create`, or at a `rotate` that said `authenticated: true`. */
+  readonly authenticatedAt: Date;
+  /** Seconds without access after which the session ends. */
+  readonly idleTimeout: number;
+  /** When the session ends unless it is touched before: the earlier of the idle end and the deadline. */
+  readonly expiresAt: Date;
+  /** When it ends whatever happens; `null` without an absolute timeout. */
+  readonly deadline: Date | null;
+}
+
+/** A session with the secret that opens it. Not a `Session`, so that it is never logged or sent as one by accident. */
+export interface IssuedSession<out T> {
+  /** For the cookie, and for nothing else. */
+  readonly token: string;
+  readonly session: Session<T>;
+}
+
+/**
+ * Was the user authenticated within the last `maxAge` seconds? For step-up before a sensitive action (ASVS 5.0 7.5.1
+ * and 7.5.3). A time more than a minute in the future, which no difference between clocks explains, is not fresh.
+ *
+ * @param now Unix milliseconds.
+ */
+export function isFresh(session: Session<unknown>, maxAge: number, now: number = Date.now()): boolean {
+  const age = now - session.authenticatedAt.getTime();
+  return age >= -60_000 && age <= maxAge * 1000;
+}
+
+/**
+ * Timeouts in seconds after NIST SP 800-63B-4, sections 2.1.3, 2.2.3 and 2.3.3, to be spread into the options. Level 1
+ * leaves the idle timeout open; here it is half of the absolute one.
+ */
+export const timeouts: {
+  readonly [Level in "aal1" | "aal2" | "aal3"]: { readonly idleTimeout: number; readonly absoluteTimeout: number };
+} = Object.freeze({
+  aal1: Object.freeze({ idleTimeout: 15 * 86_400, absoluteTimeout: 30 * 86_400 }),
+  aal2: Object.freeze({ idleTimeout: 3600, absoluteTimeout: 86_400 }),
+  aal3: Object.freeze({ idleTimeout: 900, absoluteTimeout: 12 * 3600 }),
+});
+
+// ------------------------------------------------------------------------------------------ the store
+
+/** Last argument of every method. */
+export interface CallOptions {
+  /** Settles the call early with a `SessionBackendError` whose reason is `"aborted"`. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Of `create`. */
+export interface CreateOptions extends CallOptions {
+  /** Seconds, in place of the store's. */
+  readonly idleTimeout?: number | undefined;
+  /** Seconds, in place of the store's; at least the idle timeout. */
+  readonly absoluteTimeout?: number | undefined;
+}
+
+/** Of `rotate`. */
+export interface RotateOptions<T> extends CallOptions {
+  /** Changes data in the same step. */
+  readonly patch?: PatchInput<T> | undefined;
+  /** Seconds in place of the present idle timeout. */
+  readonly idleTimeout?: number | undefined;
+  /** Stamps `authenticatedAt`; say so after a password, passkey or second factor, not for a mere change of role. */
+  readonly authenticated?: boolean | undefined;
+  /**
+   * Seconds for which the old token still reads and writes the session, without ever yielding the new one; less than
+   * the idle timeout. 0, the default, ends it at once. Not together with `authenticated`.
+   */
+  readonly grace?: number | undefined;
+}
+
+/**
+ * Sessions whose data is a `T`.
+ *
+ * A function that needs sessions says `SessionStore<Visit>`; one that only reads and changes some fields and never
+ * creates says `SessionStore<{ userId: string }, never>`; every store with these fields fits.
+ *
+ * Absence is `null`: no such session, one that has ended, a wrong or malformed token. All methods that take a token
+ * restart the session's idle timeout, except `peek` and `destroy`. They reject with
+ *
+ * - `SessionBackendError` if the backend fails, is late or `signal` aborts: never read that as "no session";
+ * - `SessionDataError` if given data does not fit (`origin: "given"`, nothing written) or stored data does not fit any
+ *   more (`origin: "stored"`, and the record stays);
+ * - `TypeError` or `RangeError` if an argument is of the wrong kind.
+ *
+ * @typeParam T The data of a session.
+ * @typeParam New What `create` takes; `never` for a function that creates none.
+ */
+export interface SessionStore<T, New = T> {
+  /**
+   * Makes a session: the only way one comes into being. A full new login is a `create`, which starts new timeouts.
+   *
+   * @throws {RangeError} If a timeout is no positive whole number, or the idle timeout exceeds the absolute one.
+   */
+  create(data: New, options?: CreateOptions): Promise<IssuedSession<T>>;
+  /** Reads and touches. With `touchInterval`, touches only if the last touch is older. */
+  get(token: string, options?: CallOptions): Promise<Session<T> | null>;
+  /** Reads and does not touch. */
+  peek(token: string, options?: CallOptions): Promise<Session<T> | null>;
+  /**
+   * Writes the fields of the patch and no others, so that two calls that change different fields both win. A function
+   * of the data is applied by compare-and-set, again and again if others write meanwhile.
+   *
+   * An object patch is applied even if another field of the record turns out not to fit the schema any more; the call
+   * then rejects with `SessionDataError` all the same.
+   *
+   * @throws {SessionConflictError} If others change the session each time before a function's patch can be written.
+   */
+  update(token: string, patch: PatchInput<T>, options?: CallOptions): Promise<Session<T> | null>;
+  /**
+   * Adds to a number, atomically, and gives the sum. An absent field starts from its default, else from 0.
+   *
+   * @param by A safe integer, 1 if left out.
+   * @throws {SessionDataError} If the sum leaves the field's bounds or the stored number is no safe integer; nothing is
+   * written.
+   */
+  increment(token: string, field: NumberField<T>, by?: number, options?: CallOptions): Promise<number | null>;
+  /**
+   * Reads and removes an optional field; of any number of callers exactly one gets the value. For flash messages and
+   * one-time codes.
+   */
+  take<K extends OptionalField<T>>(
+    token: string,
+    field: K,
+    options?: CallOptions,
+  ): Promise<Exclude<T[K], undefined> | null>;
+  /** Changes this session's idle timeout, in seconds. */
+  setIdleTimeout(token: string, seconds: number, options?: CallOptions): Promise<Session<T> | null>;
+  /**
+   * Gives the session a new token and ends the old one; also known as regenerate, renew or cycle. Id, `createdAt` and
+   * deadline stay. Of two rotations at once one wins and the other gets `null`: after a double click on "log in", the
+   * second request has nothing to set and the browser keeps the winner's cookie.
+   *
+   * @throws {TypeError} With `bareIds`, where the key is the token.
+   */
+  rotate(token: string, options?: RotateOptions<T>): Promise<IssuedSession<T> | null>;
+  /** Ends the session of this token. Was there one? */
+  destroy(token: string, options?: CallOptions): Promise<boolean>;
+  /** Every session, page by page, in no order; for maintenance. One that no longer fits the schema is left out and reported. */
+  all(options?: CallOptions): AsyncIterable<Session<T>>;
+
+  /** Never there at run time. Makes TypeScript compare `New` strictly, which it does not do for methods. */
+  readonly "~accepts"?: (data: New) => void;
+}
+
+/** Of `createSessionStore`. */
+export interface SessionStoreOptions<T, In> {
+  readonly schema: SessionSchema<T, In>;
+  readonly backend: SessionBackend;
+  /** Seconds; default 1800. OWASP's session management cheat sheet names 15 to 30 minutes. */
+  readonly idleTimeout?: number | undefined;
+  /** Seconds; default: none. Equal to `idleTimeout` for a fixed lifetime. */
+  readonly absoluteTimeout?: number | undefined;
+  /** Seconds that may pass between two touches; default 0: every read touches. Shortens an idle timeout by at most this. */
+  readonly touchInterval?: number | undefined;
+  /**
+   * Called with a stored record that does not fit the schema. What it returns is validated as `create` does, keys that
+   * the schema does not name aside, and, if it fits, written back by compare-and-set; if not, the read fails with a
+   * `SessionDataError`.
+   *
+   * @param stored The user's fields: decoded where the schema says how, text as stored elsewhere.
+   */
+  readonly migrate?: ((stored: Readonly<Record<string, unknown>>) => unknown) | undefined;
+  /** Told what happened. What it throws or rejects with changes nothing. */
+  readonly onEvent?: ((event: SessionEvent) => void) | undefined;
+  /**
+   * Default false. `true` shares sessions with programs written after the Redis documentation's guides: the token is
+   * the id alone, which then is stored as it is, and `rotate` is refused: a new login is a `create`.
+   */
+  readonly bareIds?: boolean | undefined;
+  /** Milliseconds within which every call settles; default 2000, at most 30000. */
+  readonly operationTimeoutMs?: number | undefined;
+  /** The clock, in Unix milliseconds; default `Date.now`. The only one: backends get the time with each call. */
+  readonly now?: (() => number) | undefined;
+}
+
+/** What happened. Carries ids, never tokens or data. */
+export type SessionEvent =
+  | { readonly type: "created"; readonly id: string; readonly at: Date }
+  | { readonly type: "rotated"; readonly id: string; readonly at: Date }
+  /** The token before the last rotation was presented: a late request, or a stolen cookie. */
+  | { readonly type: "reused"; readonly id: string; readonly at: Date }
+  | { readonly type: "destroyed"; readonly id: string; readonly at: Date }
+  /** A stored record does not fit the schema. */
+  | { readonly type: "invalid"; readonly id: string; readonly at: Date; readonly issues: readonly SessionIssue[] }
+  | { readonly type: "conflict"; readonly id: string; readonly at: Date }
+  | {
+      readonly type: "unavailable";
+      readonly id: string | null;
+      readonly at: Date;
+      readonly reason: SessionBackendError["reason"];
+    };

@@ -1,0 +1,108 @@
+import type { SessionBackend } from "./backend.ts";
+import { kindOf, knownOptions, seconds, wholeNumber } from "./options.ts";
+import type { SessionEvent, SessionSchema, SessionStoreOptions } from "./session.ts";
+import { bareTokens, secretTokens, type TokenForm } from "./token.ts";
+
+/** A store's options, checked, with their defaults, and as they were when the store was made. */
+export interface Settings {
+  readonly schema: SessionSchema;
+  readonly backend: SessionBackend;
+  readonly idleTimeout: number;
+  readonly absoluteTimeout: number | undefined;
+  readonly touchInterval: number;
+  readonly migrate: ((stored: Readonly<Record<string, unknown>>) => unknown) | undefined;
+  readonly operationTimeoutMs: number;
+  readonly tokens: TokenForm;
+  readonly bareIds: boolean;
+  /** Unix milliseconds, whole. @throws {TypeError} If the clock is broken. */
+  time(): number;
+  /** Tells the listener, whose failures stay its own. */
+  emit(event: SessionEvent): void;
+}
+
+const ACTION = "create a session store";
+const DEFAULT_IDLE_SECONDS = 1800;
+const DEFAULT_OPERATION_MS = 2000;
+const MAX_OPERATION_MS = 30_000;
+const YEAR_10000 = 253_402_300_800_000;
+
+/** @throws {TypeError | RangeError} As `createSessionStore` says. */
+export function readOptions<T, In>(options: SessionStoreOptions<T, In>): Settings {
+  const {
+    schema,
+    backend,
+    idleTimeout = DEFAULT_IDLE_SECONDS,
+    absoluteTimeout,
+    touchInterval = 0,
+    migrate,
+    onEvent,
+    bareIds = false,
+    operationTimeoutMs = DEFAULT_OPERATION_MS,
+    now = Date.now,
+  } = knownOptions(ACTION, options, [
+    "schema",
+    "backend",
+    "idleTimeout",
+    "absoluteTimeout",
+    "touchInterval",
+    "migrate",
+    "onEvent",
+    "bareIds",
+    "operationTimeoutMs",
+    "now",
+  ]);
+  for (const method of ["insert", "read", "write", "increment", "remove", "keys"] as const) {
+    if (typeof backend?.[method] !== "function") {
+      throw new TypeError(`Cannot ${ACTION} as backend must be a session backend: it has no method ${method}`);
+    }
+  }
+  for (const [name, value] of Object.entries({ migrate, onEvent, now })) {
+    if (value !== undefined && typeof value !== "function") {
+      throw new TypeError(`Cannot ${ACTION} as ${name} must be a function: received ${kindOf(value)}`);
+    }
+  }
+  if (typeof bareIds !== "boolean") {
+    throw new TypeError(`Cannot ${ACTION} as bareIds must be true or false: received ${kindOf(bareIds)}`);
+  }
+  checkTimeouts(ACTION, idleTimeout, absoluteTimeout);
+  wholeNumber(ACTION, "touchInterval", touchInterval, 0, idleTimeout - 1);
+  wholeNumber(ACTION, "operationTimeoutMs", operationTimeoutMs, 1, MAX_OPERATION_MS);
+  return {
+    schema,
+    backend,
+    idleTimeout,
+    absoluteTimeout,
+    touchInterval,
+    migrate,
+    operationTimeoutMs,
+    tokens: bareIds ? bareTokens : secretTokens,
+    bareIds,
+    time() {
+      const time = now();
+      if (typeof time !== "number" || !(time >= 0 && time < YEAR_10000)) {
+        throw new TypeError("Cannot tell the time as now() must give Unix milliseconds up to the year 9999");
+      }
+      return Math.floor(time);
+    },
+    emit(event) {
+      try {
+        // A listener may be async although its type does not ask for it.
+        Promise.resolve(onEvent?.(event)).catch(() => {});
+      } catch {
+        // Listeners observe; what they throw changes nothing.
+      }
+    },
+  };
+}
+
+/** @throws {TypeError | RangeError} If a timeout is no positive whole number, or idle exceeds absolute. */
+export function checkTimeouts(action: string, idleTimeout: unknown, absoluteTimeout: unknown): void {
+  const idle = seconds(action, "idleTimeout", idleTimeout);
+  if (absoluteTimeout === undefined) return;
+  const absolute = seconds(action, "absoluteTimeout", absoluteTimeout);
+  if (idle > absolute) {
+    throw new RangeError(
+      `Cannot ${action} as idleTimeout must not exceed absoluteTimeout: received ${idle} and ${absolute}`,
+    );
+  }
+}

@@ -1,0 +1,262 @@
+import { codecOf } from "./codec.ts";
+import { inTime, type Step } from "./deadline.ts";
+import { SessionBackendError, SessionConflictError, SessionDataError } from "./errors.ts";
+import { seconds, wholeNumber } from "./options.ts";
+import { RESERVED_FIELDS, reserved, type StoredSession } from "./record.ts";
+import { recordsOf, sessionOf } from "./records.ts";
+import { planSchema } from "./schema.ts";
+import type {
+  CallOptions,
+  CreateOptions,
+  IssuedSession,
+  NewSession,
+  PatchInput,
+  RotateOptions,
+  Session,
+  SessionPatch,
+  SessionSchema,
+  SessionStore,
+  SessionStoreOptions,
+} from "./session.ts";
+import { checkTimeouts, readOptions } from "./settings.ts";
+import { newSecret, type Opened } from "./token.ts";
+import { updatesOf } from "./updates.ts";
+
+/** Of a new id: 128 random bits do not collide, so a generator that repeats itself is broken. */
+const MAX_INSERTS = 3;
+
+/**
+ * Makes a store. The types of data and of what `create` takes follow from the schema.
+ *
+ * @throws {TypeError} If the schema cannot be stored, or an option is unknown or of the wrong type.
+ * @throws {RangeError} If a timeout is no positive whole number, the idle timeout exceeds the absolute one, or the touch
+ * interval is not below the idle timeout.
+ */
+export function createSessionStore<T extends object, In>(
+  options: SessionStoreOptions<T, In>,
+): SessionStore<T, NewSession<SessionSchema<T, In>>> {
+  const settings = readOptions(options);
+  const { backend, emit, time, tokens } = settings;
+  const plan = planSchema(settings.schema);
+  const codec = codecOf<T>(plan);
+  const records = recordsOf(settings, plan, codec);
+  const { accessTo, fields, present, read, readAndTouch, settle, write } = records;
+  const { apply, compareAndSet } = updatesOf(records, codec, plan.refined || settings.migrate !== undefined);
+
+  /** Runs an operation in time and reports what went wrong. */
+  async function run<R>(
+    action: string,
+    id: string | null,
+    signal: AbortSignal | undefined,
+    operation: (step: Step) => Promise<R>,
+  ): Promise<R> {
+    try {
+      return await inTime(action, settings.operationTimeoutMs, signal, operation);
+    } catch (error) {
+      const at = new Date(time());
+      if (error instanceof SessionBackendError) emit({ type: "unavailable", id, at, reason: error.reason });
+      if (error instanceof SessionConflictError && id !== null) emit({ type: "conflict", id, at });
+      if (error instanceof SessionDataError && error.origin === "stored" && id !== null) {
+        emit({ type: "invalid", id, at, issues: error.issues });
+      }
+      throw error;
+    }
+  }
+
+  /** Runs an operation on the session of a token. A malformed token never reaches the backend. */
+  async function withToken<R, None>(
+    action: string,
+    token: string,
+    none: None,
+    options: CallOptions | undefined,
+    operation: (step: Step, opened: Opened) => Promise<R>,
+  ): Promise<R | None> {
+    const opened = tokens.read(token);
+    if (opened === null) return none;
+    return await run(action, opened.id, options?.signal, (step) => operation(step, opened));
+  }
+
+  async function create(data: unknown, options: CreateOptions = {}): Promise<IssuedSession<T>> {
+    const action = "create a session";
+    const { idleTimeout = settings.idleTimeout, absoluteTimeout = settings.absoluteTimeout, signal } = options;
+    checkTimeouts(action, idleTimeout, absoluteTimeout);
+    const set = codec.encode(data);
+    const stored = codec.decode(set);
+    return await run(action, null, signal, async (step) => {
+      for (let attempt = 0; attempt < MAX_INSERTS; attempt++) {
+        const { token, key, id, verifier } = tokens.issue();
+        const now = time();
+        const at = new Date(now);
+        const record: StoredSession = Object.assign(Object.create(null), set, {
+          [reserved.createdAt]: at.toISOString(),
+          [reserved.lastAccessedAt]: at.toISOString(),
+          [reserved.idleTimeout]: String(idleTimeout),
+          ...(absoluteTimeout === undefined ? {} : { [reserved.deadline]: String(now + absoluteTimeout * 1000) }),
+          ...(verifier === null ? {} : { [reserved.verifier]: verifier }),
+        });
+        if ((await step("writes", () => backend.insert(key, record, now))) === "taken") continue;
+        emit({ type: "created", id, at });
+        return { token, session: sessionOf(id, record, stored) };
+      }
+      throw new SessionConflictError("Cannot create a session as every new id is taken already", "contended");
+    });
+  }
+
+  async function increment(token: string, field: string, by = 1, options?: CallOptions): Promise<number | null> {
+    const action = "increment a field of a session";
+    const counter = plan.fields.get(field)?.counter;
+    if (!counter) throw new TypeError(`Cannot ${action} as the schema has no plain number field of this name`);
+    wholeNumber(action, "by", by, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+    const refuse = (code: string): never => {
+      const issue = { code, path: [field], message: "The sum is not allowed" };
+      throw new SessionDataError(`Cannot ${action} as it does not fit the schema: ${field}: ${code}`, [issue], {
+        origin: code === "invalid_type" ? "stored" : "given",
+      });
+    };
+    return await withToken(action, token, null, options, async (step, opened) => {
+      const from = codec.absent(field);
+      if (counter.complete && !plan.refined && Number.isSafeInteger(from)) {
+        const change = { field, by, from, min: counter.min, max: counter.max };
+        const call = () => backend.increment(opened.key, accessTo(opened), change);
+        const sum = present(opened, await step("writes", call));
+        return typeof sum === "string" ? refuse(sum) : sum;
+      }
+      let sum = Number.NaN;
+      const written = await compareAndSet(step, opened, (data) => {
+        const held = (data as Record<string, unknown>)[field] ?? from;
+        sum = Number(held) + by;
+        if (!Number.isSafeInteger(held) || !Number.isSafeInteger(sum)) refuse("invalid_type");
+        return { [field]: sum } as SessionPatch<T>;
+      });
+      return written && sum;
+    });
+  }
+
+  async function take(token: string, field: string, options?: CallOptions): Promise<unknown> {
+    const action = "take a field of a session";
+    if (!plan.fields.get(field)?.removable) {
+      throw new TypeError(`Cannot ${action} as the schema has no optional field of this name`);
+    }
+    return await withToken(action, token, null, options, async (step, opened) => {
+      const written = await apply(step, opened, { [field]: undefined } as SessionPatch<T>);
+      const text = written?.before[field];
+      if (text === undefined) return null;
+      try {
+        return codec.decodeField(field, text);
+      } catch (error) {
+        // What cannot be handed over must not be lost either.
+        const back = { set: { [field]: text }, remove: [], expect: { [field]: null }, fields };
+        await write(step, opened, back);
+        throw error;
+      }
+    });
+  }
+
+  async function rotate(token: string, options: RotateOptions<T> = {}): Promise<IssuedSession<T> | null> {
+    const action = "rotate a session";
+    const { patch = {}, idleTimeout, authenticated = false, grace = 0, signal } = options;
+    if (settings.bareIds) throw new TypeError(`Cannot ${action} as with bareIds its key is the token: use create`);
+    if (idleTimeout !== undefined) seconds(action, "idleTimeout", idleTimeout);
+    wholeNumber(action, "grace", grace, 0, (idleTimeout ?? settings.idleTimeout) - 1);
+    if (authenticated && grace > 0) throw new TypeError(`Cannot ${action} as a login must not have a grace`);
+    return await withToken(action, token, null, { signal }, async (step, opened) => {
+      const secret = newSecret();
+      const at = new Date(time());
+      const written = await apply(step, opened, patch, {
+        set: {
+          [reserved.verifier]: secret.verifier,
+          [reserved.previous]: opened.verifier as string,
+          ...(grace > 0 ? { [reserved.grace]: String(at.getTime() + grace * 1000) } : {}),
+          ...(authenticated ? { [reserved.authenticatedAt]: at.toISOString() } : {}),
+          ...(idleTimeout === undefined ? {} : { [reserved.idleTimeout]: String(idleTimeout) }),
+        },
+        remove: grace > 0 ? [] : [reserved.grace],
+        previous: false,
+      });
+      if (written === null) return null;
+      const rotated = { ...opened, verifier: secret.verifier };
+      try {
+        const session = await settle(step, rotated, written.after);
+        if (session === null) return null;
+        emit({ type: "rotated", id: opened.id, at });
+        return { token: `${opened.id}.${secret.text}`, session };
+      } catch (error) {
+        // A new token that nobody receives would end the session: the old one opens again.
+        const names = RESERVED_FIELDS.filter((name) => written.before[name] === undefined);
+        await write(step, rotated, { set: written.before, remove: names, fields });
+        throw error;
+      }
+    });
+  }
+
+  async function* all({ signal }: CallOptions = {}): AsyncIterable<Session<T>> {
+    const action = "list sessions";
+    const pages = backend.keys()[Symbol.asyncIterator]();
+    const seen = new Set<string>();
+    try {
+      for (;;) {
+        const page = await run(action, null, signal, (step) => step("reads", () => pages.next()));
+        if (page.done) return;
+        const keys = page.value.filter((key) => tokens.isKey(key) && !seen.has(key));
+        for (const key of keys) seen.add(key);
+        const sessions = await Promise.all(
+          keys.map(async (key) => {
+            const opened: Opened = { key, id: tokens.idOf(key), verifier: null };
+            try {
+              return await run(action, opened.id, signal, async (step) =>
+                settle(step, opened, await read(step, opened, false)),
+              );
+            } catch (error) {
+              if (error instanceof SessionDataError) return null;
+              throw error;
+            }
+          }),
+        );
+        for (const session of sessions) if (session !== null) yield session;
+      }
+    } finally {
+      await pages.return?.();
+    }
+  }
+
+  const store = {
+    create,
+    async get(token: string, options?: CallOptions) {
+      return await withToken("get a session", token, null, options, async (step, opened) =>
+        settle(step, opened, await readAndTouch(step, opened)),
+      );
+    },
+    async peek(token: string, options?: CallOptions) {
+      return await withToken("peek at a session", token, null, options, async (step, opened) =>
+        settle(step, opened, await read(step, opened, false)),
+      );
+    },
+    async update(token: string, patch: PatchInput<T>, options?: CallOptions) {
+      return await withToken("update a session", token, null, options, async (step, opened) => {
+        const written = await apply(step, opened, patch);
+        return await settle(step, opened, written && written.after);
+      });
+    },
+    increment,
+    take,
+    async setIdleTimeout(token: string, idleTimeout: number, options?: CallOptions) {
+      const action = "set the idle timeout of a session";
+      seconds(action, "the idle timeout", idleTimeout);
+      const along = { set: { [reserved.idleTimeout]: String(idleTimeout) }, remove: [], previous: true };
+      return await withToken(action, token, null, options, async (step, opened) => {
+        const written = await apply(step, opened, {}, along);
+        return await settle(step, opened, written && written.after);
+      });
+    },
+    rotate,
+    async destroy(token: string, options?: CallOptions) {
+      return await withToken("destroy a session", token, false, options, async (step, opened) => {
+        const ended = await step("writes", () => backend.remove(opened.key, accessTo(opened)));
+        if (ended === true) emit({ type: "destroyed", id: opened.id, at: new Date(time()) });
+        return ended === "reused" ? present(opened, ended) !== null : ended;
+      });
+    },
+    all,
+  };
+  return Object.freeze(store) as SessionStore<T, NewSession<SessionSchema<T, In>>>;
+}

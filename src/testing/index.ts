@@ -1,0 +1,6 @@
+/**
+ * For tests of applications and of backends.
+ *
+ * @module
+ */
+export { type Clock, manualClock } from "./clock.ts";

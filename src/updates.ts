@@ -1,0 +1,86 @@
+import type { Change } from "./backend.ts";
+import type { Codec } from "./codec.ts";
+import { pause, type Step } from "./deadline.ts";
+import { SessionConflictError } from "./errors.ts";
+import type { StoredSession } from "./record.ts";
+import { type Records, textOf, type Written } from "./records.ts";
+import { serially } from "./serially.ts";
+import type { PatchInput, SessionPatch } from "./session.ts";
+import type { Opened } from "./token.ts";
+
+/** Of a compare-and-set that others get ahead of. */
+const MAX_ATTEMPTS = 24;
+const MAX_PAUSE_MS = 50;
+
+/** Reserved fields that change in the same step as the data. */
+export interface Along {
+  readonly set: StoredSession;
+  readonly remove: readonly string[];
+  /** Does the previous secret do while its grace lasts? */
+  readonly previous: boolean;
+}
+
+/** Writes patches: at once where that is safe, else by compare-and-set. */
+export interface Updates<T> {
+  apply(step: Step, opened: Opened, patch: PatchInput<T>, along?: Along): Promise<Written | null>;
+  /** @throws {SessionConflictError} `contended`. */
+  compareAndSet(
+    step: Step,
+    opened: Opened,
+    update: (data: Readonly<T>) => SessionPatch<T>,
+    along?: Along,
+  ): Promise<Written | null>;
+}
+
+const NOTHING: Along = { set: {}, remove: [], previous: true };
+
+/**
+ * @param whole Does a patch need the whole record? So it does where the schema checks objects as a whole, and where
+ * `migrate` may have to see the record before the patch.
+ */
+export function updatesOf<T>(records: Records<T>, codec: Codec<T>, whole: boolean): Updates<T> {
+  const { decode, fields, read, write } = records;
+  const inTurn = serially();
+
+  async function apply(
+    step: Step,
+    opened: Opened,
+    patch: PatchInput<T>,
+    along: Along = NOTHING,
+  ): Promise<Written | null> {
+    if (typeof patch === "function") return await compareAndSet(step, opened, patch, along);
+    const encoded = codec.encodePatch(patch);
+    if (whole && Object.keys(patch).length > 0) return await compareAndSet(step, opened, () => patch, along);
+    const written = await write(step, opened, merged(encoded, along), along.previous);
+    return written as Exclude<typeof written, "changed">;
+  }
+
+  async function compareAndSet(
+    step: Step,
+    opened: Opened,
+    update: (data: Readonly<T>) => SessionPatch<T>,
+    along: Along = NOTHING,
+  ): Promise<Written | null> {
+    return await inTurn(opened.key, async () => {
+      for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+        if (attempt > 0) await pause(Math.random() * Math.min(2 ** attempt, MAX_PAUSE_MS));
+        const record = await read(step, opened, false);
+        const old = record && (await decode(step, opened, record));
+        if (old === null) return null;
+        const patch = update(old.data);
+        if (patch instanceof Promise) throw new TypeError("Cannot update a session by a function that is async");
+        const change = merged(codec.encodePatch(patch, old.data), along);
+        const expect = textOf(old.record, codec.names);
+        const written = await write(step, opened, { ...change, expect }, along.previous);
+        if (written !== "changed") return written;
+      }
+      throw new SessionConflictError("Cannot update a session as others change it all the time", "contended");
+    });
+  }
+
+  function merged(patch: Pick<Change, "set" | "remove">, along: Along): Change {
+    return { set: { ...patch.set, ...along.set }, remove: [...patch.remove, ...along.remove], fields };
+  }
+
+  return { apply, compareAndSet };
+}
