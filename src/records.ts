@@ -45,7 +45,7 @@ export interface Records<T> {
   /** The data of a record, migrated and written back where that makes it fit; `null` if the session ended meanwhile. */
   decode(step: Step, opened: Opened, record: StoredSession): Promise<Decoded<T> | null>;
   /** The session of a record. */
-  settle(step: Step, opened: Opened, record: StoredSession | null): Promise<Session<T> | null>;
+  settle(step: Step, opened: Opened, record: StoredSession | null | undefined): Promise<Session<T> | null>;
 }
 
 export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>): Records<T> {
@@ -116,8 +116,12 @@ export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>): R
     }
   }
 
-  async function settle(step: Step, opened: Opened, record: StoredSession | null): Promise<Session<T> | null> {
-    const decoded = record && (await decode(step, opened, record));
+  async function settle(
+    step: Step,
+    opened: Opened,
+    record: StoredSession | null | undefined,
+  ): Promise<Session<T> | null> {
+    const decoded = record ? await decode(step, opened, record) : null;
     return decoded && sessionOf(opened.id, decoded.record, decoded.data);
   }
 

@@ -85,7 +85,7 @@ function objectDef(given: SessionSchema): core.$ZodObjectDef {
 
 function planField(name: string, schema: core.$ZodType): Field {
   const traits = { instances: false, open: false };
-  inspect(schema, [name], { side: "wire", traits, seen: new Set() });
+  inspect(schema, [name], { side: "wire", traits, seen: { wire: new Set(), data: new Set() } });
   return {
     name,
     schema,

@@ -12,8 +12,15 @@ export interface Walk {
   /** Is this what is stored, or what only the application sees, behind a codec? */
   readonly side: "wire" | "data";
   readonly traits: { instances: boolean; open: boolean };
-  readonly seen: Set<unknown>;
+  readonly seen: { readonly wire: Set<unknown>; readonly data: Set<unknown> };
 }
+
+/** What it is called, and what to use instead. */
+const ONE_WAY: Readonly<Record<string, readonly [what: string, instead: string]>> = {
+  transform: ["a transform or preprocess", "z.codec, which knows the way back"],
+  success: ["z.success", "z.boolean"],
+  promise: ["z.promise", "the type of what it resolves to"],
+};
 
 const CODEC_FOR: Readonly<Record<string, string>> = {
   date: "z.codec(z.iso.datetime(), z.date(), { decode: (text) => new Date(text), encode: (date) => date.toISOString() })",
@@ -30,11 +37,13 @@ const CODEC_FOR: Readonly<Record<string, string>> = {
 
 /** Goes through a schema on both sides of each pipe and refuses the first piece that does not survive storage. */
 export function inspect(schema: core.$ZodType, path: Path, walk: Walk): void {
-  if (walk.seen.has(schema)) return;
-  walk.seen.add(schema);
+  if (walk.seen[walk.side].has(schema)) return;
+  walk.seen[walk.side].add(schema);
   refuseAsync(schema, path);
   const { def } = (schema as core.$ZodTypes)._zod;
   const into = (inner: core.$ZodType, ...step: (string | number)[]): void => inspect(inner, [...path, ...step], walk);
+  const oneWay = ONE_WAY[def.type];
+  if (oneWay !== undefined) refuse(path, ...oneWay);
   switch (def.type) {
     case "string":
     case "template_literal":
@@ -104,15 +113,9 @@ export function inspect(schema: core.$ZodType, path: Path, walk: Walk): void {
       }
       walk.traits.instances = true;
       into(def.in);
-      inspect(def.out, path, { ...walk, side: "data", seen: new Set() });
+      inspect(def.out, path, { ...walk, side: "data" });
       return;
     }
-    case "transform":
-      return refuse(path, "a transform or preprocess", "z.codec, which knows the way back");
-    case "success":
-      return refuse(path, "z.success", "z.boolean");
-    case "promise":
-      return refuse(path, "z.promise", "the type of what it resolves to");
     case "date":
     case "bigint":
     case "map":
@@ -127,7 +130,7 @@ export function inspect(schema: core.$ZodType, path: Path, walk: Walk): void {
       if (walk.side === "wire") refuse(path, `z.${def.type}`, CODEC_FOR[def.type]);
       return;
     default:
-      return refuse(path, `a schema of the unknown type "${(def as core.$ZodTypeDef).type}"`, "z.codec");
+      refuse(path, `a schema of the unknown type "${(def as core.$ZodTypeDef).type}"`, "z.codec");
   }
 }
 

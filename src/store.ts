@@ -234,7 +234,7 @@ export function createSessionStore<T extends object, In>(
     async update(token: string, patch: PatchInput<T>, options?: CallOptions) {
       return await withToken("update a session", token, null, options, async (step, opened) => {
         const written = await apply(step, opened, patch);
-        return await settle(step, opened, written && written.after);
+        return await settle(step, opened, written?.after);
       });
     },
     increment,
@@ -245,7 +245,7 @@ export function createSessionStore<T extends object, In>(
       const along = { set: { [reserved.idleTimeout]: String(idleTimeout) }, remove: [], previous: true };
       return await withToken(action, token, null, options, async (step, opened) => {
         const written = await apply(step, opened, {}, along);
-        return await settle(step, opened, written && written.after);
+        return await settle(step, opened, written?.after);
       });
     },
     rotate,
