@@ -2,7 +2,7 @@ import * as core from "zod/v4/core";
 import { SessionDataError, type SessionIssue } from "./errors.ts";
 import { isReserved, type StoredSession } from "./record.ts";
 import type { Field, Plan } from "./schema.ts";
-import { assertJson, deepFreeze, ownCopy, parseJson, Unstorable } from "./value.ts";
+import { assertJson, deepFreeze, isPlain, ownCopy, parseJson, Unstorable } from "./value.ts";
 
 /**
  * Data to stored text and back. A field whose values are strings is stored as it is, any other as JSON; zod decides
@@ -28,51 +28,62 @@ export interface Codec<T> {
 export function codecOf<T>(plan: Plan): Codec<T> {
   const names = [...plan.fields.keys()];
 
-  /** Nothing is inherited: with a polluted `Object.prototype` a missing field must stay missing. */
-  function wireOf(record: StoredSession, issues: SessionIssue[]): Record<string, unknown> {
-    const wire: Record<string, unknown> = Object.create(null);
-    for (const [name, field] of plan.fields) {
-      const text = record[name];
-      if (text !== undefined) wire[name] = field.wire === "text" ? text : parseJson(text);
-      else if (!field.omittable) issues.push(missing(name));
-    }
-    return wire;
-  }
-
   function decode(record: StoredSession): T {
-    const issues: SessionIssue[] = [];
     const result = attempt(() => {
-      const wire = wireOf(record, issues);
-      return issues.length > 0 ? null : core.safeDecode(plan.schema, wire);
+      // Nothing is inherited: with a polluted `Object.prototype` a missing field must stay missing.
+      const wire: Record<string, unknown> = Object.create(null);
+      for (const [name, field] of plan.fields) {
+        const text = record[name];
+        if (text !== undefined) wire[name] = wireOf(field, text);
+        else if (!field.omittable) return ABSENT;
+      }
+      return frozen(core.safeDecode(plan.schema, wire));
     });
-    if (result?.success) return deepFreeze(result.data) as T;
-    if (result?.success === false) issues.push(...result.error.issues.map(plainIssue));
+    if (result.success) return result.data as T;
+    // Field by field, as a codec that throws does not say where it stands.
+    const issues = [...plan.fields.values()].flatMap((field) => {
+      const read = attempt(() => readField(field, record[field.name]));
+      return read.success ? [] : issuesOf(field, read);
+    });
+    if (issues.length === 0) issues.push(...result.error.issues.map(plainIssue));
     throw dataError("Cannot read a session", issues, "stored");
   }
 
-  /** `undefined` where a codec makes nothing of the value, or where there are issues. */
-  function encodeField(field: Field, value: unknown, issues: SessionIssue[]): string | undefined {
+  function encodeField(field: Field, value: unknown, issues: SessionIssue[]): Encoded {
     const result = attempt(() => {
       const encoded = core.safeEncode(field.schema, ownCopy(value, field.instances));
-      return encoded.success ? { success: true as const, text: textOf(field, encoded.data) } : encoded;
+      if (!encoded.success) return encoded;
+      const text = textOf(field, encoded.data);
+      // A codec that does not know the way back must not make the session unreadable.
+      const read = readField(field, text);
+      return read.success ? { success: true as const, text, read: read.data } : read;
     });
-    if (result.success) return result.text;
-    for (const issue of result.error.issues) issues.push({ ...plainIssue(issue), path: [field.name, ...issue.path] });
-    return undefined;
+    if (result.success) return result;
+    issues.push(...issuesOf(field, result));
+    return {};
   }
 
-  function refuseUnknown(data: unknown, what: string, issues: SessionIssue[]): asserts data is object {
-    if (typeof data !== "object" || data === null || Array.isArray(data)) {
-      throw dataError(what, [{ code: "invalid_type", path: [], message: "Invalid input: expected object" }], "given");
+  /** The keys of the data that are fields, each read once. */
+  function fieldsOf(data: unknown, what: string, issues: SessionIssue[]): Map<string, unknown> {
+    const keys = attempt(() => {
+      if (typeof data === "object" && data !== null && isPlain(data)) return Reflect.ownKeys(data);
+      return failure("Invalid input: expected object", [], "invalid_type");
+    });
+    if (!Array.isArray(keys)) throw dataError(what, keys.error.issues.map(plainIssue), "given");
+    const values = new Map<string, unknown>();
+    for (const key of keys) {
+      if (typeof key === "string" && plan.fields.has(key)) {
+        try {
+          values.set(key, (data as Record<string, unknown>)[key]);
+        } catch {
+          issues.push({ code: "custom", path: [key], message: "The value cannot be read" });
+        }
+      } else {
+        const message = `Unrecognized key: ${JSON.stringify(String(key))}`;
+        issues.push({ code: "unrecognized_keys", path: [key], message });
+      }
     }
-    for (const key of Reflect.ownKeys(data)) {
-      if (typeof key === "string" && plan.fields.has(key)) continue;
-      issues.push({
-        code: "unrecognized_keys",
-        path: [key],
-        message: `Unrecognized key: ${JSON.stringify(String(key))}`,
-      });
-    }
+    return values;
   }
 
   /** What the object as a whole has to say, once its fields are known to fit. */
@@ -85,22 +96,20 @@ export function codecOf<T>(plan: Plan): Codec<T> {
   function encode(data: unknown): Record<string, string> {
     const what = "Cannot store a session";
     const issues: SessionIssue[] = [];
-    refuseUnknown(data, what, issues);
+    const values = fieldsOf(data, what, issues);
     const set: Record<string, string> = Object.create(null);
     const whole: Record<string, unknown> = Object.create(null);
     for (const [name, field] of plan.fields) {
-      let value = own(data, name, issues);
-      if (value === undefined && field.omittable) {
-        const filled = attempt(() => core.safeDecode(field.schema, undefined));
-        if (filled.success) value = filled.data;
-      }
+      let value = values.get(name);
       if (value === undefined) {
-        if (!field.omittable && issues.every((issue) => issue.path[0] !== name)) issues.push(missing(name));
-        continue;
+        const filled = attempt(() => readField(field, undefined));
+        if (filled.success) value = filled.data;
+        else if (issues.every((issue) => issue.path[0] !== name)) issues.push(...issuesOf(field, filled));
+        if (value === undefined) continue;
       }
-      whole[name] = value;
-      const text = encodeField(field, value, issues);
+      const { text, read } = encodeField(field, value, issues);
       if (text !== undefined) set[name] = text;
+      if (read !== undefined) whole[name] = read;
     }
     checkWhole(whole, issues);
     if (issues.length > 0) throw dataError(what, issues, "given");
@@ -110,24 +119,20 @@ export function codecOf<T>(plan: Plan): Codec<T> {
   function encodePatch(patch: unknown, present?: T): { set: Record<string, string>; remove: string[] } {
     const what = "Cannot update a session";
     const issues: SessionIssue[] = [];
-    refuseUnknown(patch, what, issues);
     const set: Record<string, string> = Object.create(null);
     const remove: string[] = [];
     const whole: Record<string, unknown> = Object.assign(Object.create(null), present);
-    for (const name of Object.keys(patch)) {
-      const field = plan.fields.get(name);
-      if (field === undefined) continue;
-      const value = own(patch, name, issues);
-      if (value === undefined) {
-        delete whole[name];
-        if (field.removable) remove.push(name);
-        else if (issues.length === 0) issues.push(missing(name));
+    for (const [name, value] of fieldsOf(patch, what, issues)) {
+      const field = plan.fields.get(name) as Field;
+      if (value === undefined && !field.removable) {
+        issues.push(...issuesOf(field, ABSENT));
         continue;
       }
-      whole[name] = value;
-      const text = encodeField(field, value, issues);
-      if (text !== undefined) set[name] = text;
-      else remove.push(name);
+      const { text, read } = value === undefined ? { read: absent(field) } : encodeField(field, value, issues);
+      if (text === undefined) remove.push(name);
+      else set[name] = text;
+      if (read === undefined) delete whole[name];
+      else whole[name] = read;
     }
     if (present !== undefined) checkWhole(whole, issues);
     if (issues.length > 0) throw dataError(what, issues, "given");
@@ -139,25 +144,23 @@ export function codecOf<T>(plan: Plan): Codec<T> {
     decode,
     decodeField(name, text) {
       const field = plan.fields.get(name) as Field;
-      const result = attempt(() => core.safeDecode(field.schema, field.wire === "text" ? text : parseJson(text)));
-      if (result.success) return deepFreeze(result.data);
-      const issues = result.error.issues.map((issue) => ({ ...plainIssue(issue), path: [name, ...issue.path] }));
-      throw dataError("Cannot read a session", issues, "stored");
+      const result = attempt(() => frozen(readField(field, text)));
+      if (result.success) return result.data;
+      throw dataError("Cannot read a session", issuesOf(field, result), "stored");
     },
     encode,
     encodePatch,
     absent(name) {
-      const filled = attempt(() => core.safeDecode((plan.fields.get(name) as Field).schema, undefined));
-      return filled.success && typeof filled.data === "number" ? filled.data : 0;
+      const value = absent(plan.fields.get(name) as Field);
+      return typeof value === "number" ? value : 0;
     },
     view(record) {
       const view: Record<string, unknown> = Object.create(null);
       for (const [name, text] of Object.entries(record)) {
         if (isReserved(name)) continue;
         const field = plan.fields.get(name);
-        const wire = field?.wire === "json" ? parseJson(text) : text;
-        const decoded = field && attempt(() => core.safeDecode(field.schema, wire));
-        view[name] = decoded?.success ? decoded.data : wire;
+        const decoded = field && attempt(() => readField(field, text));
+        view[name] = decoded?.success ? decoded.data : field ? wireOf(field, text) : text;
       }
       return view;
     },
@@ -172,24 +175,18 @@ function dataError(what: string, issues: readonly SessionIssue[], origin: "given
   return new SessionDataError(`${what} as its data does not fit the schema: ${list.join(", ")}`, issues, { origin });
 }
 
-function missing(name: string): SessionIssue {
-  return { code: "invalid_type", path: [name], message: "Invalid input: expected a value, received undefined" };
+function issuesOf(field: Field, { error }: Failure): SessionIssue[] {
+  return error.issues.map((issue) => ({ ...plainIssue(issue), path: [field.name, ...issue.path] }));
 }
+
+type Issue = Omit<SessionIssue, "code"> & { readonly code?: string | undefined };
 
 /** Without `input` and whatever else an issue may carry of the value. */
-function plainIssue({
-  code,
-  path,
-  message,
-}: {
-  code?: string;
-  path: readonly PropertyKey[];
-  message: string;
-}): SessionIssue {
-  return { code: code ?? "custom", path, message };
+function plainIssue({ code = "custom", path, message }: Issue): SessionIssue {
+  return { code, path, message };
 }
 
-type Failure = { readonly success: false; readonly error: { readonly issues: readonly SessionIssue[] } };
+type Failure = { readonly success: false; readonly error: { readonly issues: readonly Issue[] } };
 
 /** Codecs and checks may throw, and what they throw may quote the value: it goes no further. */
 function attempt<R>(validate: () => R): R | Failure {
@@ -202,19 +199,43 @@ function attempt<R>(validate: () => R): R | Failure {
   }
 }
 
-function failure(message: string, path: readonly PropertyKey[] = []): Failure {
-  return { success: false, error: { issues: [{ code: "custom", path, message }] } };
+function failure(message: string, path: readonly PropertyKey[] = [], code = "custom"): Failure {
+  return { success: false, error: { issues: [{ code, path, message }] } };
 }
+
+const ABSENT = failure("Invalid input: expected a value, received undefined", [], "invalid_type");
 
 // ------------------------------------------------------------------------------------------ fields
 
-function own(data: object, name: string, issues: SessionIssue[]): unknown {
-  try {
-    return Object.hasOwn(data, name) ? (data as Record<string, unknown>)[name] : undefined;
-  } catch {
-    issues.push({ code: "custom", path: [name], message: "The value cannot be read" });
-    return undefined;
-  }
+type Read = { readonly success: true; readonly data: unknown } | Failure;
+
+interface Encoded {
+  /** `undefined` where a codec makes nothing of the value. */
+  readonly text?: string | undefined;
+  /** What will be read from it. */
+  readonly read?: unknown;
+}
+
+function wireOf(field: Field, text: string): unknown {
+  return field.wire === "text" ? text : parseJson(text);
+}
+
+function readField(field: Field, text: string | undefined): Read {
+  if (text !== undefined) return core.safeDecode(field.schema, wireOf(field, text));
+  if (!field.omittable) return ABSENT;
+  const result = core.safeDecode(field.schema, undefined);
+  return result.success ? result : { success: true, data: undefined };
+}
+
+/** What the schema fills in for an absent field. */
+function absent(field: Field): unknown {
+  const result = attempt(() => readField(field, undefined));
+  return result.success ? result.data : undefined;
+}
+
+function frozen(result: Read): Read {
+  if (result.success) deepFreeze(result.data);
+  return result;
 }
 
 function textOf(field: Field, wire: unknown): string | undefined {

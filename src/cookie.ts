@@ -101,10 +101,12 @@ function isToken(value: string): boolean {
 function only(name: string, header: string | null | undefined): string | null {
   if (typeof header !== "string" || header.length > MAX_HEADER_LENGTH) return null;
   let found: string | null = null;
-  for (let start = 0; start < header.length; ) {
+  let equals = header.indexOf("=");
+  for (let start = 0; equals !== -1 && start < header.length; ) {
     const semicolon = header.indexOf(";", start);
     const end = semicolon === -1 ? header.length : semicolon;
-    const equals = header.indexOf("=", start);
+    // Looked for once and not again for each pair that has none: the time stays linear.
+    if (equals < start) equals = header.indexOf("=", start);
     if (equals !== -1 && equals < end && trimmed(header, start, equals) === name) {
       const value = trimmed(header, equals + 1, end);
       if (found !== null && found !== value) return null;
@@ -128,7 +130,7 @@ function refuse(why: string): never {
   throw new TypeError(`Cannot ${ACTION} as ${why}`);
 }
 
-function checkAttributes(given: Required<Omit<CookieOptions, "name">>): void {
+function checkAttributes(given: Omit<CookieOptions, "name">): void {
   const { path, domain, sameSite, secure, partitioned } = given;
   for (const [option, value] of Object.entries({ secure, partitioned })) {
     if (typeof value !== "boolean") refuse(`${option} must be true or false: received ${kindOf(value)}`);

@@ -20,6 +20,7 @@ export function inTime<R>(
   return new Promise<R>((resolve, reject) => {
     let sent = false;
     let over: SessionBackendError | null = null;
+    let stopWaiting = (_over: SessionBackendError): void => {};
 
     const giveUp = (reason: "timeout" | "aborted", why: string): void => {
       over = new SessionBackendError(`Cannot ${action} as ${why}`, {
@@ -29,6 +30,7 @@ export function inTime<R>(
       });
       end();
       reject(over);
+      stopWaiting(over);
     };
     const abort = (): void => giveUp("aborted", "the caller's signal aborted");
     const timer = setTimeout(giveUp, milliseconds, "timeout", `the backend did not answer within ${milliseconds} ms`);
@@ -40,7 +42,11 @@ export function inTime<R>(
     const step: Step = (effect, call) => {
       if (over !== null) return Promise.reject(over);
       sent ||= effect === "writes";
-      return call();
+      // An operation that waited for ever for its step would hold up those that wait for their turn behind it.
+      return new Promise((answer, fail) => {
+        stopWaiting = fail;
+        call().then(answer, fail);
+      });
     };
 
     signal?.addEventListener("abort", abort, { once: true });

@@ -1,6 +1,6 @@
 import { type CookieOptions, MAX_AGE_SECONDS, sessionCookie } from "./cookie.ts";
 import { SessionDataError } from "./errors.ts";
-import { knownOptions } from "./options.ts";
+import { kindOf, knownOptions } from "./options.ts";
 import type {
   CallOptions,
   CreateOptions,
@@ -54,7 +54,7 @@ export type AnswerHeader = readonly [name: string, value: string];
 export interface SessionExchange<T, New = T> {
   readonly session: RequestSession<T, New>;
   /**
-   * Called once when the handler has answered.
+   * Called once when the handler has answered; after that, `create` and `rotate` are refused with a `TypeError`.
    *
    * @param answer The handler's headers, which are left as they are.
    */
@@ -72,10 +72,13 @@ export function sessionExchange<T, New>(
   store: SessionStore<T, New>,
   options: SessionExchangeOptions<NoInfer<T>> = {},
 ): (cookieHeader: string | null | undefined) => SessionExchange<T, New> {
-  const { cookie: attributes, persistent = false } = knownOptions("create a session exchange", options, [
-    "cookie",
-    "persistent",
-  ]);
+  const action = "create a session exchange";
+  const { cookie: attributes, persistent = false } = knownOptions(action, options, ["cookie", "persistent"]);
+  if (typeof persistent !== "boolean" && typeof persistent !== "function") {
+    throw new TypeError(
+      `Cannot ${action} as persistent must be true, false or a function: received ${kindOf(persistent)}`,
+    );
+  }
   const cookie = sessionCookie(attributes);
 
   return (cookieHeader) => {
@@ -85,6 +88,8 @@ export function sessionExchange<T, New>(
     let setCookie: string | null = null;
     let issued: string | null = null;
     let used = false;
+    /** Has the answer its headers, or will there be none? */
+    let over = false;
 
     /** Runs a method on the token; `none` where there is no session or none that can be read. */
     async function withToken<R, None>(none: None, method: (token: string) => Promise<R>): Promise<R | None> {
@@ -107,9 +112,14 @@ export function sessionExchange<T, New>(
       return session;
     }
 
-    function changing<R>(method: (token: string) => Promise<R>): Promise<R | null> {
+    /** What is known before a change or learnt beside it may be out of date after it. */
+    async function changing<R>(method: (token: string) => Promise<R>): Promise<R | null> {
       known = null;
-      return withToken(null, method);
+      try {
+        return await withToken(null, method);
+      } finally {
+        known = null;
+      }
     }
 
     async function changed(method: (token: string) => Promise<Session<T> | null>): Promise<Session<T> | null> {
@@ -118,7 +128,13 @@ export function sessionExchange<T, New>(
       return session;
     }
 
-    function issue(next: string, session: Session<T>): Session<T> {
+    function refuseLate(): void {
+      if (over) throw new TypeError("Cannot issue a session as the answer that would carry its token is on its way");
+    }
+
+    async function issue(next: string, session: Session<T>): Promise<Session<T>> {
+      if (over) await store.destroy(next).catch(() => {});
+      refuseLate();
       token = issued = next;
       const lasting = typeof persistent === "function" ? persistent(session) : persistent;
       setCookie = cookie.write(next, lasting ? lastingSeconds(session) : undefined);
@@ -144,6 +160,7 @@ export function sessionExchange<T, New>(
         );
       },
       async create(data, options) {
+        refuseLate();
         used = true;
         const before = token;
         const created = await store.create(data, options);
@@ -153,30 +170,34 @@ export function sessionExchange<T, New>(
           await store.destroy(created.token).catch(() => {});
           throw error;
         }
-        return issue(created.token, created.session);
+        return await issue(created.token, created.session);
       },
       update: (patch, options) => changed((token) => store.update(token, patch, options)),
       increment: (field, by, options) => changing((token) => store.increment(token, field, by, options)),
       take: (field, options) => changing((token) => store.take(token, field, options)),
       setIdleTimeout: (seconds, options) => changed((token) => store.setIdleTimeout(token, seconds, options)),
       async rotate(options) {
+        refuseLate();
         const rotated = await changing((token) => store.rotate(token, options));
-        return rotated && issue(rotated.token, rotated.session);
+        return rotated && (await issue(rotated.token, rotated.session));
       },
       async destroy(options) {
-        known = null;
         const ended = await withToken(false, (token) => store.destroy(token, options));
         // A late logout must not clear a newer cookie; one that this very request was about to set it must.
         if (ended || issued !== null) setCookie = cookie.clear();
-        token = issued = null;
+        token = issued = known = null;
         return ended;
       },
     };
 
     return {
       session,
-      finish: (answer) => (used ? answerHeaders(answer, setCookie) : []),
+      finish(answer) {
+        over = true;
+        return used ? answerHeaders(answer, setCookie) : [];
+      },
       async abandon() {
+        over = true;
         if (issued === null) return;
         const orphan = issued;
         issued = setCookie = null;

@@ -83,6 +83,7 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
     record[reserved.lastAccessedAt] = new Date(now).toISOString();
     entry.record = Object.freeze(record);
     entry.expires = now + lifetime(record, idle, now);
+    queue.advance(entry);
     return record;
   }
 
@@ -132,7 +133,7 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
       const text = entry.record[field];
       const present = text === undefined ? from : /^-?[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN;
       if (!Number.isSafeInteger(present)) return "invalid_type";
-      const sum = present + by;
+      const sum = present + by || 0; // Text knows no minus zero.
       if (sum < min || sum > max) return sum < min ? "too_small" : "too_big";
       touch(entry, access.now, { [field]: String(sum) });
       return sum;
@@ -161,10 +162,11 @@ function remaining(entry: Entry, now: number): number {
 
 /**
  * Entries in the order of their ends: a binary heap in which an end that was put off is found out only when its old
- * moment comes, so that a touch costs nothing here.
+ * moment comes, so that a touch costs nothing here. One that was brought forward moves up at once.
  */
 function expiryQueue(): {
   add(entry: Entry): void;
+  advance(entry: Entry): void;
   remove(entry: Entry): void;
   due(now: number, most: number): Generator<Entry>;
 } {
@@ -208,6 +210,11 @@ function expiryQueue(): {
     add(entry) {
       entry.due = entry.expires;
       put(entry, heap.length);
+      rise(entry);
+    },
+    advance(entry) {
+      if (entry.expires >= entry.due) return;
+      entry.due = entry.expires;
       rise(entry);
     },
     remove,

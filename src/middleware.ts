@@ -82,6 +82,13 @@ function withHeaders<Answer extends Response>(answer: Answer, headers: readonly 
     return answer;
   } catch {
     const { status, statusText } = answer;
+    if (status < 200) {
+      // An upgrade, or the answer that stands for a network error: neither can be copied on every runtime.
+      if (headers.every(([name]) => name !== "Set-Cookie")) return answer;
+      throw new TypeError(
+        `Cannot set the session cookie as the headers of an answer of status ${status} are immutable`,
+      );
+    }
     const copy = new Response(answer.body, { status, statusText, headers: answer.headers });
     apply(copy.headers);
     return copy;

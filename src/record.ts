@@ -91,9 +91,14 @@ export function matchSecret(record: StoredSession, access: Access): "open" | "re
   return access.previous && grace > access.now ? "open" : "reused";
 }
 
-/** Milliseconds a session has left after a touch: min(idle timeout, deadline - now). */
+/**
+ * Milliseconds a session has left after a touch: min(idle timeout, deadline - now). A deadline that cannot be read says
+ * nothing about that: it makes the session invalid.
+ */
 export function lifetime(record: StoredSession, idleTimeout: number, now: number): number {
-  return Math.min(idleTimeout * 1000, (deadlineOf(record) ?? Number.POSITIVE_INFINITY) - now);
+  const deadline = deadlineOf(record);
+  const idle = idleTimeout * 1000;
+  return deadline === null || Number.isNaN(deadline) ? idle : Math.min(idle, deadline - now);
 }
 
 /** Fifteen digits reach the year 33658. */

@@ -15,6 +15,7 @@ import type { Plan } from "./schema.ts";
 import type { Session } from "./session.ts";
 import type { Settings } from "./settings.ts";
 import type { Opened } from "./token.ts";
+import { isPlain } from "./value.ts";
 
 /** What a write changed. */
 export interface Written {
@@ -103,7 +104,7 @@ export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>): R
   function migrated(record: StoredSession): Record<string, string> {
     try {
       const data: unknown = migrate?.(codec.view(record));
-      if (typeof data !== "object" || data === null) return codec.encode(data);
+      if (typeof data !== "object" || data === null || !isPlain(data)) return codec.encode(data);
       const named = Object.entries(data).filter(([name]) => plan.fields.has(name));
       const set = codec.encode(Object.fromEntries(named));
       codec.decode(set);
@@ -166,6 +167,14 @@ export function sessionOf<T>(id: string, record: StoredSession, data: T): Sessio
 function timestamp(text: string | undefined): Date {
   const time = Date.parse(text ?? "");
   return new Date(Number.isNaN(time) ? 0 : time);
+}
+
+/** The change that takes back what a write changed, and leaves alone what others wrote to other fields since. */
+export function undoing({ before, after }: Written): Pick<Change, "set" | "remove"> {
+  const names = Object.keys({ ...before, ...after }).filter((name) => before[name] !== after[name]);
+  const text = textOf(before, names);
+  const set = Object.entries(text).filter((entry): entry is [string, string] => entry[1] !== null);
+  return { set: Object.fromEntries(set), remove: names.filter((name) => text[name] === null) };
 }
 
 /** What a compare-and-set has to find. */

@@ -86,26 +86,21 @@ function objectDef(given: SessionSchema): core.$ZodObjectDef {
 function planField(name: string, schema: core.$ZodType): Field {
   const traits = { instances: false, open: false };
   inspect(schema, [name], { side: "wire", traits, seen: { wire: new Set(), data: new Set() } });
+  const omittable = unwrap(schema, "in", ["optional", "default", "prefault", "catch"]) !== null;
+  const removable = unwrap(schema, "out", ["optional"]) !== null;
+  if (removable && !omittable) refuse([name], "an optional only behind a codec", ".optional() around the codec");
   return {
     name,
     schema,
     wire: isText(schema) ? "text" : "json",
-    omittable: unwrap(schema, "in", ["optional", "default", "prefault", "catch"]) !== null,
-    removable: unwrap(schema, "out", ["optional"]) !== null,
+    omittable,
+    removable,
     ...traits,
     counter: counterOf(schema),
   };
 }
 
-const TRANSPARENT: readonly string[] = [
-  "nullable",
-  "readonly",
-  "optional",
-  "nonoptional",
-  "default",
-  "prefault",
-  "catch",
-];
+const TRANSPARENT: readonly string[] = ["readonly", "optional", "nonoptional", "default", "prefault", "catch"];
 
 /** Is every value of this schema stored as a string? */
 function isText(schema: core.$ZodType, depth = 0): boolean {
@@ -146,10 +141,12 @@ const FORMATS: Readonly<Record<string, readonly [min: number, max: number] | und
 };
 
 /** The bounds of a number field, as far as increments by integers meet them; `null` for any other field. */
-function counterOf(schema: core.$ZodType): Counter | null {
+function counterOf(schema: core.$ZodType, depth = 0): Counter | null {
   const { def } = (schema as core.$ZodTypes)._zod;
-  const wrapped = TRANSPARENT.includes(def.type) && def.type !== "nullable" && "innerType" in def;
-  const inner = wrapped ? counterOf(def.innerType) : null;
+  if (depth > 64) return null;
+  if (def.type === "lazy") return counterOf(def.getter(), depth + 1);
+  const wrapped = TRANSPARENT.includes(def.type) && "innerType" in def;
+  const inner = wrapped ? counterOf(def.innerType, depth + 1) : null;
   if (def.type !== "number" && inner === null) return null;
   let { min, max, complete } = inner ?? {
     min: Number.MIN_SAFE_INTEGER,

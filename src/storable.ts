@@ -51,14 +51,12 @@ export function inspect(schema: core.$ZodType, path: Path, walk: Walk): void {
     case "boolean":
     case "null":
     case "never":
+      return;
     case "enum":
+      if (walk.side === "wire") Object.values(def.entries).forEach((value) => void refuseLiteral(value, path));
       return;
     case "literal":
-      for (const value of def.values) {
-        if (walk.side === "wire" && (typeof value === "bigint" || value === undefined)) {
-          refuse(path, `a literal ${typeof value}`, typeof value === "bigint" ? CODEC_FOR["bigint"] : ".optional()");
-        }
-      }
+      if (walk.side === "wire") def.values.forEach((value) => void refuseLiteral(value, path));
       return;
     case "any":
     case "unknown":
@@ -134,6 +132,14 @@ export function inspect(schema: core.$ZodType, path: Path, walk: Walk): void {
   }
 }
 
+/** JSON has no word for these. */
+function refuseLiteral(value: unknown, path: Path): void {
+  if (typeof value === "bigint" || value === undefined) {
+    refuse(path, `a literal ${typeof value}`, CODEC_FOR[typeof value]);
+  }
+  if (typeof value === "number" && !Number.isFinite(value)) refuse(path, `a literal ${value}`, "null or a string");
+}
+
 /** JSON turns `undefined` in an array into `null`. */
 function refuseHoles(element: core.$ZodType, path: Path, walk: Walk): void {
   if (walk.side === "wire" && unwrap(element, "out", ["optional"]) !== null) {
@@ -153,7 +159,8 @@ function refuseSharedValue(def: core.$ZodDefaultDef | core.$ZodCatchDef, path: P
   } catch {
     return; // A function that needs a real input: then it is a function, which is all that is asked for.
   }
-  if (sharesObject(...values)) refuse(path, `a shared ${def.type} value`, `a function: .${def.type}(() => ...)`);
+  if (sharesObject(...values))
+    refuse(path, `a shared ${def.type} value`, `a function that makes a new one: .${def.type}(() => ...)`);
 }
 
 function sharesObject(a: unknown, b: unknown): boolean {

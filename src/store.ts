@@ -2,8 +2,8 @@ import { codecOf } from "./codec.ts";
 import { inTime, type Step } from "./deadline.ts";
 import { SessionBackendError, SessionConflictError, SessionDataError } from "./errors.ts";
 import { seconds, wholeNumber } from "./options.ts";
-import { RESERVED_FIELDS, reserved, type StoredSession } from "./record.ts";
-import { recordsOf, sessionOf } from "./records.ts";
+import { reserved, type StoredSession } from "./record.ts";
+import { recordsOf, sessionOf, undoing } from "./records.ts";
 import { planSchema } from "./schema.ts";
 import type {
   CallOptions,
@@ -182,8 +182,7 @@ export function createSessionStore<T extends object, In>(
         return { token: `${opened.id}.${secret.text}`, session };
       } catch (error) {
         // A new token that nobody receives would end the session: the old one opens again.
-        const names = RESERVED_FIELDS.filter((name) => written.before[name] === undefined);
-        await write(step, rotated, { set: written.before, remove: names, fields });
+        await write(step, rotated, { ...undoing(written), fields });
         throw error;
       }
     });
@@ -215,7 +214,8 @@ export function createSessionStore<T extends object, In>(
         for (const session of sessions) if (session !== null) yield session;
       }
     } finally {
-      await pages.return?.();
+      // Not awaited: a generator whose page never comes does not return either.
+      Promise.resolve(pages.return?.()).catch(() => {});
     }
   }
 

@@ -12,10 +12,15 @@ export class Unstorable extends Error {
 
 const DANGEROUS: readonly string[] = ["__proto__", "constructor", "prototype"];
 
+/** How deep the stack lets one go differs between runtimes: what one of them stores all of them must be able to read. */
+const MAX_DEPTH = 128;
+
 /** A copy of own properties only, so that zod takes nothing that is inherited for given. @throws {Unstorable} */
-export function ownCopy(value: unknown, instances: boolean): unknown {
+export function ownCopy(value: unknown, instances: boolean, depth = 0): unknown {
   if (typeof value !== "object" || value === null) return value;
-  if (Array.isArray(value)) return Array.from(value, (item, at) => within(at, () => ownCopy(item, instances)));
+  if (depth > MAX_DEPTH) throw new Unstorable("The value is too deep or refers to itself");
+  const copyOf = (item: unknown): unknown => ownCopy(item, instances, depth + 1);
+  if (Array.isArray(value)) return Array.from(value, (item, at) => within(at, () => copyOf(item)));
   if (!isPlain(value)) {
     if (instances) return value;
     throw new Unstorable("An instance of a class cannot be stored without a codec");
@@ -24,7 +29,7 @@ export function ownCopy(value: unknown, instances: boolean): unknown {
   for (const key of Object.keys(value)) {
     copy[key] = within(key, () => {
       if (DANGEROUS.includes(key)) throw new Unstorable("This key cannot be stored");
-      return ownCopy((value as Record<string, unknown>)[key], instances);
+      return copyOf((value as Record<string, unknown>)[key]);
     });
   }
   return copy;
@@ -59,7 +64,7 @@ function within<R>(key: PropertyKey, step: () => R): R {
 }
 
 /** An object literal, of any realm, or one that inherits from such: no class made it. */
-function isPlain(value: object): boolean {
+export function isPlain(value: object): boolean {
   const prototype = Object.getPrototypeOf(value);
   if (prototype === null || Object.getPrototypeOf(prototype) === null) return true;
   return !Object.hasOwn(prototype, "constructor");
@@ -70,7 +75,8 @@ export function parseJson(text: string): unknown {
   let value: unknown;
   try {
     value = JSON.parse(text);
-  } catch {
+  } catch (error) {
+    if (error instanceof RangeError) throw error;
     return text;
   }
   return typeof value === "object" && value !== null ? withoutPrototypes(value) : value;
@@ -87,9 +93,10 @@ function withoutPrototypes(value: unknown): unknown {
 }
 
 /** A snapshot that looks changeable would lose every change made to it. */
-export function deepFreeze<V>(value: V): V {
-  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value;
+export function deepFreeze<V>(value: V, seen: Set<unknown> = new Set()): V {
+  if (typeof value !== "object" || value === null || seen.has(value)) return value;
   if (!Array.isArray(value) && !isPlain(value)) return value;
-  for (const item of Object.values(value)) deepFreeze(item);
+  seen.add(value); // What is frozen already, as by `.readonly()`, need not be so in its depth.
+  for (const item of Object.values(value)) deepFreeze(item, seen);
   return Object.freeze(value);
 }

@@ -19,6 +19,8 @@ export interface RedisBackendOptions {
   readonly prefix?: string | undefined;
 }
 
+type Increased = Awaited<ReturnType<SessionBackend["increment"]>>;
+
 const PREFIX = /^[A-Za-z0-9_.:/-]{1,128}$/;
 const PAGE = 1000;
 const insert = script(scripts.INSERT);
@@ -88,7 +90,7 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
     async increment(key, access, { field, by, from, min, max }) {
       const args = [...accessArgs(access), field, ...[by, from, min, max].map(String)];
       const reply = await runScript(client, increment, prefix + key, args);
-      return reply as Awaited<ReturnType<SessionBackend["increment"]>>;
+      return (typeof reply === "string" && /^-?[0-9]/.test(reply) ? Number(reply) : reply) as Increased;
     },
 
     async remove(key, access) {

@@ -156,15 +156,16 @@ return before
  * ARGV[1..4] as in READ, ARGV[5] field, ARGV[6] summand, ARGV[7] what an absent field counts as, ARGV[8] and ARGV[9]
  * the least and the greatest sum allowed: safe integers in decimal digits
  *
- * Returns the sum, or 'too_small', 'too_big', 'invalid_type' if the field holds no safe integer, or the answers of READ
- * in the place of a session.
+ * Returns the sum in decimal digits, as clients may round the integers of the protocol; or 'too_small', 'too_big',
+ * 'invalid_type' if the field holds no safe integer; or the answers of READ in the place of a session.
  */
 export const INCREMENT: string = /* lua */ `${ADMIT}${LIFETIME}
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, ARGV[5])
 local open, answer = admit(head)
 if not open then return answer end
 local text = head[${RESERVED_FIELDS.length + 1}] or ARGV[7]
-if #text > 17 or not string.find(text, '^-?%d+$') then return 'invalid_type' end
+local digits = string.match(text, '^-?(%d+)$')
+if not digits or #digits > 16 then return 'invalid_type' end
 local held = tonumber(text)
 if math.abs(held) > 9007199254740991 then return 'invalid_type' end
 local sum = held + tonumber(ARGV[6])
@@ -172,9 +173,10 @@ if sum < tonumber(ARGV[8]) then return 'too_small' end
 if sum > tonumber(ARGV[9]) then return 'too_big' end
 local life, idle = lifetime(head)
 if life <= 0 then return false end
-redis.call('HSET', KEYS[1], ARGV[5], string.format('%.0f', sum), '${reserved.lastAccessedAt}', stamp, '${reserved.idleTimeout}', idle)
+local total = string.format('%.0f', sum)
+redis.call('HSET', KEYS[1], ARGV[5], total, '${reserved.lastAccessedAt}', stamp, '${reserved.idleTimeout}', idle)
 redis.call('PEXPIRE', KEYS[1], life)
-return sum
+return total
 `;
 
 /**

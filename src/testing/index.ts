@@ -4,3 +4,5 @@
  * @module
  */
 export { type Clock, manualClock } from "./clock.ts";
+export { backendContract } from "./contract.ts";
+export { testSession } from "./session.ts";

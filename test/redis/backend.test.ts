@@ -1,0 +1,354 @@
+import { createClient, createClientPool } from "redis";
+import { afterAll, describe, expect, inject, test } from "vitest";
+import { type SessionBackend, SessionBackendError } from "../../src/index.ts";
+import { type RedisClient, redisBackend } from "../../src/redis/index.ts";
+import { backendContract } from "../../src/testing/index.ts";
+import { ownBackend } from "../support/redis.ts";
+import { startServer } from "../support/redis-server.ts";
+
+const { backend, client, prefix } = await ownBackend();
+const wait = (milliseconds: number) => new Promise<void>((done) => setTimeout(done, milliseconds));
+
+const bound = { field: "views", by: 1, from: 0, min: 0, max: 100 };
+const change = { set: { name: "barbara" }, remove: ["views"], fields: null };
+
+/** Every way to use a session but ending it. */
+const uses: Record<string, (backend: SessionBackend, key: string) => Promise<unknown>> = {
+  peek: (on, key) => on.read(key, access(), { touch: false, fields: null }),
+  "peek at fields": (on, key) => on.read(key, access(), { touch: false, fields: ["name"] }),
+  touch: (on, key) => on.read(key, access(), { touch: true, fields: null }),
+  "touch of fields": (on, key) => on.read(key, access(), { touch: true, fields: ["name"] }),
+  write: (on, key) => on.write(key, access(), change),
+  "compare-and-set": (on, key) => on.write(key, access(), { ...change, expect: { name: "andrew", other: null } }),
+  "write of nothing": (on, key) => on.write(key, access(), { set: {}, remove: [], fields: [] }),
+  increment: (on, key) => on.increment(key, access(), bound),
+};
+
+const moving = Object.entries(uses).filter(([use]) => !use.startsWith("peek"));
+
+function access() {
+  return { verifier: null, previous: false, now: Date.now() };
+}
+
+function record(fields: Record<string, string> = {}): Record<string, string> {
+  const at = new Date().toISOString();
+  return { name: "andrew", views: "1", created_at: at, last_accessed_at: at, session_ttl: "1800", ...fields };
+}
+
+async function insert(fields?: Record<string, string>): Promise<string> {
+  const key = crypto.randomUUID();
+  await backend.insert(key, record(fields), Date.now());
+  return key;
+}
+
+describe("the contract on Redis", () => {
+  backendContract(test, () => backend, { now: Date.now, advance: wait });
+});
+
+describe("the expiry of a key", () => {
+  /** Within the time that the step itself took, and the millisecond that Redis rounds off. */
+  async function expectLeft(key: string, milliseconds: number, since: number): Promise<void> {
+    const left = await client.pTTL(prefix + key);
+    expect(left).toBeLessThanOrEqual(milliseconds);
+    expect(left).toBeGreaterThanOrEqual(milliseconds - (Date.now() - since) - 2);
+  }
+
+  test("is the idle timeout after insert", async () => {
+    const since = Date.now();
+    await expectLeft(await insert(), 1_800_000, since);
+  });
+
+  for (const [use, run] of moving) {
+    test(`is the idle timeout again after a ${use}`, async () => {
+      const key = await insert();
+      await client.pExpire(prefix + key, 500_000);
+      const since = Date.now();
+      await run(backend, key);
+      await expectLeft(key, 1_800_000, since);
+    });
+
+    test(`is what the deadline leaves after a ${use}, if that is less`, async () => {
+      const since = Date.now();
+      const key = await insert({ session_deadline: String(since + 90_000) });
+      await expectLeft(key, 90_000, since);
+      await client.pExpire(prefix + key, 500_000);
+      await run(backend, key);
+      await expectLeft(key, 90_000, since);
+    });
+
+    test(`comes back with a ${use} where something took it away`, async () => {
+      const key = await insert();
+      await client.persist(prefix + key);
+      const since = Date.now();
+      await run(backend, key);
+      await expectLeft(key, 1_800_000, since);
+    });
+
+    test(`is 1800 s after a ${use}, where neither it nor the idle timeout tells`, async () => {
+      const key = await insert({ session_ttl: "soon" });
+      await client.persist(prefix + key);
+      const since = Date.now();
+      await run(backend, key);
+      await expectLeft(key, 1_800_000, since);
+      expect(await client.hGet(prefix + key, "session_ttl")).toBe("1800");
+    });
+
+    test(`is what is left, in whole seconds, after a ${use} of a record whose idle timeout cannot be read`, async () => {
+      const key = await insert({ session_ttl: "1e3" });
+      await client.pExpire(prefix + key, 99_500);
+      const since = Date.now();
+      await run(backend, key);
+      expect(await client.hGet(prefix + key, "session_ttl")).toBe("100");
+      await expectLeft(key, 100_000, since);
+    });
+  }
+
+  test("follows a new idle timeout, longer or shorter", async () => {
+    const key = await insert();
+    for (const seconds of [7200, 60, 2_147_483_647]) {
+      const since = Date.now();
+      await backend.write(key, access(), { set: { session_ttl: String(seconds) }, remove: [], fields: [] });
+      await expectLeft(key, seconds * 1000, since);
+    }
+  });
+
+  test("is left alone by a peek, by what is refused and by a wrong secret", async () => {
+    const key = await insert({ session_verifier: "v" });
+    const expiry = Date.now() + 500_000;
+    await client.pExpireAt(prefix + key, expiry);
+    const wrong = { ...access(), verifier: "w" };
+    await uses["peek"]?.(backend, key);
+    await backend.read(key, wrong, { touch: true, fields: null });
+    await backend.write(key, wrong, change);
+    await backend.write(key, access(), { ...change, expect: { name: "eve" } });
+    await backend.increment(key, access(), { ...bound, max: 1 });
+    await backend.increment(key, access(), { ...bound, field: "name" });
+    await backend.remove(key, wrong);
+    await backend.insert(key, record(), Date.now());
+    const left = await client.pTTL(prefix + key);
+    expect(Math.abs(Date.now() + left - expiry)).toBeLessThan(10_000);
+  });
+
+  test("is not put off by a clock that is slow: the server's counts as well", async () => {
+    const key = await insert({ session_deadline: String(Date.now() + 90_000) });
+    for (const touch of [true, false]) {
+      await backend.read(key, { ...access(), now: Date.now() - 3_600_000 }, { touch, fields: null });
+      expect(await client.pTTL(prefix + key)).toBeLessThanOrEqual(90_000);
+    }
+  });
+
+  test("is not undone by a clock that is fast: what it takes for ended stays for the others", async () => {
+    const key = await insert({ session_deadline: String(Date.now() + 90_000) });
+    const fast = { ...access(), now: Date.now() + 3_600_000 };
+    expect(await backend.read(key, fast, { touch: true, fields: null })).toBeNull();
+    expect(await backend.write(key, fast, change)).toBeNull();
+    expect(await backend.increment(key, fast, bound)).toBeNull();
+    expect(await backend.read(key, access(), { touch: true, fields: null })).toMatchObject({ name: "andrew" });
+  });
+});
+
+describe("what is no session of this backend", () => {
+  test("a key of another type is refused by every method and stays", async () => {
+    const key = crypto.randomUUID();
+    await client.set(prefix + key, "text");
+    const all: typeof uses = { ...uses, remove: (on) => on.remove(key, access()) };
+    for (const [use, run] of Object.entries(all)) {
+      const refused = run(backend, key);
+      await expect(refused, use).rejects.toThrow(SessionBackendError);
+      await expect(refused, use).rejects.toMatchObject({ reason: "rejected", outcome: "not-applied" });
+    }
+    expect(await backend.insert(key, record(), Date.now())).toBe("taken");
+    expect(await client.get(prefix + key)).toBe("text");
+    expect(await client.pTTL(prefix + key)).toBe(-1);
+  });
+
+  const strangers: Record<string, Record<string, string>> = {
+    "a hash that is no session": { name: "andrew", views: "1", last_accessed_at: "then" },
+    "a session whose deadline cannot be read": record({ session_deadline: "never" }),
+  };
+  for (const [what, hash] of Object.entries(strangers)) {
+    test(`${what} is left as it was found by every use`, async () => {
+      const key = crypto.randomUUID();
+      await client.hSet(prefix + key, hash);
+      for (const [use, run] of Object.entries(uses)) {
+        expect(await run(backend, key), use).toBe("created_at" in hash ? "invalid" : null);
+        expect(await client.hGetAll(prefix + key), use).toEqual(hash);
+        expect(await client.pTTL(prefix + key), use).toBe(-1);
+      }
+    });
+  }
+
+  test("keys under the prefix that are no hashes are not listed, and keys outside it neither", async () => {
+    const key = await insert();
+    await client.zAdd(`${prefix}index:user:42`, { score: 1, value: key });
+    await client.set(`${prefix}text`, "text");
+    await client.hSet(`other-${prefix}${key}`, "name", "andrew");
+    const listed: string[] = [];
+    for await (const page of backend.keys()) listed.push(...page);
+    expect(listed).toContain(key);
+    expect(listed).not.toContain("index:user:42");
+    expect(listed).not.toContain("text");
+    expect(listed.filter((one) => one.includes(prefix))).toEqual([]);
+    expect(await client.zCard(`${prefix}index:user:42`)).toBe(1);
+    expect(await client.get(`${prefix}text`)).toBe("text");
+    await client.del(`other-${prefix}${key}`);
+  });
+});
+
+test("scripts that the server has forgotten are sent again", async () => {
+  const server = await startServer();
+  const own = createClient({ url: server.url });
+  const on = redisBackend(own);
+  await own.connect();
+  try {
+    for (let round = 0; round < 2; round++) {
+      const forgotten = <R>(call: () => Promise<R>) => own.scriptFlush().then(call);
+      const key = crypto.randomUUID();
+      expect(await forgotten(() => on.insert(key, record(), Date.now()))).toBe("inserted");
+      for (const [use, run] of Object.entries(uses)) expect(await forgotten(() => run(on, key)), use).not.toBeNull();
+      expect(await forgotten(() => on.remove(key, access()))).toBe(true);
+    }
+  } finally {
+    await own.close();
+    await server.stop();
+  }
+});
+
+describe("other kinds of client", () => {
+  test("a pool does for everything", async () => {
+    const pool = createClientPool({ url: inject("redisUrl") }, { minimum: 2, maximum: 5 });
+    const on = redisBackend(pool, { prefix });
+    await pool.connect();
+    afterAll(() => pool.close());
+    const keys = Array.from({ length: 20 }, () => crypto.randomUUID());
+    await Promise.all(keys.map((key) => on.insert(key, record(), Date.now())));
+    for (const [use, run] of Object.entries(uses)) {
+      const answers = await Promise.all(keys.map((key) => run(on, key)));
+      expect(answers, use).not.toContain(null);
+    }
+    const sums = await Promise.all(keys.map(() => on.increment(keys[0] as string, access(), bound)));
+    expect(Math.max(...sums.map(Number)) - Math.min(...sums.map(Number))).toBe(19);
+    const listed: string[] = [];
+    for await (const page of on.keys()) listed.push(...page);
+    expect(listed).toEqual(expect.arrayContaining(keys));
+    expect(await Promise.all(keys.map((key) => on.remove(key, access())))).not.toContain(false);
+  });
+
+  const offline: Record<string, () => Promise<RedisClient>> = {
+    "a client that was closed": async () => {
+      const own = await createClient({ url: inject("redisUrl") }).connect();
+      await own.close();
+      return own;
+    },
+    "a client that was never connected": async () => createClient({ url: inject("redisUrl") }),
+    "a pool that was closed": async () => {
+      const own = createClientPool({ url: inject("redisUrl") });
+      await own.connect();
+      await own.close();
+      return own;
+    },
+  };
+  for (const [what, make] of Object.entries(offline)) {
+    test(`${what} is unavailable at once, and nothing was applied`, async () => {
+      const on = redisBackend(await make(), { prefix });
+      const key = await insert();
+      const all: typeof uses = {
+        ...uses,
+        insert: () => on.insert(crypto.randomUUID(), record(), Date.now()),
+        remove: () => on.remove(key, access()),
+        keys: () => on.keys()[Symbol.asyncIterator]().next(),
+      };
+      const since = Date.now();
+      for (const [use, run] of Object.entries(all)) {
+        const failed = run(on, key);
+        await expect(failed, use).rejects.toThrow(SessionBackendError);
+        await expect(failed, use).rejects.toMatchObject({ reason: "unavailable", outcome: "not-applied" });
+      }
+      expect(Date.now() - since).toBeLessThan(1000);
+      expect(await client.hGet(prefix + key, "name")).toBe("andrew");
+    });
+  }
+});
+
+test("a client that waits for its server sends nothing later of what it was told meanwhile", async () => {
+  const server = await startServer();
+  const own = createClient({ url: server.url, socket: { reconnectStrategy: 20 } });
+  const on = redisBackend(own);
+  await own.connect();
+  const lost = new Promise<void>((done) => own.once("reconnecting", done));
+  await server.stop();
+  await lost;
+  const key = crypto.randomUUID();
+  for (const run of [() => on.insert(key, record(), Date.now()), () => on.remove(key, access())]) {
+    await expect(run()).rejects.toMatchObject({ reason: "unavailable", outcome: "not-applied" });
+  }
+  const back = new Promise<void>((done) => own.once("ready", done));
+  const again = await startServer("--port", `${server.port}`);
+  try {
+    await back;
+    expect(await on.read(key, access(), { touch: true, fields: null })).toBeNull();
+    expect(await on.insert(key, record(), Date.now())).toBe("inserted");
+  } finally {
+    await own.close();
+    await again.stop();
+  }
+});
+
+describe("misuse", () => {
+  const clients: Record<string, unknown> = {
+    nothing: undefined,
+    null: null,
+    "an empty object": {},
+    "an address": "redis://localhost",
+    "a client of another library": { get() {}, set() {}, evalsha() {}, hgetall() {}, on() {} },
+    "a client without events": { evalSha() {}, eval() {}, hGetAll() {}, hmGet() {} },
+  };
+  for (const [what, wrong] of Object.entries(clients)) {
+    test(`${what} is no client`, () => {
+      expect(() => redisBackend(wrong as RedisClient)).toThrow(TypeError);
+      expect(() => redisBackend(wrong as RedisClient)).toThrow("client must be a node-redis client");
+    });
+  }
+
+  const prefixes = [
+    "",
+    " ",
+    "a b:",
+    "a\t",
+    "a\n",
+    "\na",
+    "s*",
+    "s?",
+    "[s]",
+    "a\\",
+    "{a}:",
+    "}",
+    "é:",
+    "a\0",
+    "'",
+    "x".repeat(129),
+    "x".repeat(1024),
+  ];
+  for (const wrong of [...prefixes, null, 1, {}, ["session:"]]) {
+    test(`${JSON.stringify(wrong).slice(0, 20)} is no prefix`, () => {
+      expect(() => redisBackend(client, { prefix: wrong as string })).toThrow(TypeError);
+    });
+  }
+
+  test("prefixes of letters, digits and _ - . : / are", () => {
+    for (const right of ["s", "session:", "app/v1.2:session-store_A:", "x".repeat(128)]) {
+      expect(() => redisBackend(client, { prefix: right })).not.toThrow();
+    }
+  });
+
+  test("an option that is not known is refused by name", () => {
+    expect(() => redisBackend(client, { prefx: "s:" } as never)).toThrow('no option "prefx"');
+    expect(() => redisBackend(client, null as never)).toThrow(TypeError);
+  });
+
+  test("a client gets one error listener, however many backends it has", () => {
+    const own = createClient({ url: inject("redisUrl") });
+    for (const name of ["a:", "b:", "c:"]) redisBackend(own, { prefix: name });
+    expect(own.listenerCount("error")).toBe(1);
+  });
+});
