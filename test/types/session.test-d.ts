@@ -1,0 +1,526 @@
+import { createClient, createClientPool, createCluster, createSentinel } from "redis";
+import { describe, expectTypeOf, test } from "vitest";
+import * as z from "zod";
+import * as mini from "zod/mini";
+import * as floor from "zod-floor";
+import {
+  createSessionStore,
+  type IssuedSession,
+  isFresh,
+  memoryBackend,
+  type NewSession,
+  type NumberField,
+  type OptionalField,
+  type RequestSession,
+  type Session,
+  type SessionBackend,
+  type SessionDataError,
+  type SessionExchange,
+  type SessionMiddleware,
+  type SessionPatch,
+  type SessionStore,
+  sessionExchange,
+  sessionMiddleware,
+  timeouts,
+} from "../../src/index.ts";
+import { redisBackend } from "../../src/redis/index.ts";
+
+const isoDate = z.codec(z.iso.datetime(), z.date(), {
+  decode: (text) => new Date(text),
+  encode: (date) => date.toISOString(),
+});
+const visit = z.object({
+  userId: z.string(),
+  role: z.enum(["admin", "user"]).default("user"),
+  pageViews: z.int().default(0),
+  tries: z.int().prefault(0),
+  hits: z.number().optional(),
+  flash: z.string().optional(),
+  theme: z.string().catch("dark"),
+  nickname: z.string().nullable(),
+  since: isoDate,
+  cart: z.array(z.object({ sku: z.string(), n: z.int() })).default(() => []),
+});
+type Visit = z.output<typeof visit>;
+type NewVisit = NewSession<typeof visit>;
+
+const backend = memoryBackend();
+const store = createSessionStore({ schema: visit, backend });
+const token = "";
+const fresh = { userId: "42", theme: "dark", nickname: null, since: new Date() };
+
+/** Are the tests compiled with `exactOptionalPropertyTypes`? They are, once with it and once without. */
+type Exact = { a: undefined } extends { a?: string } ? false : true;
+type Takes<Given, Wanted> = [Given] extends [Wanted] ? true : false;
+
+describe("createSessionStore", () => {
+  test("infers data and new data from the schema", () => {
+    expectTypeOf(store).toEqualTypeOf<SessionStore<Visit, NewVisit>>();
+    expectTypeOf(createSessionStore({ schema: z.object({ a: z.string() }), backend })).toEqualTypeOf<
+      SessionStore<{ a: string }, { a: string }>
+    >();
+  });
+
+  test("takes a schema that is strict, refined, branded, of zod/mini or of another copy of zod", () => {
+    type Plain = SessionStore<{ a: string; b?: number | undefined }, { a: string; b?: number | undefined }>;
+    const shape = { a: z.string(), b: z.int().optional() };
+    expectTypeOf(createSessionStore({ schema: z.strictObject(shape), backend })).toEqualTypeOf<Plain>();
+    expectTypeOf(createSessionStore({ schema: z.object(shape).refine(() => true), backend })).toEqualTypeOf<Plain>();
+    expectTypeOf(
+      createSessionStore({ schema: z.object(shape).meta({ title: "Visit" }), backend }),
+    ).toEqualTypeOf<Plain>();
+    const miniShape = { a: mini.string(), b: mini.optional(mini.int()) };
+    expectTypeOf(createSessionStore({ schema: mini.object(miniShape), backend })).toEqualTypeOf<Plain>();
+    const refined = mini.object(miniShape).check(mini.refine(() => true));
+    expectTypeOf(createSessionStore({ schema: refined, backend })).toEqualTypeOf<Plain>();
+    const old = floor.object({ a: floor.string(), b: floor.int().optional() });
+    expectTypeOf(createSessionStore({ schema: old, backend })).toEqualTypeOf<Plain>();
+    const branded = createSessionStore({ schema: z.object({ a: z.string() }).brand<"Visit">(), backend });
+    expectTypeOf<Awaited<ReturnType<typeof branded.get>>>().toExtend<Session<{ a: string }> | null>();
+  });
+
+  test("takes no other schema", () => {
+    const object = z.object({ a: z.string() });
+    // @ts-expect-error A transformed schema is a pipe.
+    createSessionStore({ schema: object.transform((data) => data), backend });
+    // @ts-expect-error
+    createSessionStore({ schema: object.readonly(), backend });
+    // @ts-expect-error
+    createSessionStore({ schema: object.optional(), backend });
+    // @ts-expect-error
+    createSessionStore({ schema: z.union([object, object]), backend });
+    // @ts-expect-error
+    createSessionStore({ schema: z.record(z.string(), z.string()), backend });
+    // @ts-expect-error
+    createSessionStore({ schema: mini.readonly(mini.object({})), backend });
+    // @ts-expect-error A shape is no schema.
+    createSessionStore({ schema: { a: z.string() }, backend });
+    // @ts-expect-error
+    createSessionStore({ backend });
+    // @ts-expect-error
+    createSessionStore({ schema: object });
+  });
+
+  test("takes only options that there are, of their type", () => {
+    const now = () => 0;
+    createSessionStore({ schema: visit, backend, ...timeouts.aal2, touchInterval: 60, bareIds: false, now });
+    createSessionStore({ schema: visit, backend, absoluteTimeout: undefined, migrate: undefined, onEvent: undefined });
+    createSessionStore({ schema: visit, backend, migrate: (stored) => ({ userId: stored["user"] }) });
+    createSessionStore({
+      schema: visit,
+      backend,
+      onEvent(event) {
+        expectTypeOf(event.at).toEqualTypeOf<Date>();
+        if (event.type === "invalid") expectTypeOf(event.issues).toEqualTypeOf<SessionDataError["issues"]>();
+        if (event.type === "unavailable") expectTypeOf(event.id).toEqualTypeOf<string | null>();
+        // @ts-expect-error Only an invalid record has issues.
+        if (event.type === "created") event.issues;
+      },
+    });
+    // @ts-expect-error
+    createSessionStore({ schema: visit, backend, idleTimeOut: 60 });
+    // @ts-expect-error Seconds are a number.
+    createSessionStore({ schema: visit, backend, idleTimeout: "30m" });
+    // @ts-expect-error
+    createSessionStore({ schema: visit, backend, now: new Date() });
+    // @ts-expect-error
+    createSessionStore({ schema: visit, backend: {} });
+  });
+});
+
+describe("NewSession", () => {
+  test("may leave out what the schema fills in", () => {
+    expectTypeOf<NewVisit>().toEqualTypeOf<{
+      userId: string;
+      role?: "admin" | "user" | undefined;
+      pageViews?: number | undefined;
+      tries?: number | undefined;
+      hits?: number | undefined;
+      flash?: string | undefined;
+      theme: string;
+      nickname: string | null;
+      since: Date;
+      cart?: { sku: string; n: number }[] | undefined;
+    }>();
+  });
+
+  test("has the data's side of a codec", () => {
+    expectTypeOf<NewVisit["since"]>().toEqualTypeOf<Date>();
+    const schema = z.object({ at: isoDate.default(() => new Date()) });
+    expectTypeOf<NewSession<typeof schema>>().toEqualTypeOf<{ at?: Date | undefined }>();
+  });
+
+  test("has an exactly optional field as zod has it", () => {
+    const schema = z.object({ a: z.exactOptional(z.string()) });
+    expectTypeOf<Takes<{ a: undefined }, NewSession<typeof schema>>>().toEqualTypeOf<
+      Exact extends true ? false : true
+    >();
+    expectTypeOf<Takes<Record<never, never>, NewSession<typeof schema>>>().toEqualTypeOf<true>();
+  });
+
+  test("is what create takes", () => {
+    expectTypeOf(store.create).parameter(0).toEqualTypeOf<NewVisit>();
+    expectTypeOf(store.create(fresh)).toEqualTypeOf<Promise<IssuedSession<Visit>>>();
+    store.create({ ...fresh, role: "admin", cart: [{ sku: "a", n: 1 }] }, { idleTimeout: 60 });
+    store.create({ ...fresh, flash: undefined });
+    // @ts-expect-error A required field is missing.
+    store.create({ theme: "dark", nickname: null, since: new Date() });
+    // @ts-expect-error
+    store.create({ ...fresh, userId: 42 });
+    // @ts-expect-error
+    store.create({ ...fresh, userId: undefined });
+    // @ts-expect-error
+    store.create({ ...fresh, role: "root" });
+    // @ts-expect-error The stored side of the codec.
+    store.create({ ...fresh, since: "2026-01-01T00:00:00Z" });
+    // @ts-expect-error
+    store.create({ ...fresh, more: 1 });
+    // @ts-expect-error
+    store.create();
+    // @ts-expect-error
+    store.create(fresh, { grace: 1 });
+  });
+});
+
+describe("a session", () => {
+  test("is what reads answer, or null", () => {
+    expectTypeOf(store.get(token)).toEqualTypeOf<Promise<Session<Visit> | null>>();
+    expectTypeOf(store.peek(token)).toEqualTypeOf<Promise<Session<Visit> | null>>();
+    expectTypeOf(store.update(token, {})).toEqualTypeOf<Promise<Session<Visit> | null>>();
+    expectTypeOf(store.setIdleTimeout(token, 60)).toEqualTypeOf<Promise<Session<Visit> | null>>();
+    expectTypeOf(store.rotate(token)).toEqualTypeOf<Promise<IssuedSession<Visit> | null>>();
+    expectTypeOf(store.destroy(token)).toEqualTypeOf<Promise<boolean>>();
+    expectTypeOf(store.all()).toEqualTypeOf<AsyncIterable<Session<Visit>>>();
+    // @ts-expect-error A session that may be missing has to be asked about.
+    store.get(token).then((session) => session.data);
+    // @ts-expect-error A token is text.
+    store.get(null);
+    // @ts-expect-error
+    store.get(token, { signals: new AbortController().signal });
+    store.get(token, { signal: new AbortController().signal });
+    store.get(token, { signal: undefined });
+  });
+
+  test("is read-only", () => {
+    expectTypeOf<Session<Visit>>().toEqualTypeOf<{
+      readonly id: string;
+      readonly data: Readonly<Visit>;
+      readonly createdAt: Date;
+      readonly lastAccessedAt: Date;
+      readonly authenticatedAt: Date;
+      readonly idleTimeout: number;
+      readonly expiresAt: Date;
+      readonly deadline: Date | null;
+    }>();
+    const change = (session: Session<Visit>): void => {
+      // @ts-expect-error
+      session.data.userId = "1";
+      // @ts-expect-error
+      session.data = { ...session.data };
+      // @ts-expect-error
+      session.id = "1";
+      // @ts-expect-error The token is not part of it.
+      session.token;
+    };
+    expectTypeOf(change).returns.toBeVoid();
+  });
+
+  test("of more data is one of less", () => {
+    expectTypeOf<Session<Visit>>().toExtend<Session<{ userId: string }>>();
+    expectTypeOf<Session<{ userId: string }>>().not.toExtend<Session<Visit>>();
+    expectTypeOf<IssuedSession<Visit>>().toExtend<IssuedSession<{ userId: string }>>();
+    expectTypeOf<IssuedSession<Visit>>().not.toExtend<Session<Visit>>();
+  });
+
+  test("is fresh or not", () => {
+    const ask = (session: Session<Visit>) => isFresh(session, 300);
+    expectTypeOf(ask).returns.toBeBoolean();
+    // @ts-expect-error
+    isFresh(null, 300);
+    // @ts-expect-error
+    isFresh({} as IssuedSession<Visit>, 300);
+    expectTypeOf(timeouts.aal1).toEqualTypeOf<{ readonly idleTimeout: number; readonly absoluteTimeout: number }>();
+    expectTypeOf<keyof typeof timeouts>().toEqualTypeOf<"aal1" | "aal2" | "aal3">();
+    // @ts-expect-error
+    timeouts.aal2.idleTimeout = 1;
+  });
+});
+
+describe("a patch", () => {
+  test("has some of the fields", () => {
+    store.update(token, {});
+    store.update(token, { userId: "1", cart: [] });
+    store.update(token, (data) => ({ pageViews: data.pageViews + 1 }));
+    store.update(token, { nickname: null });
+    // @ts-expect-error
+    store.update(token, { userID: "1" });
+    // @ts-expect-error
+    store.update(token, { userId: 1 });
+    // @ts-expect-error
+    store.update(token, { role: "root" });
+    // @ts-expect-error
+    store.update(token, { userId: null });
+    // @ts-expect-error
+    store.update(token, { since: "2026-01-01T00:00:00Z" });
+    // @ts-expect-error
+    store.update(token, () => ({ userId: 1 }));
+    // @ts-expect-error A function must not be async.
+    store.update(token, async () => ({ userId: "1" }));
+    // @ts-expect-error
+    store.update(token, (data) => ({ pageViews: data.views }));
+    store.update(token, (data) => {
+      // @ts-expect-error The data is read-only.
+      data.pageViews++;
+      return {};
+    });
+    // @ts-expect-error
+    store.update(token);
+  });
+
+  test("may say undefined, which removes, only where the field is optional", () => {
+    store.update(token, { flash: undefined, hits: undefined });
+    store.update(token, () => ({ flash: undefined }));
+    expectTypeOf<Takes<{ flash: undefined }, SessionPatch<Visit>>>().toEqualTypeOf<true>();
+    type Refused = Exact extends true ? false : true;
+    expectTypeOf<Takes<{ userId: undefined }, SessionPatch<Visit>>>().toEqualTypeOf<Refused>();
+    expectTypeOf<Takes<{ role: undefined }, SessionPatch<Visit>>>().toEqualTypeOf<Refused>();
+    expectTypeOf<Takes<{ nickname: undefined }, SessionPatch<Visit>>>().toEqualTypeOf<Refused>();
+    expectTypeOf<Takes<{ a: undefined }, SessionPatch<{ a?: string }>>>().toEqualTypeOf<true>();
+  });
+
+  test("shows its members", () => {
+    expectTypeOf<SessionPatch<{ a: string; b?: number }>>().toEqualTypeOf<{
+      readonly a?: string;
+      readonly b?: number | undefined;
+    }>();
+  });
+
+  test("may go along with a rotation", () => {
+    store.rotate(token, { patch: { userId: "1" }, authenticated: true, idleTimeout: 60 });
+    store.rotate(token, { patch: (data) => ({ pageViews: data.pageViews }), grace: 10 });
+    store.rotate(token, { patch: undefined, grace: undefined });
+    // @ts-expect-error
+    store.rotate(token, { patch: { userId: 1 } });
+    // @ts-expect-error
+    store.rotate(token, { userId: "1" });
+    // @ts-expect-error
+    store.rotate(token, { grace: "10s" });
+  });
+});
+
+describe("increment", () => {
+  test("takes the names of fields that are plain numbers", () => {
+    expectTypeOf<NumberField<Visit>>().toEqualTypeOf<"pageViews" | "tries" | "hits">();
+    expectTypeOf(store.increment(token, "pageViews")).toEqualTypeOf<Promise<number | null>>();
+    store.increment(token, "hits", -1);
+    // @ts-expect-error
+    store.increment(token, "userId");
+    // @ts-expect-error
+    store.increment(token, "since");
+    // @ts-expect-error
+    store.increment(token, "views");
+    // @ts-expect-error
+    store.increment(token, "pageViews", "1");
+  });
+
+  test("takes no number that is more or less than that", () => {
+    const schema = z.object({
+      nullable: z.number().nullable(),
+      literal: z.literal(1),
+      literals: z.literal([1, 2]),
+      codec: z.codec(z.int(), z.date(), { decode: (ms) => new Date(ms), encode: (date) => date.getTime() }),
+      bigint: z.codec(z.string(), z.bigint(), { decode: BigInt, encode: String }),
+      any: z.any(),
+      unknown: z.unknown(),
+      enum: z.enum({ one: 1, two: 2 }),
+      union: z.union([z.number(), z.string()]),
+      list: z.array(z.number()),
+      never: z.never().optional(),
+      branded: z.int().brand<"Count">(),
+      coerced: z.coerce.number(),
+      read: z.number().readonly(),
+    });
+    expectTypeOf<NumberField<z.output<typeof schema>>>().toEqualTypeOf<"coerced" | "read">();
+    expectTypeOf<NumberField<{ userId: string }>>().toBeNever();
+  });
+});
+
+describe("take", () => {
+  test("takes the names of fields that may be absent", () => {
+    expectTypeOf<OptionalField<Visit>>().toEqualTypeOf<"hits" | "flash">();
+    expectTypeOf(store.take(token, "flash")).toEqualTypeOf<Promise<string | null>>();
+    expectTypeOf(store.take(token, "hits")).toEqualTypeOf<Promise<number | null>>();
+    // @ts-expect-error
+    store.take(token, "userId");
+    // @ts-expect-error A default brings it back.
+    store.take(token, "role");
+    // @ts-expect-error
+    store.take(token, "nickname");
+    // @ts-expect-error
+    store.take(token, "more");
+  });
+});
+
+describe("a function over stores", () => {
+  test("takes a store of its data", () => {
+    const count = (of: SessionStore<Visit, NewVisit>) => of.increment(token, "pageViews");
+    const read = (of: SessionStore<Visit, never>) => of.get(token);
+    expectTypeOf(count(store)).toEqualTypeOf<Promise<number | null>>();
+    expectTypeOf(read(store)).toEqualTypeOf<Promise<Session<Visit> | null>>();
+    const plain = createSessionStore({ schema: z.object({ a: z.string() }), backend });
+    const whole = (of: SessionStore<{ a: string }>) => of.create({ a: "a" });
+    whole(plain);
+    // @ts-expect-error Other data.
+    whole(store);
+    // @ts-expect-error
+    read(plain);
+  });
+
+  test("takes every store with the fields that it names, if it creates nothing", () => {
+    const userOf = async (of: SessionStore<{ userId: string }, never>) => {
+      await of.update(token, { userId: "1" });
+      // @ts-expect-error It cannot say what a whole session of that store needs.
+      of.create({ userId: "1" });
+      return (await of.get(token))?.data.userId;
+    };
+    expectTypeOf(userOf(store)).toEqualTypeOf<Promise<string | undefined>>();
+    userOf(createSessionStore({ schema: z.object({ userId: z.string() }), backend }));
+    // @ts-expect-error No such field.
+    userOf(createSessionStore({ schema: z.object({ user: z.string() }), backend }));
+    // @ts-expect-error Another type.
+    userOf(createSessionStore({ schema: z.object({ userId: z.int() }), backend }));
+  });
+
+  test("that creates takes no store that needs more than it gives", () => {
+    const begin = (of: SessionStore<{ userId: string }>) => of.create({ userId: "1" });
+    begin(createSessionStore({ schema: z.object({ userId: z.string() }), backend }));
+    begin(createSessionStore({ schema: z.object({ userId: z.string(), more: z.int().default(0) }), backend }));
+    // @ts-expect-error It would be created without its required fields.
+    begin(store);
+  });
+
+  test("may be generic over the data", () => {
+    const idOf = async <T, New>(of: SessionStore<T, New>) => (await of.get(token))?.id;
+    expectTypeOf(idOf(store)).toEqualTypeOf<Promise<string | undefined>>();
+    const read = async <T extends { userId: string }>(of: SessionStore<T, never>) => (await of.get(token))?.data;
+    expectTypeOf(read(store)).toEqualTypeOf<Promise<Readonly<Visit> | undefined>>();
+  });
+});
+
+describe("the session of a request", () => {
+  const middleware = sessionMiddleware(store);
+  const request = new Request("http://localhost/");
+
+  test("has the methods of its store without the token", () => {
+    expectTypeOf(middleware).toEqualTypeOf<SessionMiddleware<Visit, NewVisit>>();
+    middleware(request, async (session) => {
+      expectTypeOf(session).toEqualTypeOf<RequestSession<Visit, NewVisit>>();
+      expectTypeOf(session.get()).toEqualTypeOf<Promise<Session<Visit> | null>>();
+      expectTypeOf(session.create(fresh)).toEqualTypeOf<Promise<Session<Visit>>>();
+      expectTypeOf(session.rotate({ authenticated: true })).toEqualTypeOf<Promise<Session<Visit> | null>>();
+      expectTypeOf(session.take("flash")).toEqualTypeOf<Promise<string | null>>();
+      expectTypeOf(session.increment("pageViews")).toEqualTypeOf<Promise<number | null>>();
+      expectTypeOf(session.destroy()).toEqualTypeOf<Promise<boolean>>();
+      await session.update({ flash: undefined });
+      // @ts-expect-error
+      session.create({ theme: "dark" });
+      // @ts-expect-error
+      session.update({ userId: 1 });
+      // @ts-expect-error
+      session.increment("userId");
+      // @ts-expect-error
+      session.take("userId");
+      // @ts-expect-error There is no token to see.
+      session.token;
+      return new Response();
+    });
+  });
+
+  test("of a store with more fields fits a function that names some", () => {
+    const userOf = async (session: RequestSession<{ userId: string }, never>) => (await session.get())?.data.userId;
+    middleware(request, async (session) => new Response(await userOf(session)));
+    const begin = (session: RequestSession<{ userId: string }>) => session.create({ userId: "1" });
+    middleware(request, async (session) => {
+      // @ts-expect-error It would be created without its required fields.
+      begin(session);
+      return new Response();
+    });
+  });
+
+  test("comes with an answer, or none where the connection is upgraded", () => {
+    expectTypeOf(middleware(request, () => new Response())).toEqualTypeOf<Promise<Response>>();
+    const upgraded = middleware(request, () => undefined as Response | undefined);
+    expectTypeOf(upgraded).toEqualTypeOf<Promise<Response | undefined>>();
+    // @ts-expect-error
+    middleware(request, () => "text");
+  });
+
+  test("may outlive the browser by a rule on its data", () => {
+    sessionMiddleware(store, { persistent: (session) => session.data.role === "user", cookie: { secure: false } });
+    sessionMiddleware(store, { onBackendError: (error, { url }) => new Response(error.reason + url, { status: 503 }) });
+    // @ts-expect-error
+    sessionMiddleware(store, { persistent: (session) => session.data.remember });
+    // @ts-expect-error
+    sessionMiddleware(store, { cookies: {} });
+    // @ts-expect-error
+    sessionMiddleware(store, { onBackendError: () => "text" });
+  });
+
+  test("comes without Request and Response, too", () => {
+    const exchange = sessionExchange(store)("sid=1");
+    expectTypeOf(exchange).toEqualTypeOf<SessionExchange<Visit, NewVisit>>();
+    expectTypeOf(exchange.session).toEqualTypeOf<RequestSession<Visit, NewVisit>>();
+    sessionExchange(store)(null);
+    sessionExchange(store)(undefined);
+  });
+});
+
+describe("a backend", () => {
+  test("in memory has a capacity", () => {
+    expectTypeOf(memoryBackend).returns.toEqualTypeOf<SessionBackend>();
+    memoryBackend({ capacity: 10 });
+    memoryBackend({ capacity: undefined });
+    // @ts-expect-error
+    memoryBackend({ capacity: "10" });
+    // @ts-expect-error
+    memoryBackend({ size: 10 });
+  });
+
+  test("on Redis takes every kind of node-redis client", () => {
+    const rootNodes = [{ url: "redis://localhost" }];
+    const sentinel = { name: "main", sentinelRootNodes: [{ host: "localhost", port: 26_379 }] };
+    const backends = [
+      redisBackend(createClient()),
+      redisBackend(createClient({ RESP: 2 })),
+      redisBackend(createClient({ RESP: 3, clientSideCache: { ttl: 0, maxEntries: 0, evictPolicy: "LRU" } })),
+      redisBackend(createCluster({ rootNodes })),
+      redisBackend(createCluster({ rootNodes, RESP: 2 })),
+      redisBackend(createCluster({ rootNodes, RESP: 3 })),
+      redisBackend(createSentinel(sentinel)),
+      redisBackend(createSentinel({ ...sentinel, RESP: 3 })),
+      redisBackend(createClientPool()),
+      redisBackend(createClientPool({ RESP: 2 })),
+      redisBackend(createClientPool({ RESP: 3 })),
+    ];
+    expectTypeOf(backends).toEqualTypeOf<SessionBackend[]>();
+    redisBackend(createClient(), { prefix: "app:" });
+    // @ts-expect-error
+    redisBackend(createClient(), { prefixes: "app:" });
+    // @ts-expect-error
+    redisBackend(createClient(), { prefix: 1 });
+    // @ts-expect-error
+    redisBackend("redis://localhost");
+    // @ts-expect-error
+    redisBackend({});
+    // @ts-expect-error
+    redisBackend();
+  });
+
+  test("may be anybody's", () => {
+    const own: SessionBackend = { ...backend, read: async () => null };
+    createSessionStore({ schema: visit, backend: own });
+    // @ts-expect-error
+    const wrong: SessionBackend = { ...backend, read: async () => "gone" };
+    expectTypeOf(wrong).toEqualTypeOf<SessionBackend>();
+  });
+});
