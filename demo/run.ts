@@ -1,0 +1,106 @@
+import process from "node:process";
+import { createClient } from "redis";
+import { memoryBackend, type SessionBackend } from "../src/index.ts";
+import { redisBackend } from "../src/redis/index.ts";
+import { demoApp } from "./app.ts";
+import { type Options, readOptions } from "./options.ts";
+
+/** What an entry makes a server of. */
+export interface Serving {
+  readonly fetch: (request: Request) => Promise<Response>;
+  readonly hostname: string;
+  readonly port: number;
+}
+
+/** A server that listens. */
+export interface Listening {
+  readonly port: number | undefined;
+  /** Takes no new connection and settles when the present requests are answered. */
+  stop(): unknown;
+}
+
+interface Storage {
+  readonly backend: SessionBackend;
+  readonly name: "memory" | "Redis";
+  readonly client: string;
+  close(): Promise<void>;
+}
+
+const CONNECT_MS = 5000;
+/** What has not ended this long after the signal, such as a body that never ends, is not worth waiting for. */
+const STOP_MS = 3000;
+
+/**
+ * Runs the demo until SIGTERM or SIGINT.
+ *
+ * @param server What the page calls the server.
+ */
+export async function run(server: string, listen: (serving: Serving) => Listening | Promise<Listening>): Promise<void> {
+  const { port, hostname, redisUrl } = orExit(2, () => readOptions(process.argv.slice(2), process.env));
+  const storage = await openStorage(redisUrl).catch((error) => exit(1, `Cannot connect to Redis: ${reason(error)}`));
+  const fetch = demoApp({ backend: storage.backend, storage: storage.name, client: storage.client, server });
+  let listening: Listening;
+  try {
+    listening = await listen({ fetch, hostname, port });
+  } catch (error) {
+    exit(1, `Cannot listen on port ${port}: ${reason(error)}`);
+  }
+
+  let stopping = false;
+  const stop = async (): Promise<void> => {
+    if (stopping) return;
+    stopping = true;
+    setTimeout(() => process.exit(0), STOP_MS).unref();
+    await listening.stop();
+    await storage.close();
+    process.exit(0);
+  };
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
+  console.log(`Session store demo on ${storage.name}: http://localhost:${listening.port}`);
+}
+
+async function openStorage(url: Options["redisUrl"]): Promise<Storage> {
+  if (url === null) return { backend: memoryBackend(), name: "memory", client: "memory", close: async () => {} };
+  let connected = false;
+  const client = createClient({
+    url,
+    // Without a connection a request fails at once; a queue would only delay that, and then change sessions late.
+    disableOfflineQueue: true,
+    socket: {
+      connectTimeout: CONNECT_MS,
+      // A wrong address is told at the start; once it was right, trying never ends.
+      reconnectStrategy: (retries, cause) => (connected ? Math.min(50 * 2 ** retries, 2000) : cause),
+    },
+  });
+  client.on("error", (error) => connected && console.error(`Redis: ${reason(error)}`));
+  await client.connect();
+  connected = true;
+  return {
+    backend: redisBackend(client),
+    name: "Redis",
+    client: "node-redis",
+    async close() {
+      client.isReady ? await client.close() : client.destroy();
+    },
+  };
+}
+
+function orExit<R>(code: number, attempt: () => R): R {
+  try {
+    return attempt();
+  } catch (error) {
+    exit(code, reason(error));
+  }
+}
+
+function exit(code: number, message: string): never {
+  console.error(message);
+  process.exit(code);
+}
+
+/** An error of several addresses has only a code. */
+function reason(error: unknown): string {
+  const { message, code } = error as { message?: string; code?: string };
+  return message || code || String(error);
+}
