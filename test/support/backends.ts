@@ -1,0 +1,38 @@
+import type { SessionBackend } from "../../src/backend.ts";
+
+export type BackendMethod = keyof SessionBackend;
+
+/** A backend that first does something else. */
+export function intercept(backend: SessionBackend, step: (method: BackendMethod) => unknown): SessionBackend {
+  async function after<R>(method: BackendMethod, call: () => Promise<R>): Promise<R> {
+    await step(method);
+    return await call();
+  }
+  return {
+    insert: (...args) => after("insert", () => backend.insert(...args)),
+    read: (...args) => after("read", () => backend.read(...args)),
+    write: (...args) => after("write", () => backend.write(...args)),
+    increment: (...args) => after("increment", () => backend.increment(...args)),
+    remove: (...args) => after("remove", () => backend.remove(...args)),
+    async *keys() {
+      await step("keys");
+      yield* backend.keys();
+    },
+  };
+}
+
+/** A backend that notes the methods that are called. */
+export function counted(backend: SessionBackend): {
+  readonly backend: SessionBackend;
+  readonly calls: BackendMethod[];
+} {
+  const calls: BackendMethod[] = [];
+  return { backend: intercept(backend, (method) => calls.push(method)), calls };
+}
+
+/** All keys of a backend that are there now. */
+export async function keysOf(backend: SessionBackend): Promise<string[]> {
+  const keys: string[] = [];
+  for await (const page of backend.keys()) keys.push(...page);
+  return keys;
+}

@@ -1,0 +1,35 @@
+/** A request with this `Cookie` header. */
+export function request(cookie?: string | null): Request {
+  return new Request("https://app.example/", { headers: cookie ? { cookie } : {} });
+}
+
+/** What a browser keeps of one cookie: its pair, for the next request, until it is cleared. */
+export interface Jar {
+  readonly cookie: string | null;
+  request(): Request;
+  receive(response: Response): Response;
+}
+
+export function cookieJar(name = "__Host-sid", cookie: string | null = null): Jar {
+  return {
+    get cookie() {
+      return cookie;
+    },
+    request: () => request(cookie),
+    receive(response) {
+      for (const line of response.headers.getSetCookie()) {
+        if (!line.startsWith(`${name}=`)) continue;
+        const [pair = ""] = line.split(";");
+        cookie = /; Max-Age=0(;|$)/.test(line) ? null : pair;
+      }
+      return response;
+    },
+  };
+}
+
+/** The token in a pair or a `Set-Cookie` line. */
+export function tokenOf(cookie: string | null | undefined): string {
+  const [, token] = /^[^=]+=([^;]+)/.exec(cookie ?? "") ?? [];
+  if (token === undefined) throw new Error("There is no token in this cookie");
+  return token;
+}
