@@ -138,8 +138,14 @@ function checkAttributes(given: Omit<CookieOptions, "name">): void {
   if (typeof sameSite !== "string" || !Object.hasOwn(SAME_SITE, sameSite)) {
     refuse('sameSite must be "lax", "strict" or "none"');
   }
-  if (typeof path !== "string" || !path.startsWith("/") || !ATTRIBUTE.test(path) || path.length > MAX_ATTRIBUTE_BYTES) {
-    refuse("path must begin with / and hold no control character, semicolon or character beyond ASCII");
+  if (
+    typeof path !== "string" ||
+    !path.startsWith("/") ||
+    !ATTRIBUTE.test(path) ||
+    path.includes(",") ||
+    path.length > MAX_ATTRIBUTE_BYTES
+  ) {
+    refuse("path must begin with / and hold no control character, semicolon, comma or character beyond ASCII");
   }
   if (domain !== undefined && (typeof domain !== "string" || !HOST.test(domain) || /^[0-9.]+$/.test(domain))) {
     refuse("domain must be a host name in ASCII without a leading dot, and no IP address");
