@@ -27,8 +27,11 @@ export class SessionDataError extends Error {
 /** The present state does not admit the operation, and nothing was changed. */
 export class SessionConflictError extends Error {
   override readonly name = "SessionConflictError" as const;
-  /** `contended`: others changed the session each time between reading and writing it. */
-  readonly reason: "contended";
+  /**
+   * `contended`: others changed the session each time between reading and writing it; `revoked`: a revocation came in
+   * between; `limit`: the index value has as many sessions as it may.
+   */
+  readonly reason: "contended" | "revoked" | "limit";
 
   constructor(message: string, reason: SessionConflictError["reason"]) {
     super(message);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-export type { Absence, Change, Increment, ReadRequest, SessionBackend } from "./backend.ts";
+export type { Absence, Change, Increment, IndexPage, Member, ReadRequest, Revoked, SessionBackend } from "./backend.ts";
 export { type CookieOptions, type SessionCookie, sessionCookie } from "./cookie.ts";
 export { SessionBackendError, SessionConflictError, SessionDataError, type SessionIssue } from "./errors.ts";
 export {
@@ -19,19 +19,21 @@ export type { Access, StoredSession } from "./record.ts";
 export {
   type CallOptions,
   type CreateOptions,
+  type IndexQuery,
   type IssuedSession,
   isFresh,
+  type ListOptions,
   type NewSession,
   type NumberField,
   type OptionalField,
   type PatchInput,
+  type RevokeAllOptions,
   type RotateOptions,
   type Session,
-  type SessionEvent,
   type SessionPatch,
   type SessionSchema,
   type SessionStore,
-  type SessionStoreOptions,
   timeouts,
 } from "./session.ts";
 export { createSessionStore } from "./store.ts";
+export type { IndexValue, SessionEvent, SessionIndex, SessionLimit, SessionStoreOptions } from "./store-options.ts";

@@ -1,16 +1,19 @@
 import type { Absence, SessionBackend } from "./backend.ts";
 import { SessionBackendError } from "./errors.ts";
+import { expiryQueue, type Timed } from "./expiry-queue.ts";
+import { memoryIndexes } from "./memory-indexes.ts";
 import { knownOptions, wholeNumber } from "./options.ts";
 import {
   type Access,
   admit,
   FALLBACK_IDLE_SECONDS,
   idleSeconds,
-  isSession,
+  indexEntries,
   lifetime,
   matchSecret,
   reserved,
   type StoredSession,
+  TOMBSTONE_FIELD,
 } from "./record.ts";
 
 /** Of `memoryBackend`. */
@@ -19,14 +22,9 @@ export interface MemoryBackendOptions {
   readonly capacity?: number | undefined;
 }
 
-interface Entry {
+interface Entry extends Timed {
   readonly key: string;
   record: StoredSession;
-  /** The last millisecond at which it lives. */
-  expires: number;
-  /** Its end as the queue knows it, and its place there. */
-  due: number;
-  at: number;
 }
 
 /** Expired entries that an insert removes at most, so that a great many go away without a pause. */
@@ -44,7 +42,15 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
   const { capacity = 1_000_000 } = knownOptions(action, options, ["capacity"]);
   wholeNumber(action, "capacity", capacity, 1, Number.MAX_SAFE_INTEGER);
   const entries = new Map<string, Entry>();
-  const queue = expiryQueue();
+  const queue = expiryQueue<Entry>();
+  const indexes = memoryIndexes();
+
+  function add(key: string, record: StoredSession, expires: number): void {
+    const kept = Object.freeze(Object.assign(Object.create(null), record));
+    const entry: Entry = { key, record: kept, expires, due: 0, at: 0 };
+    entries.set(key, entry);
+    queue.add(entry);
+  }
 
   function drop(entry: Entry): void {
     queue.remove(entry);
@@ -76,37 +82,27 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
 
   /** Writes the fields with the touch that every write is. */
   function touch(entry: Entry, now: number, set: StoredSession, remove: readonly string[] = []): StoredSession {
-    const record: Record<string, string> = Object.assign(Object.create(null), entry.record, set);
-    for (const field of remove) delete record[field];
-    const idle = idleSeconds(record) ?? remaining(entry, now);
-    record[reserved.idleTimeout] = String(idle);
-    record[reserved.lastAccessedAt] = new Date(now).toISOString();
-    entry.record = Object.freeze(record);
-    entry.expires = now + lifetime(record, idle, now);
+    const idle = idleSeconds({ ...entry.record, ...set }) ?? remaining(entry, now);
+    const stamps = { [reserved.idleTimeout]: String(idle), [reserved.lastAccessedAt]: new Date(now).toISOString() };
+    entry.record = changed(entry.record, { ...set, ...stamps }, remove);
+    entry.expires = now + lifetime(entry.record, idle, now);
     queue.advance(entry);
-    return record;
+    return entry.record;
   }
 
   return {
-    async insert(key, record, now) {
+    async insert(key, record, now, notAfter = Number.POSITIVE_INFINITY) {
       makeRoom(now);
-      if (live(key, now) !== null) return "taken";
+      const there = live(key, now);
+      if (there !== null && !isTombstone(there)) return "taken";
+      if (there !== null || now > notAfter) return "revoked";
       if (entries.size >= capacity) {
         throw new SessionBackendError("Cannot create a session as the memory backend is at its capacity", {
           reason: "rejected",
           outcome: "not-applied",
         });
       }
-      const idle = idleSeconds(record) ?? FALLBACK_IDLE_SECONDS;
-      const entry: Entry = {
-        key,
-        record: Object.freeze(Object.assign(Object.create(null), record)),
-        expires: now + lifetime(record, idle, now),
-        due: 0,
-        at: 0,
-      };
-      entries.set(key, entry);
-      queue.add(entry);
+      add(key, record, now + lifetime(record, idleSeconds(record) ?? FALLBACK_IDLE_SECONDS, now));
       return "inserted";
     },
 
@@ -123,7 +119,9 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
       for (const [field, text] of Object.entries(change.expect ?? {})) {
         if ((before[field] ?? null) !== text) return "changed";
       }
-      touch(entry, access.now, change.set, change.remove);
+      if (access.now > (change.notAfter ?? Number.POSITIVE_INFINITY)) return "revoked";
+      if (change.touch === false) entry.record = changed(before, change.set, change.remove);
+      else touch(entry, access.now, change.set, change.remove);
       return before;
     },
 
@@ -141,11 +139,36 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
 
     async remove(key, access) {
       const entry = live(key, access.now);
-      if (entry === null) return false;
+      if (entry === null || isTombstone(entry)) return null;
       const secret = matchSecret(entry.record, access);
-      if (secret !== "open") return secret ?? false;
+      if (secret !== "open") return secret;
       drop(entry);
-      return isSession(entry.record) && admit(entry.record, { ...access, verifier: null }) !== null;
+      return admit(entry.record, { ...access, verifier: null }) === null ? null : entry.record;
+    },
+
+    async revoke(key, entry, tombstoneMs, now) {
+      const there = live(key, now);
+      if (there !== null && !isTombstone(there)) {
+        if (!indexEntries(there.record).includes(entry)) return "other";
+        drop(there);
+        return "ended";
+      }
+      if (there !== null) drop(there);
+      if (tombstoneMs > 0) add(key, { [TOMBSTONE_FIELD]: "1" }, now + tombstoneMs);
+      return "nothing";
+    },
+
+    async enter(entry, key, lifeMs, count, now) {
+      indexes.enter(entry, key, lifeMs, now);
+      return indexes.page(entry, 0, count, now);
+    },
+
+    async page(entry, after, count, now) {
+      return indexes.page(entry, after, count, now);
+    },
+
+    async leave(entry, members, now) {
+      indexes.leave(entry, members, now);
     },
 
     async *keys() {
@@ -155,81 +178,15 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
   };
 }
 
+function changed(record: StoredSession, set: StoredSession, remove: readonly string[]): StoredSession {
+  const next: Record<string, string> = Object.assign(Object.create(null), record, set);
+  for (const field of remove) delete next[field];
+  return Object.freeze(next);
+}
+
+const isTombstone = (entry: Entry): boolean => entry.record[TOMBSTONE_FIELD] !== undefined;
+
 /** Seconds a key has left, as the stand-in for an idle timeout that cannot be read. */
 function remaining(entry: Entry, now: number): number {
   return Math.max(1, Math.ceil((entry.expires - now) / 1000));
-}
-
-/**
- * Entries in the order of their ends: a binary heap in which an end that was put off is found out only when its old
- * moment comes, so that a touch costs nothing here. One that was brought forward moves up at once.
- */
-function expiryQueue(): {
-  add(entry: Entry): void;
-  advance(entry: Entry): void;
-  remove(entry: Entry): void;
-  due(now: number, most: number): Generator<Entry>;
-} {
-  const heap: Entry[] = [];
-  const due = (at: number): number => heap[at]?.due ?? Number.POSITIVE_INFINITY;
-
-  function put(entry: Entry, at: number): void {
-    heap[at] = entry;
-    entry.at = at;
-  }
-
-  function rise(entry: Entry): void {
-    let at = entry.at;
-    for (let parent = (at - 1) >> 1; at > 0 && entry.due < due(parent); parent = (at - 1) >> 1) {
-      put(heap[parent] as Entry, at);
-      at = parent;
-    }
-    put(entry, at);
-  }
-
-  function sink(entry: Entry): void {
-    let at = entry.at;
-    for (;;) {
-      const child = due(2 * at + 1) <= due(2 * at + 2) ? 2 * at + 1 : 2 * at + 2;
-      if (entry.due <= due(child)) break;
-      put(heap[child] as Entry, at);
-      at = child;
-    }
-    put(entry, at);
-  }
-
-  function remove(entry: Entry): void {
-    const last = heap.pop() as Entry;
-    if (last === entry) return;
-    put(last, entry.at);
-    rise(last);
-    sink(last);
-  }
-
-  return {
-    add(entry) {
-      entry.due = entry.expires;
-      put(entry, heap.length);
-      rise(entry);
-    },
-    advance(entry) {
-      if (entry.expires >= entry.due) return;
-      entry.due = entry.expires;
-      rise(entry);
-    },
-    remove,
-    /** Takes out the entries that have ended, looking at the `most` earliest. */
-    *due(now, most) {
-      for (let looked = 0; looked < most && due(0) < now; looked++) {
-        const top = heap[0] as Entry;
-        if (top.expires < now) {
-          remove(top);
-          yield top;
-        } else {
-          top.due = top.expires;
-          sink(top);
-        }
-      }
-    },
-  };
 }

@@ -26,10 +26,15 @@ export const reserved = {
   previous: "session_previous",
   /** Until when the previous secret still opens, Unix milliseconds: plain digits. */
   grace: "session_grace",
+  /** The index entries that this session is under: JSON, an array of `<name>:<value>`. */
+  index: "session_index",
 } as const;
 
 /** In the order in which scripts and plain reads ask for them. */
 export const RESERVED_FIELDS: readonly string[] = Object.values(reserved);
+
+/** The one field of a tombstone, which is no session and keeps its key from becoming one. */
+export const TOMBSTONE_FIELD = "session_revoked";
 
 /** Idle timeout of a record that neither its own field nor its key's expiry tells: what the guides default to. */
 export const FALLBACK_IDLE_SECONDS = 1800;
@@ -58,6 +63,16 @@ export function idleSeconds(record: StoredSession): number | null {
 export function deadlineOf(record: StoredSession): number | null {
   const text = record[reserved.deadline];
   return text === undefined ? null : unixMilliseconds(text);
+}
+
+/** The index entries of a record; none if they cannot be read. */
+export function indexEntries(record: StoredSession): readonly string[] {
+  try {
+    const entries: unknown = JSON.parse(record[reserved.index] ?? "[]");
+    return Array.isArray(entries) ? entries : [];
+  } catch {
+    return [];
+  }
 }
 
 /** Who asks, and when. */

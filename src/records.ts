@@ -1,21 +1,27 @@
 import type { Absence, Change } from "./backend.ts";
 import type { Codec } from "./codec.ts";
 import type { Step } from "./deadline.ts";
-import { SessionDataError } from "./errors.ts";
+import { SessionConflictError, SessionDataError } from "./errors.ts";
 import {
   type Access,
   deadlineOf,
   FALLBACK_IDLE_SECONDS,
   idleSeconds,
+  indexEntries,
   isReserved,
   reserved,
   type StoredSession,
 } from "./record.ts";
+import type { Registry } from "./registry.ts";
 import type { Plan } from "./schema.ts";
 import type { Session } from "./session.ts";
 import type { Settings } from "./settings.ts";
 import type { Opened } from "./token.ts";
 import { isPlain } from "./value.ts";
+
+/** The deadline of every session of a store with indexes that gives it none; an index has to end some day. */
+export const UNLIMITED_SECONDS: number = 400 * 86_400;
+const UNLIMITED_MS = UNLIMITED_SECONDS * 1000;
 
 /** What a write changed. */
 export interface Written {
@@ -42,14 +48,17 @@ export interface Records<T> {
   read(step: Step, opened: Opened, touch: boolean): Promise<StoredSession | null>;
   /** A touch that is not due yet is left out; one that is due decides what there is. */
   readAndTouch(step: Step, opened: Opened): Promise<StoredSession | null>;
+  /** @throws {SessionConflictError} `revoked`. */
   write(step: Step, opened: Opened, change: Change, previous?: boolean): Promise<Written | "changed" | null>;
+  /** The change to a record, with what it means for the indexes, whose new entries it has entered. */
+  indexed(step: Step, opened: Opened, record: StoredSession, change: Change): Promise<Change>;
   /** The data of a record, migrated and written back where that makes it fit; `null` if the session ended meanwhile. */
   decode(step: Step, opened: Opened, record: StoredSession): Promise<Decoded<T> | null>;
   /** The session of a record. */
   settle(step: Step, opened: Opened, record: StoredSession | null | undefined): Promise<Session<T> | null>;
 }
 
-export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>): Records<T> {
+export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>, registry: Registry): Records<T> {
   const { backend, emit, migrate, time, touchInterval } = settings;
   const fields = migrate === undefined ? codec.names : null;
 
@@ -96,7 +105,8 @@ export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>): R
     const remove = codec.names.filter((name) => set[name] === undefined);
     const seen = Object.keys(record).filter((name) => !isReserved(name));
     const expect = textOf(record, [...codec.names, ...seen]);
-    const written = await write(step, opened, { set, remove, expect, fields });
+    const change = await indexed(step, opened, record, { set, remove, expect, fields, touch: false });
+    const written = await write(step, opened, change);
     const now = written === "changed" ? await read(step, opened, false) : (written?.after ?? null);
     return now && (await decode(step, opened, now));
   }
@@ -134,14 +144,28 @@ export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>): R
   ): Promise<Written | "changed" | null> {
     const access = accessTo(opened, previous);
     const before = present(opened, await step("writes", () => backend.write(opened.key, access, change)));
+    if (before === "revoked") {
+      throw new SessionConflictError("Cannot move a session to another index value as it took too long", "revoked");
+    }
     if (before === null || before === "changed") return before;
-    const after: Record<string, string> = Object.assign(Object.create(null), before, change.set);
-    for (const name of change.remove) delete after[name];
-    after[reserved.lastAccessedAt] = new Date(access.now).toISOString();
-    return { before, after };
+    const stamp = change.touch === false ? {} : { [reserved.lastAccessedAt]: new Date(access.now).toISOString() };
+    return { before, after: changed(before, change, stamp) };
   }
 
-  return { fields, accessTo, present, read, readAndTouch, write, decode, settle };
+  async function indexed(step: Step, opened: Opened, record: StoredSession, change: Change): Promise<Change> {
+    const { indexes } = registry;
+    if (![...Object.keys(change.set), ...change.remove].some((name) => indexes.sources.has(name))) return change;
+    const entries = indexes.entriesOf(codec.decode(changed(record, change)));
+    const held = indexEntries(record);
+    const added = entries.filter((entry) => !held.includes(entry));
+    const lifeMs = Math.max((deadlineOf(record) ?? Number.NaN) - time(), 0) || UNLIMITED_MS;
+    const entered = added.length > 0 ? await registry.enter(step, opened.key, added, lifeMs) : null;
+    const expect = { ...change.expect, [reserved.index]: record[reserved.index] ?? null };
+    const set = { ...change.set, [reserved.index]: JSON.stringify(entries) };
+    return { ...change, set, expect, notAfter: entered?.notAfter };
+  }
+
+  return { fields, accessTo, present, read, readAndTouch, write, indexed, decode, settle };
 }
 
 export function sessionOf<T>(id: string, record: StoredSession, data: T): Session<T> {
@@ -161,6 +185,16 @@ export function sessionOf<T>(id: string, record: StoredSession, data: T): Sessio
     expiresAt: new Date(Math.min(idleEnd, deadline ?? Number.POSITIVE_INFINITY)),
     deadline: deadline === null ? null : new Date(deadline),
   });
+}
+
+function changed(
+  record: StoredSession,
+  change: Pick<Change, "set" | "remove">,
+  stamp: StoredSession = {},
+): StoredSession {
+  const next: Record<string, string> = Object.assign(Object.create(null), record, change.set, stamp);
+  for (const name of change.remove) delete next[name];
+  return next;
 }
 
 /** A time that another program wrote in its own way is unknown, which must not end the session: it is the epoch. */

@@ -1,6 +1,3 @@
-import type { SessionBackend } from "./backend.ts";
-import type { SessionBackendError, SessionIssue } from "./errors.ts";
-
 // ------------------------------------------------------------------------------------------ the schema
 
 /**
@@ -138,6 +135,23 @@ export interface RotateOptions<T> extends CallOptions {
   readonly grace?: number | undefined;
 }
 
+/** Of `revokeAll`. */
+export interface RevokeAllOptions extends CallOptions {
+  /** The session that stays: any object with its id, usually the current session. */
+  readonly except?: { readonly id: string } | null | undefined;
+}
+
+/** Of `list`. */
+export interface ListOptions extends CallOptions {
+  /** Stops after this many; default: all. */
+  readonly limit?: number | undefined;
+}
+
+/** One declared index and a value, as in `{ user: "42" }`. */
+export type IndexQuery<Index extends string, Name extends Index = Index> = Name extends unknown
+  ? Readonly<Record<Name, string> & Partial<Record<Exclude<Index, Name>, never>>>
+  : never;
+
 /**
  * Sessions whose data is a `T`.
  *
@@ -145,7 +159,7 @@ export interface RotateOptions<T> extends CallOptions {
  * creates says `SessionStore<{ userId: string }, never>`; every store with these fields fits.
  *
  * Absence is `null`: no such session, one that has ended, a wrong or malformed token. All methods that take a token
- * restart the session's idle timeout, except `peek` and `destroy`. They reject with
+ * restart the session's idle timeout, except `peek` and `destroy`; the others do not. They reject with
  *
  * - `SessionBackendError` if the backend fails, is late or `signal` aborts: never read that as "no session";
  * - `SessionDataError` if given data does not fit (`origin: "given"`, nothing written) or stored data does not fit any
@@ -154,12 +168,15 @@ export interface RotateOptions<T> extends CallOptions {
  *
  * @typeParam T The data of a session.
  * @typeParam New What `create` takes; `never` for a function that creates none.
+ * @typeParam Index Names of the indexes that are used.
  */
-export interface SessionStore<T, New = T> {
+export interface SessionStore<T, New = T, Index extends string = never> {
   /**
    * Makes a session: the only way one comes into being. A full new login is a `create`, which starts new timeouts.
    *
    * @throws {RangeError} If a timeout is no positive whole number, or the idle timeout exceeds the absolute one.
+   * @throws {SessionConflictError} `limit`, if an index value has as many sessions as it may; `revoked`, if a
+   * `revokeAll` of one of its index values came in between.
    */
   create(data: New, options?: CreateOptions): Promise<IssuedSession<T>>;
   /** Reads and touches. With `touchInterval`, touches only if the last touch is older. */
@@ -173,7 +190,8 @@ export interface SessionStore<T, New = T> {
    * An object patch is applied even if another field of the record turns out not to fit the schema any more; the call
    * then rejects with `SessionDataError` all the same.
    *
-   * @throws {SessionConflictError} If others change the session each time before a function's patch can be written.
+   * @throws {SessionConflictError} `contended`, if others change the session each time before a function's patch can be
+   * written; `revoked`, if it took too long to move the session to another index value.
    */
   update(token: string, patch: PatchInput<T>, options?: CallOptions): Promise<Session<T> | null>;
   /**
@@ -205,57 +223,24 @@ export interface SessionStore<T, New = T> {
   rotate(token: string, options?: RotateOptions<T>): Promise<IssuedSession<T> | null>;
   /** Ends the session of this token. Was there one? */
   destroy(token: string, options?: CallOptions): Promise<boolean>;
+
+  /** Ends a session by its id. Was there one? A malformed id is `false`. @throws {TypeError} With `bareIds`. */
+  revoke(id: string, options?: CallOptions): Promise<boolean>;
+  /**
+   * Ends every session with this index value and says how many. Afterwards every one whose `create` had answered before
+   * the call is gone; a `create` that was under way fails with `SessionConflictError` or is listed. Each page of sessions
+   * has the time of an operation.
+   */
+  revokeAll(by: IndexQuery<Index>, options?: RevokeAllOptions): Promise<number>;
+  /** Writes the patch to every session with this index value and says how many. Does not touch. */
+  updateAll(by: IndexQuery<Index>, patch: PatchInput<T>, options?: CallOptions): Promise<number>;
+  /** The sessions with this index value, in no order. One that no longer fits the schema is left out and reported. */
+  list(by: IndexQuery<Index>, options?: ListOptions): Promise<Session<T>[]>;
+  /** How many live sessions have this index value, those that no longer fit the schema included. */
+  count(by: IndexQuery<Index>, options?: CallOptions): Promise<number>;
   /** Every session, page by page, in no order; for maintenance. One that no longer fits the schema is left out and reported. */
   all(options?: CallOptions): AsyncIterable<Session<T>>;
 
-  /** Never there at run time. Makes TypeScript compare `New` strictly, which it does not do for methods. */
-  readonly "~accepts"?: (data: New) => void;
+  /** Never there at run time. Makes TypeScript compare `New` and `Index` strictly, which it does not do for methods. */
+  readonly "~accepts"?: (data: New, index: Index) => void;
 }
-
-/** Of `createSessionStore`. */
-export interface SessionStoreOptions<T, In> {
-  readonly schema: SessionSchema<T, In>;
-  readonly backend: SessionBackend;
-  /** Seconds; default 1800. OWASP's session management cheat sheet names 15 to 30 minutes. */
-  readonly idleTimeout?: number | undefined;
-  /** Seconds; default: none. Equal to `idleTimeout` for a fixed lifetime. */
-  readonly absoluteTimeout?: number | undefined;
-  /** Seconds that may pass between two touches; default 0: every read touches. Shortens an idle timeout by at most this. */
-  readonly touchInterval?: number | undefined;
-  /**
-   * Called with a stored record that does not fit the schema. What it returns is validated as `create` does, keys that
-   * the schema does not name aside, and, if it fits, written back by compare-and-set; if not, the read fails with a
-   * `SessionDataError`.
-   *
-   * @param stored The user's fields: decoded where the schema says how, text as stored elsewhere.
-   */
-  readonly migrate?: ((stored: Readonly<Record<string, unknown>>) => unknown) | undefined;
-  /** Told what happened. What it throws or rejects with changes nothing. */
-  readonly onEvent?: ((event: SessionEvent) => void) | undefined;
-  /**
-   * Default false. `true` shares sessions with programs written after the Redis documentation's guides: the token is
-   * the id alone, which then is stored as it is, and `rotate` is refused: a new login is a `create`.
-   */
-  readonly bareIds?: boolean | undefined;
-  /** Milliseconds within which every call settles; default 2000, at most 30000. */
-  readonly operationTimeoutMs?: number | undefined;
-  /** The clock, in Unix milliseconds; default `Date.now`. The only one: backends get the time with each call. */
-  readonly now?: (() => number) | undefined;
-}
-
-/** What happened. Carries ids, never tokens or data. */
-export type SessionEvent =
-  | { readonly type: "created"; readonly id: string; readonly at: Date }
-  | { readonly type: "rotated"; readonly id: string; readonly at: Date }
-  /** The token before the last rotation was presented: a late request, or a stolen cookie. */
-  | { readonly type: "reused"; readonly id: string; readonly at: Date }
-  | { readonly type: "destroyed"; readonly id: string; readonly at: Date }
-  /** A stored record does not fit the schema. */
-  | { readonly type: "invalid"; readonly id: string; readonly at: Date; readonly issues: readonly SessionIssue[] }
-  | { readonly type: "conflict"; readonly id: string; readonly at: Date }
-  | {
-      readonly type: "unavailable";
-      readonly id: string | null;
-      readonly at: Date;
-      readonly reason: SessionBackendError["reason"];
-    };

@@ -1,6 +1,7 @@
 import type { SessionBackend } from "./backend.ts";
 import { kindOf, knownOptions, seconds, wholeNumber } from "./options.ts";
-import type { SessionEvent, SessionSchema, SessionStoreOptions } from "./session.ts";
+import type { SessionSchema } from "./session.ts";
+import type { SessionEvent, SessionStoreOptions } from "./store-options.ts";
 import { bareTokens, secretTokens, type TokenForm } from "./token.ts";
 
 /** A store's options, checked, with their defaults, and as they were when the store was made. */
@@ -14,6 +15,8 @@ export interface Settings {
   readonly operationTimeoutMs: number;
   readonly tokens: TokenForm;
   readonly bareIds: boolean;
+  readonly indexes: Readonly<Record<string, unknown>> | undefined;
+  readonly limits: Readonly<Record<string, unknown>> | undefined;
   /** Unix milliseconds, whole. @throws {TypeError} If the clock is broken. */
   time(): number;
   /** Tells the listener, whose failures stay its own. */
@@ -21,18 +24,32 @@ export interface Settings {
 }
 
 const ACTION = "create a session store";
+const METHODS = [
+  "insert",
+  "read",
+  "write",
+  "increment",
+  "remove",
+  "revoke",
+  "enter",
+  "page",
+  "leave",
+  "keys",
+] as const satisfies readonly (keyof SessionBackend)[];
 const DEFAULT_IDLE_SECONDS = 1800;
 const DEFAULT_OPERATION_MS = 2000;
 const MAX_OPERATION_MS = 30_000;
 const YEAR_10000 = 253_402_300_800_000;
 
 /** @throws {TypeError | RangeError} As `createSessionStore` says. */
-export function readOptions<T, In>(options: SessionStoreOptions<T, In>): Settings {
+export function readOptions<T, In, Index extends string>(options: SessionStoreOptions<T, In, Index>): Settings {
   const {
     schema,
     backend,
     idleTimeout = DEFAULT_IDLE_SECONDS,
     absoluteTimeout,
+    indexes,
+    limits,
     touchInterval = 0,
     migrate,
     onEvent,
@@ -44,6 +61,8 @@ export function readOptions<T, In>(options: SessionStoreOptions<T, In>): Setting
     "backend",
     "idleTimeout",
     "absoluteTimeout",
+    "indexes",
+    "limits",
     "touchInterval",
     "migrate",
     "onEvent",
@@ -51,7 +70,7 @@ export function readOptions<T, In>(options: SessionStoreOptions<T, In>): Setting
     "operationTimeoutMs",
     "now",
   ]);
-  for (const method of ["insert", "read", "write", "increment", "remove", "keys"] as const) {
+  for (const method of METHODS) {
     if (typeof backend?.[method] !== "function") {
       throw new TypeError(`Cannot ${ACTION} as backend must be a session backend: it has no method ${method}`);
     }
@@ -63,6 +82,9 @@ export function readOptions<T, In>(options: SessionStoreOptions<T, In>): Setting
   }
   if (typeof bareIds !== "boolean") {
     throw new TypeError(`Cannot ${ACTION} as bareIds must be true or false: received ${kindOf(bareIds)}`);
+  }
+  if (bareIds && indexes !== undefined) {
+    throw new TypeError(`Cannot ${ACTION} with indexes as with bareIds their members would be tokens`);
   }
   checkTimeouts(ACTION, idleTimeout, absoluteTimeout);
   wholeNumber(ACTION, "touchInterval", touchInterval, 0, idleTimeout - 1);
@@ -77,6 +99,8 @@ export function readOptions<T, In>(options: SessionStoreOptions<T, In>): Setting
     operationTimeoutMs,
     tokens: bareIds ? bareTokens : secretTokens,
     bareIds,
+    indexes,
+    limits,
     time() {
       const time = now();
       if (typeof time !== "number" || !(time >= 0 && time < YEAR_10000)) {

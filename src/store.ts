@@ -1,9 +1,15 @@
 import { codecOf } from "./codec.ts";
-import { inTime, type Step } from "./deadline.ts";
-import { SessionBackendError, SessionConflictError, SessionDataError } from "./errors.ts";
+import { collectionOf } from "./collection.ts";
+import { SessionConflictError, SessionDataError } from "./errors.ts";
+import { indexesOf } from "./indexes.ts";
+import { limitsOf } from "./limits.ts";
+import { operationsOf } from "./operations.ts";
 import { seconds, wholeNumber } from "./options.ts";
-import { reserved, type StoredSession } from "./record.ts";
-import { recordsOf, sessionOf, undoing } from "./records.ts";
+
+import { indexEntries, reserved, type StoredSession } from "./record.ts";
+import { recordsOf, sessionOf, UNLIMITED_SECONDS, undoing } from "./records.ts";
+import { registryOf } from "./registry.ts";
+
 import { planSchema } from "./schema.ts";
 import type {
   CallOptions,
@@ -12,14 +18,13 @@ import type {
   NewSession,
   PatchInput,
   RotateOptions,
-  Session,
   SessionPatch,
   SessionSchema,
   SessionStore,
-  SessionStoreOptions,
 } from "./session.ts";
 import { checkTimeouts, readOptions } from "./settings.ts";
-import { newSecret, type Opened } from "./token.ts";
+import type { SessionStoreOptions } from "./store-options.ts";
+import { newSecret } from "./token.ts";
 import { updatesOf } from "./updates.ts";
 
 /** Of a new id: 128 random bits do not collide, so a generator that repeats itself is broken. */
@@ -32,56 +37,32 @@ const MAX_INSERTS = 3;
  * @throws {RangeError} If a timeout is no positive whole number, the idle timeout exceeds the absolute one, or the touch
  * interval is not below the idle timeout.
  */
-export function createSessionStore<T extends object, In>(
-  options: SessionStoreOptions<T, In>,
-): SessionStore<T, NewSession<SessionSchema<T, In>>> {
+export function createSessionStore<T extends object, In, Index extends string = never>(
+  options: SessionStoreOptions<T, In, Index>,
+): SessionStore<T, NewSession<SessionSchema<T, In>>, Index> {
   const settings = readOptions(options);
   const { backend, emit, time, tokens } = settings;
   const plan = planSchema(settings.schema);
   const codec = codecOf<T>(plan);
-  const records = recordsOf(settings, plan, codec);
+  const indexes = indexesOf(plan, settings.indexes, settings.limits);
+  const registry = registryOf(settings, indexes);
+  const limits = limitsOf(settings, registry);
+  const records = recordsOf(settings, plan, codec, registry);
   const { accessTo, fields, present, read, readAndTouch, settle, write } = records;
-  const { apply, compareAndSet } = updatesOf(records, codec, plan.refined || settings.migrate !== undefined);
-
-  /** Runs an operation in time and reports what went wrong. */
-  async function run<R>(
-    action: string,
-    id: string | null,
-    signal: AbortSignal | undefined,
-    operation: (step: Step) => Promise<R>,
-  ): Promise<R> {
-    try {
-      return await inTime(action, settings.operationTimeoutMs, signal, operation);
-    } catch (error) {
-      const at = new Date(time());
-      if (error instanceof SessionBackendError) emit({ type: "unavailable", id, at, reason: error.reason });
-      if (error instanceof SessionConflictError && id !== null) emit({ type: "conflict", id, at });
-      if (error instanceof SessionDataError && error.origin === "stored" && id !== null) {
-        emit({ type: "invalid", id, at, issues: error.issues });
-      }
-      throw error;
-    }
-  }
-
-  /** Runs an operation on the session of a token. A malformed token never reaches the backend. */
-  async function withToken<R, None>(
-    action: string,
-    token: string,
-    none: None,
-    options: CallOptions | undefined,
-    operation: (step: Step, opened: Opened) => Promise<R>,
-  ): Promise<R | None> {
-    const opened = tokens.read(token);
-    if (opened === null) return none;
-    return await run(action, opened.id, options?.signal, (step) => operation(step, opened));
-  }
+  const updates = updatesOf(records, codec, indexes.sources, plan.refined || settings.migrate !== undefined);
+  const { apply, compareAndSet } = updates;
+  const operations = operationsOf(settings);
+  const { run, withToken } = operations;
 
   async function create(data: unknown, options: CreateOptions = {}): Promise<IssuedSession<T>> {
     const action = "create a session";
-    const { idleTimeout = settings.idleTimeout, absoluteTimeout = settings.absoluteTimeout, signal } = options;
+    const { idleTimeout = settings.idleTimeout, signal } = options;
+    const unlimited = indexes.sources.size === 0 ? undefined : Math.max(UNLIMITED_SECONDS, idleTimeout);
+    const { absoluteTimeout = settings.absoluteTimeout ?? unlimited } = options;
     checkTimeouts(action, idleTimeout, absoluteTimeout);
     const set = codec.encode(data);
     const stored = codec.decode(set);
+    const entries = indexes.entriesOf(stored);
     return await run(action, null, signal, async (step) => {
       for (let attempt = 0; attempt < MAX_INSERTS; attempt++) {
         const { token, key, id, verifier } = tokens.issue();
@@ -93,8 +74,15 @@ export function createSessionStore<T extends object, In>(
           [reserved.idleTimeout]: String(idleTimeout),
           ...(absoluteTimeout === undefined ? {} : { [reserved.deadline]: String(now + absoluteTimeout * 1000) }),
           ...(verifier === null ? {} : { [reserved.verifier]: verifier }),
+          ...(entries.length === 0 ? {} : { [reserved.index]: JSON.stringify(entries) }),
         });
-        if ((await step("writes", () => backend.insert(key, record, now))) === "taken") continue;
+        const inserted = await limits.insert(step, key, entries, (absoluteTimeout ?? 0) * 1000, (notAfter) =>
+          step("writes", () => backend.insert(key, record, now, notAfter)),
+        );
+        if (inserted === "revoked") {
+          throw new SessionConflictError("Cannot create a session as those of an index value were revoked", "revoked");
+        }
+        if (inserted === "taken") continue;
         emit({ type: "created", id, at });
         return { token, session: sessionOf(id, record, stored) };
       }
@@ -115,7 +103,7 @@ export function createSessionStore<T extends object, In>(
     };
     return await withToken(action, token, null, options, async (step, opened) => {
       const from = codec.absent(field);
-      if (counter.complete && !plan.refined && Number.isSafeInteger(from)) {
+      if (counter.complete && !plan.refined && !indexes.sources.has(field) && Number.isSafeInteger(from)) {
         const change = { field, by, from, min: counter.min, max: counter.max };
         const call = () => backend.increment(opened.key, accessTo(opened), change);
         const sum = present(opened, await step("writes", call));
@@ -188,37 +176,6 @@ export function createSessionStore<T extends object, In>(
     });
   }
 
-  async function* all({ signal }: CallOptions = {}): AsyncIterable<Session<T>> {
-    const action = "list sessions";
-    const pages = backend.keys()[Symbol.asyncIterator]();
-    const seen = new Set<string>();
-    try {
-      for (;;) {
-        const page = await run(action, null, signal, (step) => step("reads", () => pages.next()));
-        if (page.done) return;
-        const keys = page.value.filter((key) => tokens.isKey(key) && !seen.has(key));
-        for (const key of keys) seen.add(key);
-        const sessions = await Promise.all(
-          keys.map(async (key) => {
-            const opened: Opened = { key, id: tokens.idOf(key), verifier: null };
-            try {
-              return await run(action, opened.id, signal, async (step) =>
-                settle(step, opened, await read(step, opened, false)),
-              );
-            } catch (error) {
-              if (error instanceof SessionDataError) return null;
-              throw error;
-            }
-          }),
-        );
-        for (const session of sessions) if (session !== null) yield session;
-      }
-    } finally {
-      // Not awaited: a generator whose page never comes does not return either.
-      Promise.resolve(pages.return?.()).catch(() => {});
-    }
-  }
-
   const store = {
     create,
     async get(token: string, options?: CallOptions) {
@@ -251,12 +208,14 @@ export function createSessionStore<T extends object, In>(
     rotate,
     async destroy(token: string, options?: CallOptions) {
       return await withToken("destroy a session", token, false, options, async (step, opened) => {
-        const ended = await step("writes", () => backend.remove(opened.key, accessTo(opened)));
-        if (ended === true) emit({ type: "destroyed", id: opened.id, at: new Date(time()) });
-        return ended === "reused" ? present(opened, ended) !== null : ended;
+        const ended = present(opened, await step("writes", () => backend.remove(opened.key, accessTo(opened))));
+        if (ended === null) return false;
+        emit({ type: "destroyed", id: opened.id, at: new Date(time()) });
+        registry.forget(opened.key, indexEntries(ended));
+        return true;
       });
     },
-    all,
+    ...collectionOf(settings, operations, records, updates, codec, registry),
   };
-  return Object.freeze(store) as SessionStore<T, NewSession<SessionSchema<T, In>>>;
+  return Object.freeze(store) as SessionStore<T, NewSession<SessionSchema<T, In>>, Index>;
 }

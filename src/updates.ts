@@ -18,16 +18,21 @@ export interface Along {
   readonly remove: readonly string[];
   /** Does the previous secret do while its grace lasts? */
   readonly previous: boolean;
+  /** Default true. */
+  readonly touch?: boolean;
 }
 
 /** Writes patches: at once where that is safe, else by compare-and-set. */
 export interface Updates<T> {
   apply(step: Step, opened: Opened, patch: PatchInput<T>, along?: Along): Promise<Written | null>;
-  /** @throws {SessionConflictError} `contended`. */
+  /**
+   * @param update Gives `null` to leave the session as it is.
+   * @throws {SessionConflictError} `contended`.
+   */
   compareAndSet(
     step: Step,
     opened: Opened,
-    update: (data: Readonly<T>) => SessionPatch<T>,
+    update: (data: Readonly<T>, record: StoredSession) => SessionPatch<T> | null,
     along?: Along,
   ): Promise<Written | null>;
 }
@@ -37,9 +42,15 @@ const NOTHING: Along = { set: {}, remove: [], previous: true };
 /**
  * @param whole Does a patch need the whole record? So it does where the schema checks objects as a whole, and where
  * `migrate` may have to see the record before the patch.
+ * @param sources The fields whose change moves a session in the indexes.
  */
-export function updatesOf<T>(records: Records<T>, codec: Codec<T>, whole: boolean): Updates<T> {
-  const { decode, fields, read, write } = records;
+export function updatesOf<T>(
+  records: Records<T>,
+  codec: Codec<T>,
+  sources: ReadonlySet<string>,
+  whole: boolean,
+): Updates<T> {
+  const { decode, fields, indexed, read, write } = records;
   const inTurn = serially();
 
   async function apply(
@@ -50,7 +61,9 @@ export function updatesOf<T>(records: Records<T>, codec: Codec<T>, whole: boolea
   ): Promise<Written | null> {
     if (typeof patch === "function") return await compareAndSet(step, opened, patch, along);
     const encoded = codec.encodePatch(patch);
-    if (whole && Object.keys(patch).length > 0) return await compareAndSet(step, opened, () => patch, along);
+    const names = Object.keys(patch);
+    const together = whole ? names.length > 0 : names.some((name) => sources.has(name));
+    if (together) return await compareAndSet(step, opened, () => patch, along);
     const written = await write(step, opened, merged(encoded, along), along.previous);
     return written as Exclude<typeof written, "changed">;
   }
@@ -58,20 +71,21 @@ export function updatesOf<T>(records: Records<T>, codec: Codec<T>, whole: boolea
   async function compareAndSet(
     step: Step,
     opened: Opened,
-    update: (data: Readonly<T>) => SessionPatch<T>,
+    update: (data: Readonly<T>, record: StoredSession) => SessionPatch<T> | null,
     along: Along = NOTHING,
   ): Promise<Written | null> {
     return await inTurn(opened.key, async () => {
       for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-        if (attempt > 0) await pause(Math.random() * Math.min(2 ** attempt, MAX_PAUSE_MS));
+        if (attempt > 1) await pause(Math.random() * Math.min(2 ** attempt, MAX_PAUSE_MS));
         const record = await read(step, opened, false);
         const old = record && (await decode(step, opened, record));
         if (old === null) return null;
-        const patch = update(old.data);
+        const patch = update(old.data, old.record);
+        if (patch === null) return null;
         if (patch instanceof Promise) throw new TypeError("Cannot update a session by a function that is async");
-        const change = merged(codec.encodePatch(patch, old.data), along);
         const expect = textOf(old.record, codec.names);
-        const written = await write(step, opened, { ...change, expect }, along.previous);
+        const change = { ...merged(codec.encodePatch(patch, old.data), along), expect };
+        const written = await write(step, opened, await indexed(step, opened, old.record, change), along.previous);
         if (written !== "changed") return written;
       }
       throw new SessionConflictError("Cannot update a session as others change it all the time", "contended");
@@ -79,7 +93,12 @@ export function updatesOf<T>(records: Records<T>, codec: Codec<T>, whole: boolea
   }
 
   function merged(patch: Pick<Change, "set" | "remove">, along: Along): Change {
-    return { set: { ...patch.set, ...along.set }, remove: [...patch.remove, ...along.remove], fields };
+    return {
+      set: { ...patch.set, ...along.set },
+      remove: [...patch.remove, ...along.remove],
+      fields,
+      touch: along.touch,
+    };
   }
 
   return { apply, compareAndSet };

@@ -43,6 +43,10 @@ function counting(): { backend: SessionBackend; calls(): number } {
     write: counted(inner.write),
     increment: counted(inner.increment),
     remove: counted(inner.remove),
+    revoke: counted(inner.revoke),
+    enter: counted(inner.enter),
+    page: counted(inner.page),
+    leave: counted(inner.leave),
     keys: inner.keys,
   };
   return { backend, calls: () => calls };

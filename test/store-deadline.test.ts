@@ -77,7 +77,7 @@ describe("a backend that never answers", () => {
     const error = await failureOf(call(store, token));
     expect(error).toBeInstanceOf(SessionBackendError);
     expect(error).toMatchObject({ reason: "timeout", outcome });
-    const id = name === "create" || name === "the keys of all" ? null : session.id;
+    const id = ["create", "the keys of all", "a read of all"].includes(name) ? null : session.id;
     expect(events).toEqual([{ type: "unavailable", id, at: at(), reason: "timeout" }]);
   });
 

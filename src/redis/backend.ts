@@ -1,4 +1,4 @@
-import type { Absence, SessionBackend } from "../backend.ts";
+import type { Absence, IndexPage, SessionBackend } from "../backend.ts";
 import { knownOptions } from "../options.ts";
 import {
   type Access,
@@ -28,6 +28,10 @@ const read = script(scripts.READ);
 const write = script(scripts.WRITE);
 const increment = script(scripts.INCREMENT);
 const remove = script(scripts.REMOVE);
+const revoke = script(scripts.REVOKE);
+const enter = script(scripts.ENTER);
+const page = script(scripts.PAGE);
+const leave = script(scripts.LEAVE);
 
 /**
  * Keeps sessions in Redis >= 6.2 or Valkey, one hash each, as the session-store guides of the Redis documentation do.
@@ -46,6 +50,8 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
   }
   guard(client);
 
+  const indexKey = (entry: string): string => `${prefix}index:${entry}`;
+
   /** What is there now, without a script: a plain read costs the server a fraction of one. */
   async function peek(key: string, access: Access, fields: readonly string[] | null): Promise<StoredSession | Absence> {
     const record = await answerOf(client, "not-applied", async () =>
@@ -58,10 +64,10 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
   }
 
   return {
-    async insert(key, record, now) {
+    async insert(key, record, now, notAfter) {
       const life = lifetime(record, idleSeconds(record) ?? FALLBACK_IDLE_SECONDS, now);
-      const inserted = await runScript(client, insert, prefix + key, [String(life), ...Object.entries(record).flat()]);
-      return inserted === 1 ? "inserted" : "taken";
+      const args = [String(life), String(notAfter ?? ""), ...Object.entries(record).flat()];
+      return (await runScript(client, insert, prefix + key, args)) as Awaited<ReturnType<SessionBackend["insert"]>>;
     },
 
     async read(key, access, { touch, fields }) {
@@ -70,13 +76,15 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
       return recordOf(reply, fields);
     },
 
-    async write(key, access, { set, remove: gone, expect = {}, fields }) {
+    async write(key, access, { set, remove: gone, expect = {}, fields, notAfter, touch = true }) {
       const expected = Object.entries(expect).filter((entry): entry is [string, string] => entry[1] !== null);
       const absent = Object.keys(expect).filter((name) => expect[name] === null);
       const counts = [Object.keys(set).length, gone.length, expected.length, absent.length];
       const reply = await runScript(client, write, prefix + key, [
         ...accessArgs(access),
         set[reserved.idleTimeout] ?? "",
+        String(notAfter ?? ""),
+        touch ? "1" : "0",
         ...counts.map(String),
         ...Object.entries(set).flat(),
         ...gone,
@@ -84,7 +92,7 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
         ...absent,
         ...(fields ?? []),
       ]);
-      return reply === "changed" ? reply : recordOf(reply, fields);
+      return reply === "changed" || reply === "revoked" ? reply : recordOf(reply, fields);
     },
 
     async increment(key, access, { field, by, from, min, max }) {
@@ -95,7 +103,25 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
 
     async remove(key, access) {
       const reply = await runScript(client, remove, prefix + key, accessArgs(access));
-      return reply === "reused" ? reply : reply === 1;
+      return Array.isArray(reply) ? zip(reply, []) : (reply as "reused" | null);
+    },
+
+    async revoke(key, entry, tombstoneMs) {
+      const reply = await runScript(client, revoke, prefix + key, [entry, String(tombstoneMs)]);
+      return reply as Awaited<ReturnType<SessionBackend["revoke"]>>;
+    },
+
+    async enter(entry, key, lifeMs, count) {
+      return pageOf(await runScript(client, enter, indexKey(entry), [key, String(lifeMs), String(count)]));
+    },
+
+    async page(entry, after, count) {
+      return pageOf(await runScript(client, page, indexKey(entry), [String(after), String(count)]));
+    },
+
+    async leave(entry, members) {
+      const args = members.flatMap(({ key, score }) => [key, String(score ?? "")]);
+      await runScript(client, leave, indexKey(entry), args);
     },
 
     async *keys() {
@@ -124,6 +150,14 @@ function recordOf(reply: unknown, fields: readonly string[] | null): StoredSessi
   const record: Record<string, string> = Object.create(null);
   for (let at = 0; at < reply.length; at += 2) record[reply[at]] = reply[at + 1];
   return record;
+}
+
+/** The reply of a script in the place of a page. */
+function pageOf(reply: unknown): IndexPage {
+  const [at, size, flat] = reply as [number, number, string[]];
+  const members = [];
+  for (let i = 0; i < flat.length; i += 2) members.push({ key: flat[i] as string, score: Number(flat[i + 1]) });
+  return { at, size, members };
 }
 
 /** Texts in the order of the reserved fields and those that were asked for. */

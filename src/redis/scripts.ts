@@ -2,17 +2,26 @@
  * The atomic steps of the Redis backend, one Lua script each: one key, no key built inside, nothing scanned.
  *
  * Every check stands before the first write, as Redis does not roll scripts back. Only the first write of a script is
- * refused when Redis is out of memory: `READ` and `REMOVE` begin with PEXPIRE and DEL, which never are, so that
- * sessions can be used and ended; the others begin with HSET and are refused whole. Run on Redis 7.0 and written for
+ * refused when Redis is out of memory: `READ`, `REMOVE`, `REVOKE` and `LEAVE` begin with PEXPIRE, DEL and ZREM, which
+ * never are, so that sessions can be used and ended; the others begin with HSET or ZADD and are refused whole. Run on Redis 7.0 and written for
  * Redis >= 6.2 and Valkey.
  *
  * @module
  */
-import { RESERVED_FIELDS, reserved } from "../record.ts";
+import { RESERVED_FIELDS, reserved, TOMBSTONE_FIELD } from "../record.ts";
 
 /** HMGET of the reserved fields comes first in every reply, so that a script finds them by place. */
 const HEAD = RESERVED_FIELDS.map((field) => `'${field}'`).join(", ");
 const place = (field: string): string => `head[${RESERVED_FIELDS.indexOf(field) + 1}]`;
+
+/** This server's clock: Unix milliseconds, and microseconds. */
+const CLOCK = /* lua */ `
+local function clock()
+  local time = redis.call('TIME')
+  local micros = tonumber(time[1]) * 1000000 + tonumber(time[2])
+  return math.floor(micros / 1000), micros
+end
+`;
 
 /** ARGV[1..4], the same in every script that takes an access. Who may pass is decided as in `admit` of record.ts. */
 const ADMIT = /* lua */ `
@@ -47,7 +56,7 @@ end
  * The time a session has left after a touch, in milliseconds, and its idle timeout as text. The deadline is held
  * against this server's clock as well, so that a slow clock elsewhere does not put it off.
  */
-const LIFETIME = /* lua */ `
+const LIFETIME = /* lua */ `${CLOCK}
 local function lifetime(head, idle)
   idle = idle or ${place(reserved.idleTimeout)}
   if #idle > 10 or not string.find(idle, '^[1-9]%d*$') or tonumber(idle) > 2147483647 then
@@ -57,8 +66,7 @@ local function lifetime(head, idle)
   local life = tonumber(idle) * 1000
   local deadline = milliseconds(${place(reserved.deadline)})
   if deadline then
-    local time = redis.call('TIME')
-    local here = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+    local here = clock()
     life = math.min(life, deadline - math.max(now, here))
     -- Without an expiry nothing else would remove it. A clock elsewhere must not have a say in that.
     if deadline <= here then redis.call('DEL', KEYS[1]) end
@@ -71,15 +79,20 @@ end
  * Stores a record under a free key.
  *
  * KEYS[1] session
- * ARGV[1] milliseconds it has, ARGV[2..] its fields, name and text by turns
+ * ARGV[1] milliseconds it has, ARGV[2] '' or the last moment in Unix milliseconds, ARGV[3..] its fields, name and text
+ * by turns
  *
- * Returns 1, or 0 if the key is taken.
+ * Returns 'inserted', 'taken', or 'revoked' if there is a tombstone or it is too late.
  */
-export const INSERT: string = /* lua */ `
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+export const INSERT: string = /* lua */ `${CLOCK}
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  -- What is no hash is taken as well.
+  return redis.pcall('HEXISTS', KEYS[1], '${TOMBSTONE_FIELD}') == 1 and 'revoked' or 'taken'
+end
+if ARGV[2] ~= '' and clock() > tonumber(ARGV[2]) then return 'revoked' end
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
-return 1
+return 'inserted'
 `;
 
 /**
@@ -108,25 +121,26 @@ return head
 `;
 
 /**
- * Changes a session, and touches it.
+ * Changes a session.
  *
  * KEYS[1] session
- * ARGV[1..4] as in READ, ARGV[5] a new idle timeout in seconds or '', ARGV[6..9] how many fields are set, removed,
- * expected to have a text and expected to be absent; then these: names and texts by turns, names, names and texts by
- * turns, names; then the wanted fields
+ * ARGV[1..4] as in READ, ARGV[5] a new idle timeout in seconds or '', ARGV[6] '' or the last moment in Unix
+ * milliseconds, ARGV[7] '1' to touch, ARGV[8..11] how many fields are set, removed, expected to have a text and expected to be absent; then
+ * these: names and texts by turns, names, names and texts by turns, names; then the wanted fields
  *
- * Returns as READ, but as the session stood before the change; or 'changed' if it was not as expected.
+ * Returns as READ, but as the session stood before the change; or 'changed' if it was not as expected, 'revoked' if it
+ * is too late.
  */
 export const WRITE: string = /* lua */ `${ADMIT}${LIFETIME}
-local at = 9
+local at = 11
 local function list(count)
   local items = {}
   for i = 1, count do items[i] = ARGV[at + i] end
   at = at + count
   return items
 end
-local set, remove = list(2 * tonumber(ARGV[6])), list(tonumber(ARGV[7]))
-local expect, absent = list(2 * tonumber(ARGV[8])), list(tonumber(ARGV[9]))
+local set, remove = list(2 * tonumber(ARGV[8])), list(tonumber(ARGV[9]))
+local expect, absent = list(2 * tonumber(ARGV[10])), list(tonumber(ARGV[11]))
 local wanted = list(#ARGV - at)
 
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(wanted))
@@ -138,14 +152,19 @@ end
 for i = 1, #absent do
   if redis.call('HEXISTS', KEYS[1], absent[i]) == 1 then return 'changed' end
 end
+if ARGV[6] ~= '' and clock() > tonumber(ARGV[6]) then return 'revoked' end
 local life, idle = lifetime(head, ARGV[5] ~= '' and ARGV[5] or nil)
 if life <= 0 then return false end
 
 local before = #wanted == 0 and redis.call('HGETALL', KEYS[1]) or head
 if #set > 0 then redis.call('HSET', KEYS[1], unpack(set)) end
 if #remove > 0 then redis.call('HDEL', KEYS[1], unpack(remove)) end
-redis.call('PEXPIRE', KEYS[1], life)
-redis.call('HSET', KEYS[1], '${reserved.lastAccessedAt}', stamp, '${reserved.idleTimeout}', idle)
+if ARGV[7] == '1' then
+  redis.call('PEXPIRE', KEYS[1], life)
+  redis.call('HSET', KEYS[1], '${reserved.lastAccessedAt}', stamp, '${reserved.idleTimeout}', idle)
+elseif redis.call('PTTL', KEYS[1]) < 0 then
+  redis.call('PEXPIRE', KEYS[1], life)
+end
 return before
 `;
 
@@ -180,20 +199,104 @@ return total
 `;
 
 /**
- * Deletes what the access reaches, readable or not.
+ * Deletes what the access reaches, readable or not. A tombstone stays.
  *
  * KEYS[1] session
  * ARGV[1..4] as in READ
  *
- * Returns 1 if that was a session that had not ended, 0 if not, or 'reused'.
+ * Returns the reserved fields if it was a session that had not ended, else nil, or 'reused'.
  */
 export const REMOVE: string = /* lua */ `${ADMIT}
 local head = redis.call('HMGET', KEYS[1], ${HEAD})
 local refusal = secret(head)
-if refusal ~= nil then return refusal or 0 end
-local deadline = milliseconds(${place(reserved.deadline)})
+if refusal ~= nil then return refusal end
 local _, answer = admit(head)
+if answer == false and redis.call('HEXISTS', KEYS[1], '${TOMBSTONE_FIELD}') == 1 then return false end
+local deadline = milliseconds(${place(reserved.deadline)})
 redis.call('DEL', KEYS[1])
-if answer == false or (deadline and deadline <= now) then return 0 end
-return 1
+if answer == false or (deadline and deadline <= now) then return false end
+return head
+`;
+
+/**
+ * Deletes a session if it is under an index entry.
+ *
+ * KEYS[1] session
+ * ARGV[1] entry, ARGV[2] milliseconds for which a tombstone keeps an absent key from becoming a session, 0 for none
+ *
+ * Returns 'ended', 'other' if the session is not under this entry, or 'nothing'.
+ */
+export const REVOKE: string = /* lua */ `
+if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('HEXISTS', KEYS[1], '${TOMBSTONE_FIELD}') == 0 then
+  local readable, entries = pcall(cjson.decode, redis.call('HGET', KEYS[1], '${reserved.index}') or '[]')
+  for _, entry in ipairs(readable and type(entries) == 'table' and entries or {}) do
+    if entry == ARGV[1] then
+      redis.call('DEL', KEYS[1])
+      return 'ended'
+    end
+  end
+  return 'other'
+end
+-- Allowed when there is no memory left, and so then is what follows.
+redis.call('DEL', KEYS[1])
+if tonumber(ARGV[2]) > 0 then
+  redis.call('HSET', KEYS[1], '${TOMBSTONE_FIELD}', '1')
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+return 'nothing'
+`;
+
+/** What ENTER and PAGE return: Unix milliseconds, the size, and members and scores by turns. */
+const ANSWER_PAGE = /* lua */ `
+local function answer(members)
+  return { (clock()), redis.call('ZCARD', KEYS[1]), members }
+end
+`;
+
+/**
+ * Enters a member into an index, with this server's time as its score or, should that not be above all others, the
+ * highest and one.
+ *
+ * KEYS[1] index
+ * ARGV[1] member, ARGV[2] milliseconds for which the index has to last for it, ARGV[3] how many of the earliest members
+ * to return
+ *
+ * Returns Unix milliseconds, the size, and members and scores by turns.
+ */
+export const ENTER: string = /* lua */ `${CLOCK}${ANSWER_PAGE}
+local _, score = clock()
+local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
+if last[2] then score = math.max(score, tonumber(last[2]) + 1) end
+redis.call('ZADD', KEYS[1], string.format('%.0f', score), ARGV[1])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return answer(redis.call('ZRANGE', KEYS[1], 0, tonumber(ARGV[3]) - 1, 'WITHSCORES'))
+`;
+
+/**
+ * Reads the members of an index above a score.
+ *
+ * KEYS[1] index
+ * ARGV[1] score, ARGV[2] how many
+ *
+ * Returns as ENTER.
+ */
+export const PAGE: string = /* lua */ `${CLOCK}${ANSWER_PAGE}
+return answer(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2]))
+`;
+
+/**
+ * Takes members out of an index whose score is still the same: one that entered again has another.
+ *
+ * KEYS[1] index
+ * ARGV[1..] members and scores by turns; '' for whatever the score is
+ *
+ * Returns how many.
+ */
+export const LEAVE: string = /* lua */ `
+local left = 0
+for i = 1, #ARGV, 2 do
+  local score = redis.call('ZSCORE', KEYS[1], ARGV[i])
+  if score and (ARGV[i + 1] == '' or tonumber(score) == tonumber(ARGV[i + 1])) then left = left + redis.call('ZREM', KEYS[1], ARGV[i]) end
+end
+return left
 `;

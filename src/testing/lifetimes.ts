@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { reserved, type StoredSession } from "../record.ts";
-import { BY_ONE, type Cases, PREVIOUS, plain, type Subject, USES, WRONG } from "./subject.ts";
+import { BY_ONE, type Cases, ends, PREVIOUS, plain, type Subject, USES, WRONG } from "./subject.ts";
 
 /** How a session comes into being and how it ends. */
 export const lifetimes: Cases = {
@@ -36,14 +36,14 @@ export const lifetimes: Cases = {
 
   async "nothing but insert brings a removed key back"(subject) {
     const key = await subject.insert();
-    assert.equal(await subject.backend.remove(key, subject.access()), true);
+    assert.equal(await ends(subject.backend, key, subject.access()), true);
     await assertAbsent(subject, key);
     assert.equal(await subject.backend.insert(key, subject.record(), subject.clock.now()), "inserted");
   },
 
   async "what has expired is gone at once for every method, whatever its end came from"(subject) {
     const { access, backend, clock, insert, lists, record } = subject;
-    const ends: Record<string, () => Promise<string>> = {
+    const ways: Record<string, () => Promise<string>> = {
       "its idle timeout": () => insert({ [reserved.idleTimeout]: "1" }),
       "its deadline": () => insert({ [reserved.deadline]: String(clock.now() + 1000) }),
       "a shorter idle timeout": async () => {
@@ -53,18 +53,18 @@ export const lifetimes: Cases = {
       },
     };
     const expired = await Promise.all(
-      Object.entries(ends).flatMap(([end, start]) =>
+      Object.entries(ways).flatMap(([end, start]) =>
         Object.entries(USES).map(async ([use, call]) => ({ by: `${use} after ${end}`, key: await start(), call })),
       ),
     );
-    const removed = await Promise.all(Object.values(ends).map((start) => start()));
-    const replaced = await Promise.all(Object.values(ends).map((start) => start()));
+    const removed = await Promise.all(Object.values(ways).map((start) => start()));
+    const replaced = await Promise.all(Object.values(ways).map((start) => start()));
     await clock.advance(1100);
     for (const { by, key, call } of expired) {
       assert.equal(await call(subject, key, access()), null, by);
       assert.equal(await lists(key), false, by);
     }
-    for (const key of removed) assert.equal(await backend.remove(key, access()), false);
+    for (const key of removed) assert.equal(await ends(backend, key, access()), false);
     for (const key of replaced) assert.equal(await backend.insert(key, record(), clock.now()), "inserted");
   },
 
@@ -87,7 +87,7 @@ export const lifetimes: Cases = {
       "a write with a wrong secret": (key) => backend.write(key, access({ verifier: WRONG }), change),
       "a write that finds it changed": (key) => backend.write(key, access(), { ...change, expect: { name: "eve" } }),
       "an increment out of bounds": (key) => backend.increment(key, access(), { ...BY_ONE, max: 1 }),
-      "a removal with a wrong secret": (key) => backend.remove(key, access({ verifier: WRONG })),
+      "a removal with a wrong secret": (key) => ends(backend, key, access({ verifier: WRONG })),
       "an insert under its key": (key) => backend.insert(key, record(), clock.now()),
     };
     const all = Object.entries({ ...keeps, ...lets });
@@ -127,7 +127,7 @@ export const lifetimes: Cases = {
       assert.equal(await call(subject, key, subject.access({ now: deadline + 1 })), null, use);
     }
     const key = await subject.insert({ [reserved.deadline]: String(deadline) });
-    assert.equal(await subject.backend.remove(key, subject.access({ now: deadline + 1 })), false);
+    assert.equal(await ends(subject.backend, key, subject.access({ now: deadline + 1 })), false);
   },
 
   async "a record whose deadline has passed does not begin to live"(subject) {
@@ -143,8 +143,8 @@ export const lifetimes: Cases = {
         assert.equal(await call(subject, key, access()), "invalid", `${use}: ${deadline}`);
         assert.equal(await call(subject, key, access({ verifier: WRONG })), null, `${use}: ${deadline}`);
       }
-      assert.equal(await backend.remove(key, access({ verifier: WRONG })), false, deadline);
-      assert.equal(await backend.remove(key, access()), true, deadline);
+      assert.equal(await ends(backend, key, access({ verifier: WRONG })), false, deadline);
+      assert.equal(await ends(backend, key, access()), true, deadline);
       assert.equal(await subject.stored(key), null, deadline);
     }
   },
@@ -168,7 +168,7 @@ export const lifetimes: Cases = {
         assert.equal(await call(subject, key, access()), null, `${use} without ${field}`);
       }
       assert.equal(await backend.insert(key, record(), clock.now()), "taken", field);
-      assert.equal(await backend.remove(key, access()), false, field);
+      assert.equal(await ends(backend, key, access()), false, field);
       assert.equal(await backend.insert(key, record(), clock.now()), "inserted", field);
     }
   },
@@ -178,7 +178,7 @@ export const lifetimes: Cases = {
     const listed = new Set<string>();
     for await (const page of backend.keys()) for (const key of page) listed.add(key);
     assert.equal(keys.filter((key) => !listed.has(key)).length, 0);
-    await Promise.all(keys.map((key) => backend.remove(key, access())));
+    await Promise.all(keys.map((key) => ends(backend, key, access())));
     assert.equal(await lists(keys[0] as string), false);
   },
 };
@@ -188,6 +188,6 @@ async function assertAbsent(subject: Subject, key: string): Promise<void> {
     assert.equal(await call(subject, key, subject.access()), null, use);
     assert.equal(await subject.stored(key), null, use);
   }
-  assert.equal(await subject.backend.remove(key, subject.access()), false);
+  assert.equal(await ends(subject.backend, key, subject.access()), false);
   assert.equal(await subject.lists(key), false);
 }

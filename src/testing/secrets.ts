@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { reserved, type StoredSession } from "../record.ts";
-import { type Cases, PREVIOUS, USES, VERIFIER, WRONG } from "./subject.ts";
+import { type Cases, ends, PREVIOUS, USES, VERIFIER, WRONG } from "./subject.ts";
 
 const ROTATED = "r".repeat(43);
 
@@ -23,7 +23,7 @@ export const secrets: Cases = {
       for (const [use, call] of Object.entries(USES)) {
         assert.equal(await call(subject, key, subject.access(later)), null, use);
       }
-      assert.equal(await subject.backend.remove(key, subject.access(later)), false);
+      assert.equal(await ends(subject.backend, key, subject.access(later)), false);
       assert.deepEqual(await subject.stored(key), before);
     }
   },
@@ -38,7 +38,7 @@ export const secrets: Cases = {
       for (const [use, call] of Object.entries(USES)) {
         assert.equal(await call(subject, key, access), "reused", `${use}: ${grace}`);
       }
-      assert.equal(await subject.backend.remove(key, access), "reused");
+      assert.equal(await ends(subject.backend, key, access), "reused");
       assert.deepEqual(await subject.stored(key), before);
     }
   },
@@ -55,15 +55,15 @@ export const secrets: Cases = {
       assert.ok(answer !== null && typeof answer !== "string", use);
     }
     const key = await insert(fields);
-    assert.equal(await backend.remove(key, access({ verifier: PREVIOUS, previous: false })), "reused");
-    assert.equal(await backend.remove(key, access({ verifier: PREVIOUS })), true);
+    assert.equal(await ends(backend, key, access({ verifier: PREVIOUS, previous: false })), "reused");
+    assert.equal(await ends(backend, key, access({ verifier: PREVIOUS })), true);
     assert.equal(await subject.stored(key), null);
   },
 
   async "remove ends a session once, for who may"({ access, backend, insert, stored }) {
     for (const verifier of [VERIFIER, null]) {
       const key = await insert();
-      const answers = await Promise.all(Array.from({ length: 20 }, () => backend.remove(key, access({ verifier }))));
+      const answers = await Promise.all(Array.from({ length: 20 }, () => ends(backend, key, access({ verifier }))));
       assert.equal(answers.filter((ended) => ended).length, 1);
       assert.equal(await stored(key), null);
     }

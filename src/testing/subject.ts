@@ -93,3 +93,9 @@ export function subjectOf(backend: SessionBackend, clock: Clock): Subject {
 export function plain<A>(answer: A): A {
   return typeof answer === "object" && answer !== null ? { ...answer } : answer;
 }
+
+/** Ends what the access reaches. Was it a session? */
+export async function ends(backend: SessionBackend, key: string, access: Access): Promise<boolean | "reused"> {
+  const ended = await backend.remove(key, access);
+  return ended === "reused" ? ended : ended !== null;
+}

@@ -206,7 +206,7 @@ test("scripts that the server has forgotten are sent again", async () => {
       const key = crypto.randomUUID();
       expect(await forgotten(() => on.insert(key, record(), Date.now()))).toBe("inserted");
       for (const [use, run] of Object.entries(uses)) expect(await forgotten(() => run(on, key)), use).not.toBeNull();
-      expect(await forgotten(() => on.remove(key, access()))).toBe(true);
+      expect(await forgotten(() => on.remove(key, access()))).not.toBeNull();
     }
   } finally {
     await own.close();
@@ -231,7 +231,7 @@ describe("other kinds of client", () => {
     const listed: string[] = [];
     for await (const page of on.keys()) listed.push(...page);
     expect(listed).toEqual(expect.arrayContaining(keys));
-    expect(await Promise.all(keys.map((key) => on.remove(key, access())))).not.toContain(false);
+    expect(await Promise.all(keys.map((key) => on.remove(key, access())))).not.toContain(null);
   });
 
   const offline: Record<string, () => Promise<RedisClient>> = {

@@ -14,6 +14,10 @@ export function intercept(backend: SessionBackend, step: (method: BackendMethod)
     write: (...args) => after("write", () => backend.write(...args)),
     increment: (...args) => after("increment", () => backend.increment(...args)),
     remove: (...args) => after("remove", () => backend.remove(...args)),
+    revoke: (...args) => after("revoke", () => backend.revoke(...args)),
+    enter: (...args) => after("enter", () => backend.enter(...args)),
+    page: (...args) => after("page", () => backend.page(...args)),
+    leave: (...args) => after("leave", () => backend.leave(...args)),
     async *keys() {
       await step("keys");
       yield* backend.keys();

@@ -1,0 +1,187 @@
+import type { Codec } from "./codec.ts";
+import type { Step } from "./deadline.ts";
+import type { Operations } from "./operations.ts";
+import { wholeNumber } from "./options.ts";
+import { indexEntries, type StoredSession } from "./record.ts";
+import type { Records } from "./records.ts";
+import { goneOf, PAGE, PENDING_MS, type Registry, type Sighting } from "./registry.ts";
+import type { CallOptions, PatchInput, Session, SessionStore } from "./session.ts";
+import type { Settings } from "./settings.ts";
+import type { Opened } from "./token.ts";
+import type { Updates } from "./updates.ts";
+
+/** What a store does by id and by index, not by token. */
+export type Collection<T> = Pick<
+  SessionStore<T, never, string>,
+  "revoke" | "revokeAll" | "updateAll" | "list" | "count" | "all"
+>;
+
+export function collectionOf<T>(
+  settings: Settings,
+  { orReport, run }: Operations,
+  records: Records<T>,
+  { compareAndSet }: Updates<T>,
+  codec: Codec<T>,
+  registry: Registry,
+): Collection<T> {
+  const { backend, bareIds, emit, time, tokens } = settings;
+  const { accessTo, fields, read, settle } = records;
+  const { indexes, leave, look } = registry;
+
+  const openedAt = (key: string): Opened => ({ key, id: tokens.idOf(key), verifier: null });
+
+  /**
+   * Goes through an index from its earliest member to the end, however many enter meanwhile: no removal hides one. Each
+   * page is an operation.
+   */
+  async function eachPage<R>(
+    action: string,
+    entry: string,
+    signal: AbortSignal | undefined,
+    visit: (step: Step, page: Awaited<ReturnType<Registry["page"]>>) => Promise<R>,
+    done: (result: R) => boolean = () => false,
+  ): Promise<void> {
+    for (let after = 0; ; ) {
+      const { members, result } = await run(action, null, signal, async (step) => {
+        const page = await registry.page(step, entry, after);
+        return { members: page.members, result: await visit(step, page) };
+      });
+      const last = members.at(-1);
+      if (last === undefined || members.length < PAGE || done(result)) return;
+      after = last.score;
+    }
+  }
+
+  /** Visits the live sessions of an index page by page. What has gone for good is dropped on the way. */
+  async function eachLive(
+    action: string,
+    by: unknown,
+    options: CallOptions | undefined,
+    wanted: readonly string[] | null,
+    visit: (step: Step, live: readonly Sighting[], entry: string) => Promise<boolean>,
+  ): Promise<void> {
+    const entry = indexes.entryOf(by);
+    await eachPage(
+      action,
+      entry,
+      options?.signal,
+      async (step, page) => {
+        const seen = await look(step, entry, page.members, page.at, wanted);
+        await leave(step, entry, goneOf(seen));
+        const live = seen.filter(({ state }) => state === "live");
+        return await visit(step, live, entry);
+      },
+      (enough) => enough,
+    );
+  }
+
+  async function sessionAt(step: Step, key: string, record: StoredSession | null): Promise<Session<T> | null> {
+    const opened = openedAt(key);
+    return await orReport(opened.id, async () => settle(step, opened, record ?? (await read(step, opened, false))));
+  }
+
+  async function updateOne(step: Step, key: string, entry: string, patch: PatchInput<T>): Promise<boolean> {
+    const along = { set: {}, remove: [], previous: true, touch: false };
+    const written = await orReport(openedAt(key).id, () =>
+      compareAndSet(
+        step,
+        openedAt(key),
+        (data, record) => {
+          if (!indexEntries(record).includes(entry)) return null;
+          return typeof patch === "function" ? patch(data) : patch;
+        },
+        along,
+      ),
+    );
+    return written !== null;
+  }
+
+  return {
+    async revoke(id, options) {
+      const action = "revoke a session";
+      if (bareIds) throw new TypeError(`Cannot ${action} as with bareIds its id does not lead to it`);
+      if (typeof id !== "string" || !tokens.isKey(id)) return false;
+      return await run(action, id, options?.signal, async (step) => {
+        const ended = await step("writes", () => backend.remove(id, accessTo(openedAt(id))));
+        if (ended === null || ended === "reused") return false;
+        emit({ type: "revoked", id, at: new Date(time()), reason: "id" });
+        registry.forget(id, indexEntries(ended));
+        return true;
+      });
+    },
+
+    async revokeAll(by, options) {
+      const entry = indexes.entryOf(by);
+      let count = 0;
+      await eachPage("revoke sessions", entry, options?.signal, async (step, page) => {
+        const others = page.members.filter(({ key }) => key !== options?.except?.id);
+        const found = await Promise.all(
+          others.map((member) => {
+            const tombstoneMs = registry.isPending(member, page.at) ? PENDING_MS : 0;
+            return step("writes", () => backend.revoke(member.key, entry, tombstoneMs, time()));
+          }),
+        );
+        const ended = others.filter((_, at) => found[at] === "ended");
+        const gone = others.filter((member, at) => found[at] !== "ended" && !registry.isPending(member, page.at));
+        for (const { key } of ended) emit({ type: "revoked", id: key, at: new Date(time()), reason: "index" });
+        count += ended.length;
+        await leave(step, entry, [...ended, ...gone]);
+      });
+      return count;
+    },
+
+    async updateAll(by, patch, options) {
+      if (typeof patch !== "function") codec.encodePatch(patch);
+      let count = 0;
+      await eachLive("update sessions", by, options, [], async (step, live, entry) => {
+        const updated = await Promise.all(live.map(({ member }) => updateOne(step, member.key, entry, patch)));
+        count += updated.filter(Boolean).length;
+        return false;
+      });
+      return count;
+    },
+
+    async list(by, options) {
+      const action = "list sessions";
+      const limit = options?.limit ?? Number.MAX_SAFE_INTEGER;
+      wholeNumber(action, "limit", limit, 1, Number.MAX_SAFE_INTEGER);
+      const sessions: Session<T>[] = [];
+      await eachLive(action, by, options, fields, async (step, live) => {
+        const read = await Promise.all(live.map(({ member, record }) => sessionAt(step, member.key, record)));
+        sessions.push(...read.filter((session) => session !== null));
+        return sessions.length >= limit;
+      });
+      return sessions.slice(0, limit);
+    },
+
+    async count(by, options) {
+      let count = 0;
+      await eachLive("count sessions", by, options, [], async (_, live) => {
+        count += live.length;
+        return false;
+      });
+      return count;
+    },
+
+    async *all({ signal } = {}) {
+      const action = "list sessions";
+      const pages = backend.keys()[Symbol.asyncIterator]();
+      const seen = new Set<string>();
+      try {
+        for (;;) {
+          const page = await run(action, null, signal, (step) => step("reads", () => pages.next()));
+          if (page.done) return;
+          const keys = page.value.filter((key) => tokens.isKey(key) && !seen.has(key));
+          for (const key of keys) seen.add(key);
+          const sessions = await run(action, null, signal, (step) =>
+            Promise.all(keys.map((key) => sessionAt(step, key, null))),
+          );
+          for (const session of sessions) if (session !== null) yield session;
+        }
+      } finally {
+        // Not awaited: a generator whose page never comes does not return either.
+        Promise.resolve(pages.return?.()).catch(() => {});
+      }
+    },
+  };
+}

@@ -1,0 +1,65 @@
+import { inTime, type Step } from "./deadline.ts";
+import { SessionBackendError, SessionConflictError, SessionDataError } from "./errors.ts";
+import type { CallOptions } from "./session.ts";
+import type { Settings } from "./settings.ts";
+import type { Opened } from "./token.ts";
+
+/** Runs operations in time, and reports what went wrong. */
+export interface Operations {
+  /** @param id The session it is about, for the events. */
+  run<R>(
+    action: string,
+    id: string | null,
+    signal: AbortSignal | undefined,
+    operation: (step: Step) => Promise<R>,
+  ): Promise<R>;
+  /** On the session of a token. A malformed token never reaches the backend. */
+  withToken<R, None>(
+    action: string,
+    token: string,
+    none: None,
+    options: CallOptions | undefined,
+    operation: (step: Step, opened: Opened) => Promise<R>,
+  ): Promise<R | None>;
+  /** What the operation gives, or `null`, reported, if the session's stored data does not fit. */
+  orReport<R>(id: string, operation: () => Promise<R>): Promise<R | null>;
+}
+
+export function operationsOf({ emit, operationTimeoutMs, time, tokens }: Settings): Operations {
+  const run: Operations["run"] = async (action, id, signal, operation) => {
+    try {
+      return await inTime(action, operationTimeoutMs, signal, operation);
+    } catch (error) {
+      report(id, error);
+      throw error;
+    }
+  };
+
+  function report(id: string | null, error: unknown): void {
+    if (error instanceof SessionBackendError) {
+      emit({ type: "unavailable", id, at: new Date(time()), reason: error.reason });
+    } else if (error instanceof SessionConflictError && id !== null) {
+      emit({ type: "conflict", id, at: new Date(time()) });
+    } else if (error instanceof SessionDataError && error.origin === "stored" && id !== null) {
+      emit({ type: "invalid", id, at: new Date(time()), issues: error.issues });
+    }
+  }
+
+  return {
+    run,
+    async withToken(action, token, none, options, operation) {
+      const opened = tokens.read(token);
+      if (opened === null) return none;
+      return await run(action, opened.id, options?.signal, (step) => operation(step, opened));
+    },
+    async orReport(id, operation) {
+      try {
+        return await operation();
+      } catch (error) {
+        if (!(error instanceof SessionDataError && error.origin === "stored")) throw error;
+        report(id, error);
+        return null;
+      }
+    },
+  };
+}

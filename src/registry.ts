@@ -1,0 +1,118 @@
+import type { IndexPage, Member, SessionBackend } from "./backend.ts";
+import type { Step } from "./deadline.ts";
+import type { Indexes } from "./indexes.ts";
+import { type Access, indexEntries, type StoredSession } from "./record.ts";
+import type { Settings } from "./settings.ts";
+
+/** For how long after it entered an operation may write a session; `operationTimeoutMs` is at most this. */
+export const WRITE_WITHIN_MS = 30_000;
+/**
+ * For how long a member without a session may still get one: the time to write, and as much again for what the clocks
+ * of different servers differ by.
+ */
+export const PENDING_MS = 60_000;
+/** Members of a page. */
+export const PAGE = 500;
+
+/** A member of an index, and what is under its key. */
+export interface Sighting {
+  readonly member: Member;
+  /** `live`: a session under this entry; `pending`: there may be one soon; `gone`: there is none, and will be none. */
+  readonly state: "live" | "pending" | "gone";
+  /** `null` if it is not live, or cannot be read. */
+  readonly record: StoredSession | null;
+}
+
+type Leaving = Parameters<SessionBackend["leave"]>[1];
+
+/** The result of entering a key under some entries. */
+export interface Entered {
+  /** Until when the session may be written, by the backend's clock. */
+  readonly notAfter: number;
+  /** The first members of each entry. */
+  readonly pages: readonly IndexPage[];
+}
+
+/** The indexes of one store, as steps of an operation. */
+export interface Registry {
+  readonly indexes: Indexes;
+  /** Enters a key, before its session is written; `lifeMs` is what that has left. */
+  enter(step: Step, key: string, entries: readonly string[], lifeMs: number, count?: number): Promise<Entered>;
+  page(step: Step, entry: string, after: number): Promise<IndexPage>;
+  /** What is under the keys of these members. */
+  look(
+    step: Step,
+    entry: string,
+    members: readonly Member[],
+    at: number,
+    fields: readonly string[] | null,
+  ): Promise<Sighting[]>;
+  leave(step: Step, entry: string, members: Leaving): Promise<void>;
+  /** Was the member entered so lately that its session may still be written? */
+  isPending(member: Member, at: number): boolean;
+  /** Drops those of these members that have no session any more, without keeping anybody waiting. */
+  tidy(entry: string, members: readonly Member[], at: number): void;
+  /** Takes the key of a session that ended out of indexes, without keeping anybody waiting. */
+  forget(key: string, entries: readonly string[]): void;
+}
+
+export function registryOf(settings: Settings, indexes: Indexes): Registry {
+  const { backend, time } = settings;
+
+  const isPending = (member: Member, at: number): boolean => at - member.score / 1000 < PENDING_MS;
+
+  async function leave(step: Step, entry: string, members: Leaving): Promise<void> {
+    if (members.length > 0) await step("writes", () => backend.leave(entry, members, time()));
+  }
+
+  const look: Registry["look"] = async (step, entry, members, at, fields) => {
+    const access: Access = { verifier: null, previous: true, now: time() };
+    return await Promise.all(
+      members.map(async (member): Promise<Sighting> => {
+        const found = await step("reads", () => backend.read(member.key, access, { touch: false, fields }));
+        if (typeof found === "string") return { member, state: "live", record: null };
+        const live = found !== null && indexEntries(found).includes(entry);
+        if (live) return { member, state: "live", record: found };
+        return { member, state: isPending(member, at) ? "pending" : "gone", record: null };
+      }),
+    );
+  };
+
+  return {
+    indexes,
+    isPending,
+    leave,
+    look,
+
+    async enter(step, key, entries, lifeMs, count = 1) {
+      const enterOne = (entry: string) => () => backend.enter(entry, key, lifeMs + PENDING_MS, count, time());
+      const pages = await Promise.all(entries.map((entry) => step("writes", enterOne(entry))));
+      return { pages, notAfter: Math.min(...pages.map(({ at }) => at)) + WRITE_WITHIN_MS };
+    },
+
+    async page(step, entry, after) {
+      return await step("reads", () => backend.page(entry, after, PAGE, time()));
+    },
+
+    tidy(entry, members, at) {
+      const old = members.filter((member) => !isPending(member, at));
+      const step: Step = (_, call) => call();
+      look(step, entry, old, at, [])
+        .then((seen) => leave(step, entry, goneOf(seen)))
+        .catch(() => {}); // Whoever comes next may succeed.
+    },
+
+    forget(key, entries) {
+      const now = time();
+      for (const entry of entries) {
+        // An id never comes back, so whatever score it has by now may go. What fails here is pruned some day.
+        backend.leave(entry, [{ key, score: null }], now).catch(() => {});
+      }
+    },
+  };
+}
+
+/** The members whose session has ended for good. */
+export function goneOf(seen: readonly Sighting[]): Member[] {
+  return seen.filter(({ state }) => state === "gone").map(({ member }) => member);
+}

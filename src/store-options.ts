@@ -1,0 +1,75 @@
+import type { SessionBackend } from "./backend.ts";
+import type { SessionBackendError, SessionIssue } from "./errors.ts";
+import type { SessionSchema } from "./session.ts";
+
+/** What an index function may return: a value, several, or none. An empty string is a TypeError. */
+export type IndexValue = string | readonly string[] | null | undefined;
+
+/** A field whose string is the value, or one field and how to take values from it. Naming the field lets a patch of other fields skip the index. */
+export type SessionIndex<T> =
+  | { [K in keyof T & string]: Exclude<T[K], null | undefined> extends string ? K : never }[keyof T & string]
+  | { [K in keyof T & string]: { readonly from: K; readonly values: (field: T[K]) => IndexValue } }[keyof T & string];
+
+/** How many sessions one value of an index may have (ASVS 5.0 7.1.2). Those that have ended do not count. */
+export interface SessionLimit {
+  readonly max: number;
+  /** What a `create` beyond `max` does: ends the oldest, or fails with a `SessionConflictError`. */
+  readonly whenFull: "evict-oldest" | "reject";
+}
+
+/** Of `createSessionStore`. */
+export interface SessionStoreOptions<T, In, Index extends string = never> {
+  readonly schema: SessionSchema<T, In>;
+  readonly backend: SessionBackend;
+  /** Seconds; default 1800. OWASP's session management cheat sheet names 15 to 30 minutes. */
+  readonly idleTimeout?: number | undefined;
+  /** Seconds; default: none. Equal to `idleTimeout` for a fixed lifetime. */
+  readonly absoluteTimeout?: number | undefined;
+  /**
+   * What can be looked up: by a string field of the data, or by values taken from one field. Values are 1 to 512 bytes
+   * and appear in keys: no secrets. With indexes every session has an absolute timeout: 400 days where none is given.
+   */
+  readonly indexes?: { readonly [K in Index]: SessionIndex<T> } | undefined;
+  /** How many sessions one value of an index may have. */
+  readonly limits?: { readonly [K in NoInfer<Index>]?: SessionLimit | undefined } | undefined;
+  /** Seconds that may pass between two touches; default 0: every read touches. Shortens an idle timeout by at most this. */
+  readonly touchInterval?: number | undefined;
+  /**
+   * Called with a stored record that does not fit the schema. What it returns is validated as `create` does, keys that
+   * the schema does not name aside, and, if it fits, written back by compare-and-set; if not, the read fails with a
+   * `SessionDataError`.
+   *
+   * @param stored The user's fields: decoded where the schema says how, text as stored elsewhere.
+   */
+  readonly migrate?: ((stored: Readonly<Record<string, unknown>>) => unknown) | undefined;
+  /** Told what happened. What it throws or rejects with changes nothing. */
+  readonly onEvent?: ((event: SessionEvent) => void) | undefined;
+  /**
+   * Default false. `true` shares sessions with programs written after the Redis documentation's guides: the token is
+   * the id alone, which then is stored as it is, and `rotate` is refused: a new login is a `create`.
+   */
+  readonly bareIds?: boolean | undefined;
+  /** Milliseconds within which every call settles; default 2000, at most 30000. */
+  readonly operationTimeoutMs?: number | undefined;
+  /** The clock, in Unix milliseconds; default `Date.now`. The only one: backends get the time with each call. */
+  readonly now?: (() => number) | undefined;
+}
+
+/** What happened. Carries ids, never tokens or data. */
+export type SessionEvent =
+  | { readonly type: "created"; readonly id: string; readonly at: Date }
+  | { readonly type: "rotated"; readonly id: string; readonly at: Date }
+  /** The token before the last rotation was presented: a late request, or a stolen cookie. */
+  | { readonly type: "reused"; readonly id: string; readonly at: Date }
+  | { readonly type: "destroyed"; readonly id: string; readonly at: Date }
+  /** Somebody else ended it: by its id, with all of an index value, or to make room at a limit. */
+  | { readonly type: "revoked"; readonly id: string; readonly at: Date; readonly reason: "id" | "index" | "limit" }
+  /** A stored record does not fit the schema. */
+  | { readonly type: "invalid"; readonly id: string; readonly at: Date; readonly issues: readonly SessionIssue[] }
+  | { readonly type: "conflict"; readonly id: string; readonly at: Date }
+  | {
+      readonly type: "unavailable";
+      readonly id: string | null;
+      readonly at: Date;
+      readonly reason: SessionBackendError["reason"];
+    };

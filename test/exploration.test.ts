@@ -1,0 +1,242 @@
+import { expect, test } from "vitest";
+import * as z from "zod";
+import {
+  createSessionStore,
+  memoryBackend,
+  type SessionBackend,
+  SessionBackendError,
+  SessionConflictError,
+  type StoredSession,
+} from "../src/index.ts";
+import { manualClock } from "../src/testing/index.ts";
+import { explore, type Outcome, type Performed, timedOnArrival, type World } from "./support/explore.ts";
+
+const Visit = z.object({
+  userId: z.string(),
+  name: z.string().default("old"),
+  n: z.int().default(0),
+  flash: z.string().optional(),
+});
+const IDLE = 1800;
+
+function storeOn(backend: SessionBackend, now: () => number) {
+  return createSessionStore({
+    schema: Visit,
+    backend,
+    indexes: { user: "userId" },
+    idleTimeout: IDLE,
+    now,
+    operationTimeoutMs: 30_000,
+  });
+}
+type Store = ReturnType<typeof storeOn>;
+
+/** The session that all are after, a session of somebody else, and time. */
+interface Scene {
+  readonly token: string;
+  readonly id: string;
+  readonly clock: ReturnType<typeof manualClock>;
+}
+
+type Act = (store: Store, scene: Scene, backend: SessionBackend) => Promise<unknown>;
+
+const acts = {
+  create: (store) => store.create({ userId: "u" }),
+  get: (store, { token }) => store.get(token),
+  patch: (store, { token }) => store.update(token, { name: "new" }),
+  function: (store, { token }) => store.update(token, ({ n }) => ({ n: n + 1 })),
+  increment: (store, { token }) => store.increment(token, "n"),
+  take: (store, { token }) => store.take(token, "flash"),
+  move: (store, { token }) => store.update(token, { userId: "v" }),
+  rotate: (store, { token }) => store.rotate(token),
+  rotateWithPatch: (store, { token }) => store.rotate(token, { patch: ({ n }) => ({ n: n + 1 }) }),
+  rotateWithGrace: (store, { token }) => store.rotate(token, { grace: 60 }),
+  destroy: (store, { token }) => store.destroy(token),
+  revoke: (store, { id }) => store.revoke(id),
+  revokeAll: (store) => store.revokeAll({ user: "u" }),
+  list: (store) => store.list({ user: "u" }),
+  listOther: (store) => store.list({ user: "v" }),
+  aMinutePasses: async (_store, { clock }, backend) => {
+    await backend.page("user:nobody", 0, 1, clock.now());
+    clock.advance(61_000);
+  },
+  expiry: async (_store, { clock }, backend) => {
+    await backend.page("user:nobody", 0, 1, clock.now());
+    clock.advance(IDLE * 1000 + 1);
+  },
+} satisfies Record<string, Act>;
+type Name = keyof typeof acts;
+
+const NAMES = Object.keys(acts) as Name[];
+const ENDS: readonly Name[] = ["destroy", "revoke", "revokeAll", "expiry"];
+/** Operations that took half a minute are refused. */
+const PASSES: readonly Name[] = ["aMinutePasses", "expiry"];
+const ROTATES: readonly Name[] = ["rotate", "rotateWithPatch", "rotateWithGrace"];
+const COUNTS: readonly Name[] = ["function", "increment", "rotateWithPatch"];
+
+async function world(names: readonly Name[]): Promise<World> {
+  const clock = manualClock();
+  const backend = timedOnArrival(memoryBackend(), clock.now);
+  const setUp = storeOn(backend, clock.now);
+  // The index that the session once was under still has it.
+  const { token, session } = await setUp.create({ userId: "v", flash: "hello" });
+  await setUp.update(token, { userId: "u" });
+  clock.advance(61_000);
+  const other = await setUp.create({ userId: "w" });
+  const scene: Scene = { token, id: session.id, clock };
+  return {
+    backend,
+    actors: names.map((name) => (own) => acts[name](storeOn(own, clock.now), scene, own)),
+    check: (outcomes, trace) => holdsAfter(names, outcomes, trace, { ...scene, backend, store: setUp, other }),
+  };
+}
+
+interface Final extends Scene {
+  readonly backend: SessionBackend;
+  readonly store: Store;
+  readonly other: Awaited<ReturnType<Store["create"]>>;
+}
+
+async function rawRecord({ backend, clock }: Final, key: string): Promise<StoredSession | null> {
+  const found = await backend.read(
+    key,
+    { verifier: null, previous: true, now: clock.now() },
+    { touch: false, fields: null },
+  );
+  return typeof found === "string" ? null : found;
+}
+
+/** What every order has to leave behind. */
+async function holdsAfter(
+  names: readonly Name[],
+  outcomes: readonly Outcome[],
+  trace: readonly Performed[],
+  final: Final,
+): Promise<void> {
+  const { store, token, id, other, clock, backend } = final;
+  const did = names.map((name, at) => ({ name, ...outcomes[at]! }));
+  const acknowledged = (wanted: readonly Name[]) =>
+    did.filter(
+      ({ name, status, value }) => wanted.includes(name) && status === "fulfilled" && value !== null && value !== false,
+    );
+  const unknown = (wanted: readonly Name[]) =>
+    did.filter(
+      ({ name, status, reason }) =>
+        wanted.includes(name) && (status === "pending" || reason instanceof SessionBackendError),
+    );
+
+  for (const { status, reason } of did) {
+    if (status === "rejected") {
+      expect(reason instanceof SessionBackendError || reason instanceof SessionConflictError, String(reason)).toBe(
+        true,
+      );
+    }
+  }
+  const record = await rawRecord(final, id);
+  const expired = names.includes("expiry");
+
+  // Nothing that ended comes back.
+  if (acknowledged(["destroy", "revoke"]).length > 0) expect(record).toBeNull();
+  const revoked = did.some(({ name, status }) => name === "revokeAll" && status === "fulfilled");
+  if (revoked && !names.includes("move")) expect(record).toBeNull();
+  if (revoked && record !== null) expect(record["userId"]).toBe("v");
+  // And nothing ends that nobody ended.
+  if (!names.some((name) => ENDS.includes(name))) expect(record).not.toBeNull();
+
+  // An acknowledged write is there.
+  if (record !== null) {
+    if (acknowledged(["patch"]).length > 0) expect(record["name"]).toBe("new");
+    if (acknowledged(["move"]).length > 0) expect(record["userId"]).toBe("v");
+    const counted = acknowledged(COUNTS).length;
+    expect(Number(record["n"])).toBeGreaterThanOrEqual(counted);
+    expect(Number(record["n"])).toBeLessThanOrEqual(counted + unknown(COUNTS).length);
+    if (acknowledged(["take"]).length > 0) expect(record["flash"]).toBeUndefined();
+    else if (unknown(["take"]).length === 0) expect(record["flash"]).toBe("hello");
+  }
+  expect(acknowledged(["take"]).length).toBeLessThanOrEqual(1);
+
+  // At most one token works, and with a grace the one before it.
+  const rotations = acknowledged(ROTATES);
+  expect(rotations.length).toBeLessThanOrEqual(1);
+  const tokens = [token, ...rotations.map(({ value }) => (value as { token: string }).token)];
+  const working = [];
+  for (const one of tokens) if ((await store.peek(one)) !== null) working.push(one);
+  const graced = rotations.some(({ name }) => name === "rotateWithGrace");
+  if (record === null) expect(working).toEqual([]);
+  else if (rotations.length > 0) expect(graced ? working.slice(-1) : working).toEqual(tokens.slice(1));
+  else if (unknown(ROTATES).length === 0) expect(working).toEqual([token]);
+
+  // Whatever lives is listed, so that a revokeAll reaches it; and after one nothing lives that it missed.
+  for await (const keys of backend.keys()) {
+    for (const key of keys) {
+      const live = await rawRecord(final, key);
+      if (live === null) continue;
+      const { members } = await backend.page(`user:${live["userId"]}`, 0, 100, clock.now());
+      expect(members.map((member) => member.key)).toContain(key);
+      expect(live["session_index"]).toBe(JSON.stringify([`user:${live["userId"]}`]));
+    }
+  }
+  // A session that was made is there unless it was told that it is not, or was revoked.
+  const stepOf = (actor: number, method: string) =>
+    trace.findIndex((performed) => performed.actor === actor && performed.method === method);
+  for (const [at, { name, status, value, reason }] of did.entries()) {
+    if (name !== "create") continue;
+    if (status === "rejected" && reason instanceof SessionConflictError) {
+      expect(names.some((name) => name === "revokeAll" || PASSES.includes(name))).toBe(true);
+    }
+    if (status !== "fulfilled" || expired) continue;
+    const lives = (await store.peek((value as { token: string }).token)) !== null;
+    // Whatever had entered before a revocation went through the index does not outlive it.
+    const seen = did.some(
+      (one, by) => one.name === "revokeAll" && one.status === "fulfilled" && stepOf(by, "page") > stepOf(at, "enter"),
+    );
+    if (seen) expect(lives).toBe(false);
+    if (!names.includes("revokeAll")) expect(lives).toBe(true);
+  }
+  // Nobody else is touched.
+  if (!expired) expect((await store.peek(other.token))?.data).toEqual({ userId: "w", name: "old", n: 0 });
+}
+
+const pairs = NAMES.flatMap((a, at) => NAMES.slice(at).map((b) => [a, b]));
+const triples = pairs
+  .flatMap(([a, b]) => NAMES.slice(NAMES.indexOf(b!)).map((c) => [a!, b!, c]))
+  .filter((names) => names.some((name) => name === "revokeAll" || ROTATES.includes(name)));
+
+async function exploreAll(sets: readonly (readonly Name[])[], faults: boolean): Promise<number> {
+  let count = 0;
+  for (const names of sets) {
+    try {
+      count += await explore(() => world(names), faults);
+    } catch (error) {
+      (error as Error).message = `${names.join(", ")}: ${(error as Error).message}`;
+      throw error;
+    }
+  }
+  return count;
+}
+
+test("every order of every two operations, with every single fault, keeps every promise", {
+  timeout: 600_000,
+}, async () => {
+  console.log(`${await exploreAll(pairs, true)} schedules of ${pairs.length} pairs, with faults`);
+});
+
+test("every order of every three operations with a rotation or a revocation of all keeps every promise", {
+  timeout: 600_000,
+}, async () => {
+  console.log(`${await exploreAll(triples, false)} schedules of ${triples.length} triples`);
+});
+
+const LATE = [
+  ["create", "revokeAll", "aMinutePasses"],
+  ["move", "revokeAll", "aMinutePasses"],
+  ["create", "list", "aMinutePasses"],
+  ["move", "listOther", "aMinutePasses"],
+  ["rotate", "revokeAll", "aMinutePasses"],
+] satisfies Name[][];
+
+test("every order of a write into an index, one that prunes it and a minute, with every single fault, keeps every promise", {
+  timeout: 600_000,
+}, async () => {
+  console.log(`${await exploreAll(LATE, true)} schedules of ${LATE.length} triples, with faults`);
+});
