@@ -133,11 +133,16 @@ export function sessionExchange<T, New>(
     }
 
     async function issue(next: string, session: Session<T>): Promise<Session<T>> {
-      if (over) await store.destroy(next).catch(() => {});
-      refuseLate();
+      try {
+        refuseLate();
+        const lasting = typeof persistent === "function" ? persistent(session) : persistent;
+        setCookie = cookie.write(next, lasting ? lastingSeconds(session) : undefined);
+      } catch (error) {
+        // Nobody will receive the token.
+        await store.destroy(next).catch(() => {});
+        throw error;
+      }
       token = issued = next;
-      const lasting = typeof persistent === "function" ? persistent(session) : persistent;
-      setCookie = cookie.write(next, lasting ? lastingSeconds(session) : undefined);
       remember(true, Promise.resolve(session));
       return session;
     }

@@ -57,11 +57,11 @@ const acts = {
   list: (store) => store.list({ user: "u" }),
   listOther: (store) => store.list({ user: "v" }),
   aMinutePasses: async (_store, { clock }, backend) => {
-    await backend.page("user:nobody", 0, 1, clock.now());
+    await backend.page("*", 0, 1, clock.now());
     clock.advance(61_000);
   },
   expiry: async (_store, { clock }, backend) => {
-    await backend.page("user:nobody", 0, 1, clock.now());
+    await backend.page("*", 0, 1, clock.now());
     clock.advance(IDLE * 1000 + 1);
   },
 } satisfies Record<string, Act>;
@@ -221,22 +221,8 @@ test("every order of every two operations, with every single fault, keeps every 
   console.log(`${await exploreAll(pairs, true)} schedules of ${pairs.length} pairs, with faults`);
 });
 
-test("every order of every three operations with a rotation or a revocation of all keeps every promise", {
-  timeout: 600_000,
+test("every order of every three operations with a rotation or a revocation of all, with every single fault, keeps every promise", {
+  timeout: 1_200_000,
 }, async () => {
-  console.log(`${await exploreAll(triples, false)} schedules of ${triples.length} triples`);
-});
-
-const LATE = [
-  ["create", "revokeAll", "aMinutePasses"],
-  ["move", "revokeAll", "aMinutePasses"],
-  ["create", "list", "aMinutePasses"],
-  ["move", "listOther", "aMinutePasses"],
-  ["rotate", "revokeAll", "aMinutePasses"],
-] satisfies Name[][];
-
-test("every order of a write into an index, one that prunes it and a minute, with every single fault, keeps every promise", {
-  timeout: 600_000,
-}, async () => {
-  console.log(`${await exploreAll(LATE, true)} schedules of ${LATE.length} triples, with faults`);
+  console.log(`${await exploreAll(triples, true)} schedules of ${triples.length} triples, with faults`);
 });

@@ -580,6 +580,20 @@ describe("persistent", () => {
     await expect(answer).rejects.toThrow("rule");
     expect(await keysOf(backend)).toEqual([]);
   });
+
+  test("a rule that throws leaves none either where the handler goes on, and no cookie", async () => {
+    const { handle, backend } = site({
+      persistent: () => {
+        throw new Error("rule");
+      },
+    });
+    const response = await handle(request(), async (session) => {
+      await session.create({}).catch(() => {});
+      return new Response();
+    });
+    expect(setCookies(response)).toEqual([]);
+    expect(await keysOf(backend)).toEqual([]);
+  });
 });
 
 describe("a backend that fails", () => {

@@ -1,25 +1,42 @@
 import { setImmediate } from "node:timers";
 import { type SessionBackend, SessionBackendError } from "../../src/index.ts";
 
+/**
+ * What may happen to a call besides being performed: its caller dies before or after it, its answer is lost, or it is
+ * given up and performed later all the same.
+ */
+const FAULTS = ["crash-before", "crash-after", "lost-reply", "late"] as const;
+type Kind = "perform" | (typeof FAULTS)[number];
+
 /** A call of a backend that waits for its turn. */
 interface Call {
   readonly actor: number;
+  /** Tells it from the actor's other calls, alike in every run. */
+  readonly name: string;
   readonly method: string;
+  readonly footprint: Footprint;
   readonly perform: () => Promise<unknown>;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
+  /** Was it given up by its caller? */
+  late: boolean;
 }
 
-/**
- * What may happen to a call besides being performed: the caller dies before or after it, its answer is lost, or it is
- * given up and performed later all the same.
- */
-export type Fault = "crash-before" | "crash-after" | "lost-reply" | "late";
-const FAULTS: readonly Fault[] = ["crash-before", "crash-after", "lost-reply", "late"];
+/** What a call reads or writes: `*` for what every other call depends on. */
+interface Footprint {
+  readonly place: string;
+  readonly writes: boolean;
+}
 
-/** What one actor did. */
+/** One way for a run to go on. */
+interface Option {
+  readonly call: Call;
+  readonly kind: Kind;
+  readonly name: string;
+}
+
+/** What one actor did; `pending` if it died. */
 export interface Outcome {
-  /** `pending` if the actor died. */
   readonly status: "pending" | "fulfilled" | "rejected";
   readonly value?: unknown;
   readonly reason?: unknown;
@@ -34,26 +51,58 @@ export interface Performed {
 /** A world to try orders in: made anew for each. */
 export interface World {
   readonly backend: SessionBackend;
-  /** One after the other started, then interleaved; each gets a backend whose calls are scheduling points. */
+  /** Each gets a backend whose calls are scheduling points. One that only lets time pass says so by `page("*", ...)`. */
   readonly actors: readonly ((backend: SessionBackend) => Promise<unknown>)[];
   /** Holds what must hold when all is over. */
   check(outcomes: readonly Outcome[], trace: readonly Performed[]): Promise<void>;
 }
 
-/** Lets everything run that can run without another call being performed. */
-const idle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+/** A point of a run at which it could go on in several ways, kept from run to run. */
+interface Point {
+  taken: string;
+  /** Ways that were tried. */
+  readonly done: string[];
+  /**
+   * Ways that need not be tried: they were, before a step that has nothing to do with them, and the order of two such
+   * steps makes no difference (sleep sets, after Godefroid).
+   */
+  readonly sleep: ReadonlySet<string>;
+  options: readonly string[];
+}
 
-/** Runs one schedule. Returns how many choices there were at each point, and which were taken. */
-async function runSchedule(world: World, prefix: readonly number[], faults: boolean): Promise<Point[]> {
+/** Lets everything run that can run without another call being performed. */
+const quiet = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+function footprintOf(method: string, args: readonly unknown[]): Footprint {
+  const [first] = args as [string];
+  if (first === "*") return { place: "*", writes: true };
+  if (method === "enter" || method === "page" || method === "leave") {
+    return { place: `index ${first}`, writes: method !== "page" };
+  }
+  return { place: `session ${first}`, writes: method !== "read" || (args[2] as { touch: boolean }).touch };
+}
+
+function independent(a: Option, b: Option): boolean {
+  if (a.call.actor === b.call.actor) return false;
+  if (a.kind !== "perform" && b.kind !== "perform") return false; // There is one fault only.
+  const untouched = (one: Option): boolean => !one.call.late && (one.kind === "crash-before" || one.kind === "late");
+  if (untouched(a) || untouched(b)) return true;
+  const [x, y] = [a.call.footprint, b.call.footprint];
+  if (x.place === "*" || y.place === "*") return false;
+  return x.place !== y.place || !(x.writes || y.writes);
+}
+
+/** One run along the points given, and on from there by new ones. `false` if all of it was seen in another order. */
+async function run(world: World, points: Point[], faults: boolean): Promise<boolean> {
   const waiting: Call[] = [];
-  const late: Call[] = [];
   const trace: Performed[] = [];
   const crashed = new Set<number>();
   const outcomes: Outcome[] = world.actors.map(() => ({ status: "pending" }));
-  let fault: Fault | null = null;
+  let faulty = false;
   let unsettled = world.actors.length;
 
   function backendOf(actor: number): SessionBackend {
+    let calls = 0;
     const wrap =
       (method: string) =>
       (...args: unknown[]): Promise<unknown> =>
@@ -63,11 +112,19 @@ async function runSchedule(world: World, prefix: readonly number[], faults: bool
             trace.push({ actor, method });
             return (world.backend as never as Methods)[method]!(...args);
           };
-          waiting.push({ actor, method, perform, resolve, reject });
+          const name = `${actor}.${calls++} ${method}`;
+          waiting.push({
+            actor,
+            name,
+            method,
+            footprint: footprintOf(method, args),
+            perform,
+            resolve,
+            reject,
+            late: false,
+          });
         });
-    return new Proxy(world.backend, {
-      get: (target, method) => (method === "keys" ? target.keys : wrap(String(method))),
-    });
+    return new Proxy(world.backend, { get: (_, method) => wrap(String(method)) });
   }
 
   for (const [at, actor] of world.actors.entries()) {
@@ -81,56 +138,86 @@ async function runSchedule(world: World, prefix: readonly number[], faults: bool
     );
   }
 
-  const points: Point[] = [];
-  for (;;) {
-    await idle();
-    const calls = [...waiting, ...late];
-    if (calls.length === 0) {
-      if (unsettled === 0) break;
-      // Whoever waits for time to pass, as before a further try, will be back.
-      await new Promise((resolve) => setTimeout(resolve, 1));
-      continue;
+  async function take({ call, kind }: Option): Promise<void> {
+    if (kind === "late") {
+      call.late = true;
+    } else {
+      waiting.splice(waiting.indexOf(call), 1);
     }
-    const kinds: (Fault | "perform")[] = faults && fault === null ? ["perform", ...FAULTS] : ["perform"];
-    const options = calls.flatMap((call) =>
-      (late.includes(call) ? ["perform" as const] : kinds).map((kind) => ({ call, kind })),
-    );
-    const taken = prefix[points.length] ?? 0;
-    points.push({ taken, options: options.length });
-    const { call, kind } = options[taken]!;
-    if (late.includes(call)) {
-      late.splice(late.indexOf(call), 1);
-      await call.perform().catch(() => {});
-      continue;
-    }
-    waiting.splice(waiting.indexOf(call), 1);
-    if (kind === "perform") {
-      await call.perform().then(call.resolve, call.reject);
-      continue;
-    }
-    fault = kind;
+    if (kind === "perform") return await call.perform().then(call.resolve, call.reject);
+    faulty = true;
     if (kind === "crash-after" || kind === "lost-reply") await call.perform().catch(() => {});
-    if (kind === "late") late.push(call);
     if (kind === "crash-before" || kind === "crash-after") {
       crashed.add(call.actor);
-      for (let i = waiting.length - 1; i >= 0; i--) if (waiting[i]!.actor === call.actor) waiting.splice(i, 1);
+      for (const other of waiting.filter(({ actor }) => actor === call.actor))
+        waiting.splice(waiting.indexOf(other), 1);
       if (outcomes[call.actor]!.status === "pending") unsettled--;
     } else {
       call.reject(new SessionBackendError("The reply was lost", { reason: "unavailable", outcome: "unknown" }));
     }
   }
+
+  for (let depth = 0, sleep: ReadonlySet<string> = new Set(); ; depth++) {
+    await quiet();
+    if (waiting.length === 0) {
+      if (unsettled === 0) break;
+      // Whoever waits for time to pass, as before a further try, will be back.
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      depth--;
+      continue;
+    }
+    const options = waiting.flatMap((call) => {
+      const kinds: readonly Kind[] = faults && !faulty && !call.late ? ["perform", ...FAULTS] : ["perform"];
+      return kinds.map((kind): Option => ({ call, kind, name: `${call.name} ${kind}${call.late ? "ed late" : ""}` }));
+    });
+    const names = options.map(({ name }) => name);
+    const first = names.find((name) => !sleep.has(name));
+    if (points[depth] === undefined) {
+      if (first === undefined) return false;
+      points.push({ taken: first, done: [], sleep, options: names });
+    }
+    const { taken, done } = points[depth]!;
+    const option = options.find(({ name }) => name === taken);
+    if (option === undefined) throw new Error(`The run is not repeatable: ${taken} is not among ${names.join(", ")}`);
+    const asleep = options.filter(({ name }) => (sleep.has(name) || done.includes(name)) && name !== taken);
+    sleep = new Set(asleep.filter((one) => independent(one, option)).map(({ name }) => name));
+    await take(option);
+  }
   try {
     await world.check(outcomes, trace);
   } catch (error) {
-    (error as Error).message += `\n(schedule ${points.map(({ taken }) => taken).join(",")}, fault ${fault})`;
+    (error as Error).message += `\n(in the order ${points.map(({ taken }) => taken).join(", ")})`;
     throw error;
   }
-  return points;
+  return true;
 }
 
-interface Point {
-  readonly taken: number;
-  readonly options: number;
+/**
+ * Runs every order of the calls of some actors that can make a difference, and with `faults` each with one fault at every
+ * point.
+ *
+ * @returns How many schedules that were.
+ */
+export async function explore(makeWorld: () => Promise<World>, faults: boolean): Promise<number> {
+  const points: Point[] = [];
+  let count = 0;
+  do {
+    if (await run(await makeWorld(), points, faults)) count++;
+  } while (advance(points));
+  return count;
+}
+
+/** Turns to the deepest point with a way left, or says that there is none. */
+function advance(points: Point[]): boolean {
+  for (let point = points.pop(); point !== undefined; point = points.pop()) {
+    point.done.push(point.taken);
+    const next = point.options.find((name) => !point.sleep.has(name) && !point.done.includes(name));
+    if (next === undefined) continue;
+    point.taken = next;
+    points.push(point);
+    return true;
+  }
+  return false;
 }
 
 /**
@@ -153,28 +240,3 @@ export function timedOnArrival(backend: SessionBackend, now: () => number): Sess
 }
 
 type Methods = Readonly<Record<string, (...args: unknown[]) => Promise<unknown>>>;
-
-/**
- * Runs every order of the calls of some actors, and with `faults` every order with one fault at every point.
- *
- * @returns How many schedules that were.
- */
-export async function explore(makeWorld: () => Promise<World>, faults: boolean): Promise<number> {
-  let prefix: number[] | null = [];
-  let count = 0;
-  while (prefix !== null) {
-    const points: Point[] = await runSchedule(await makeWorld(), prefix, faults);
-    count++;
-    prefix = nextPrefix(points);
-  }
-  return count;
-}
-
-/** The deepest point with another option left, and that option. */
-function nextPrefix(points: readonly Point[]): number[] | null {
-  for (let at = points.length - 1; at >= 0; at--) {
-    const { taken, options } = points[at]!;
-    if (taken + 1 < options) return [...points.slice(0, at).map((point) => point.taken), taken + 1];
-  }
-  return null;
-}
