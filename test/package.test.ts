@@ -1,0 +1,36 @@
+import { readFile } from "node:fs/promises";
+import { expect, test } from "vitest";
+
+const read = async (path: string) => JSON.parse(await readFile(path, "utf8"));
+const npm = await read("package.json");
+const jsr = await read("jsr.json");
+
+test("npm and JSR publish the same version, licence and entry points", () => {
+  const entries = Object.keys(npm.exports).filter((entry) => entry !== "./package.json");
+  expect(jsr.version).toBe(npm.version);
+  expect(jsr.license).toBe(npm.license);
+  expect(Object.keys(jsr.exports)).toEqual(entries);
+});
+
+test("every entry point is built from the source that JSR publishes", () => {
+  expect(npm.tsup.entry).toEqual(Object.values(jsr.exports).map((path) => String(path).slice(2)));
+  for (const [entry, source] of Object.entries(jsr.exports)) {
+    const built = String(source).replace("./src/", "./dist/");
+    expect(npm.exports[entry]).toEqual({ types: built.replace(".ts", ".d.ts"), default: built.replace(".ts", ".js") });
+  }
+});
+
+test("JSR resolves zod to the range that npm asks for, and nothing depends on anything else", () => {
+  expect(jsr.imports).toEqual({ "zod/v4/core": `npm:zod@${npm.peerDependencies.zod}/v4/core` });
+  expect(npm.dependencies).toBeUndefined();
+  expect(Object.keys(npm.peerDependencies).sort()).toEqual(["redis", "zod"]);
+});
+
+test("the tests run with the oldest zod that is supported", async () => {
+  const floor = await read("node_modules/zod-floor/package.json");
+  expect(npm.peerDependencies.zod).toBe(`^${floor.version}`);
+});
+
+test("the changelog tells of this version", async () => {
+  expect(await readFile("CHANGELOG.md", "utf8")).toContain(`## ${npm.version}\n`);
+});
