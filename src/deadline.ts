@@ -20,7 +20,11 @@ export function inTime<R>(
   return new Promise<R>((resolve, reject) => {
     let sent = false;
     let over: SessionBackendError | null = null;
-    let stopWaiting = (_over: SessionBackendError): void => {};
+    let stop = (_over: SessionBackendError): void => {};
+    const stopped = new Promise<never>((_, fail) => {
+      stop = fail;
+    });
+    stopped.catch(() => {});
 
     const giveUp = (reason: "timeout" | "aborted", why: string): void => {
       over = new SessionBackendError(`Cannot ${action} as ${why}`, {
@@ -30,7 +34,7 @@ export function inTime<R>(
       });
       end();
       reject(over);
-      stopWaiting(over);
+      stop(over);
     };
     const abort = (): void => giveUp("aborted", "the caller's signal aborted");
     const timer = setTimeout(giveUp, milliseconds, "timeout", `the backend did not answer within ${milliseconds} ms`);
@@ -42,11 +46,8 @@ export function inTime<R>(
     const step: Step = (effect, call) => {
       if (over !== null) return Promise.reject(over);
       sent ||= effect === "writes";
-      // An operation that waited for ever for its step would hold up those that wait for their turn behind it.
-      return new Promise((answer, fail) => {
-        stopWaiting = fail;
-        call().then(answer, fail);
-      });
+      // An operation that waited for ever for its steps would hold up those that wait for their turn behind it.
+      return Promise.race([call(), stopped]);
     };
 
     signal?.addEventListener("abort", abort, { once: true });

@@ -1,7 +1,8 @@
 import process from "node:process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { z } from "zod";
 import type { SessionBackend } from "../src/backend.ts";
-import { memoryBackend, SessionBackendError } from "../src/index.ts";
+import { createSessionStore, memoryBackend, SessionBackendError } from "../src/index.ts";
 import { type BackendMethod, intercept } from "./support/backends.ts";
 import { gate, idle, never } from "./support/gate.ts";
 import { type VisitStore, visits } from "./support/visits.ts";
@@ -211,4 +212,16 @@ describe("a backend that fails", () => {
     expect(await failureOf(store.create({}))).toBe(defect);
     expect(events).toEqual([]);
   });
+});
+
+test("an operation on many sessions that gives up holds up none of them", async () => {
+  let stalled = false;
+  const backend = intercept(memoryBackend(), (called) => (stalled && called === "write" ? never() : undefined));
+  const schema = z.object({ userId: z.string(), n: z.int().default(0) });
+  const store = createSessionStore({ schema, backend, indexes: { user: "userId" }, operationTimeoutMs: 20 });
+  const tokens = await Promise.all([1, 2, 3].map(async () => (await store.create({ userId: "42" })).token));
+  stalled = true;
+  expect(await failureOf(store.updateAll({ user: "42" }, { n: 1 }))).toMatchObject({ reason: "timeout" });
+  stalled = false;
+  for (const token of tokens) expect((await store.update(token, ({ n }) => ({ n: n + 5 })))?.data.n).toBe(5);
 });
