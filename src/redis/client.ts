@@ -20,10 +20,16 @@ export interface RedisKeys {
 /**
  * A connected node-redis client, cluster, sentinel or pool, told by its structure. The optional members are what only
  * some kinds have.
+ *
+ * A cluster client needs `defaults: { disableOfflineQueue: true }`, or what is told to a master that is gone may leave
+ * later. A sentinel client needs `maxCommandRediscovers: 0`, or it sends a command whose answer was lost a
+ * second time: an increment then counts twice, and a rotation finds its own secret replaced.
  */
 export interface RedisClient extends RedisCommands {
   on(event: "error", listener: (error: unknown) => void): unknown;
   readonly isReady?: boolean;
+  /** Of a sentinel client: where the master is, if there is a connection to it. */
+  getMasterNode?(): unknown;
   scan?: RedisKeys["scan"];
   readonly masters?: readonly unknown[];
   nodeClient?(master: never): Promise<RedisKeys>;
@@ -86,12 +92,32 @@ export async function answerOf<R>(
   lost: SessionBackendError["outcome"],
   send: () => Promise<R>,
 ): Promise<R> {
-  if (client.isReady === false) throw unavailable("not-applied");
+  if (!isConnected(client)) throw unavailable("not-applied");
   try {
     return await send();
   } catch (error) {
     throw backendError(error, lost);
   }
+}
+
+/** The `isReady` of a sentinel client stays false after a failure, and true while its master is gone. */
+function isConnected(client: RedisClient): boolean {
+  if (client.getMasterNode === undefined) return client.isReady !== false;
+  if (client.getMasterNode() !== undefined) return true;
+  seekMaster(client);
+  return false;
+}
+
+const seeking = new WeakSet<object>();
+
+/** A sentinel client that has lost its master looks for it only when it is told a command. */
+function seekMaster(client: RedisClient): void {
+  if (seeking.has(client)) return;
+  seeking.add(client);
+  client
+    .hmGet("session", ["session_ttl"])
+    .catch(() => {})
+    .finally(() => seeking.delete(client));
 }
 
 /** Servers that hold keys of their own: one, or a cluster's masters. */

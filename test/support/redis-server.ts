@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,30 +11,78 @@ import { findRedis } from "./find-redis.ts";
 export interface Server {
   readonly port: number;
   readonly url: string;
-  /** For signals: SIGSTOP makes it hang. */
   readonly process: ChildProcess;
+  /** Makes it hang, until what this gives is called. */
+  stall(): () => void;
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
 
+/** What a server is started with, in its own folder. */
+type Arguments = (port: number, folder: string) => string[] | Promise<string[]>;
+
 const READY = /Ready to accept connections/;
+const MONITORS = /\+monitor master/;
+const PORT_TAKEN = /Address already in use/;
 const START_MS = 10_000;
+const ATTEMPTS = 5;
+
+/** Below those that outgoing connections get, and so that a cluster's bus, 10,000 above, is below them too. */
+const PORTS = { from: 10_000, to: 22_000 };
+
+const living = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of living) child.kill("SIGKILL");
+});
 
 export async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const address = probe.address();
-  await new Promise((closed) => probe.close(closed));
-  if (address === null || typeof address === "string") throw new Error("The probe has no port");
-  return address.port;
+  for (;;) {
+    const port = PORTS.from + Math.floor(Math.random() * (PORTS.to - PORTS.from));
+    const probe = createServer().listen(port, "127.0.0.1");
+    try {
+      await once(probe, "listening");
+    } catch {
+      continue;
+    }
+    await new Promise((closed) => probe.close(closed));
+    return port;
+  }
 }
 
+/** @param options Of the command line; with `--port` on that one, else on a free one. */
 export async function startServer(...options: string[]): Promise<Server> {
-  const folder = await mkdtemp(join(tmpdir(), "zession-redis-"));
-  const port = await freePort();
-  const fixed = ["--port", `${port}`, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder];
-  const child = spawn(findRedis(), [...fixed, "--enable-debug-command", "yes", ...options], {
-    stdio: ["ignore", "pipe", "ignore"],
-  });
+  const at = options.lastIndexOf("--port");
+  const fixed = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--enable-debug-command", "yes"];
+  return await start(
+    (port, folder) => ["--port", `${port}`, "--dir", folder, ...fixed, ...options],
+    READY,
+    at === -1 ? undefined : Number(options[at + 1]),
+  );
+}
+
+/** @param lines Of its configuration, beside those that say where it is. */
+export async function startSentinel(...lines: string[]): Promise<Server> {
+  return await start(async (port, folder) => {
+    const file = join(folder, "sentinel.conf");
+    await writeFile(file, [`port ${port}`, "bind 127.0.0.1", `dir ${folder}`, ...lines, ""].join("\n"));
+    return [file, "--sentinel"];
+  }, MONITORS);
+}
+
+/** On another port, should somebody else take the one that was free. */
+async function start(argumentsOf: Arguments, ready: RegExp, fixedPort?: number): Promise<Server> {
+  for (let attempt = 1; ; attempt++) {
+    const folder = await mkdtemp(join(tmpdir(), "zession-redis-"));
+    const port = fixedPort ?? (await freePort());
+    try {
+      return await launch(port, folder, await argumentsOf(port, folder), ready);
+    } catch (error) {
+      if (fixedPort !== undefined || attempt === ATTEMPTS || !PORT_TAKEN.test(String(error))) throw error;
+    }
+  }
+}
+
+async function launch(port: number, folder: string, options: string[], ready: RegExp): Promise<Server> {
+  const child = spawn(findRedis(), options, { stdio: ["ignore", "pipe", "ignore"] });
   // Should this process be killed, the pipe closes and the shell ends the server.
   const guard = spawn("sh", ["-c", `cat >/dev/null; kill -9 ${child.pid}; rm -rf "$0"`, folder], {
     detached: true,
@@ -43,15 +91,25 @@ export async function startServer(...options: string[]): Promise<Server> {
   guard.unref();
   (guard.stdin as { unref?(): void } | null)?.unref?.();
   const ended = once(child, "exit").then(() => guard.kill("SIGKILL"));
+  living.add(child);
+  // A child of Deno takes no signal after its first.
+  const tell = (signal: NodeJS.Signals): void => {
+    if (child.pid !== undefined && child.exitCode === null && child.signalCode === null)
+      process.kill(child.pid, signal);
+  };
+  const stall = (): (() => void) => {
+    tell("SIGSTOP");
+    return () => tell("SIGCONT");
+  };
   const stop = async (signal: NodeJS.Signals = "SIGTERM"): Promise<void> => {
-    child.kill(signal);
+    tell(signal);
     await ended;
+    living.delete(child);
     await rm(folder, { recursive: true, force: true });
   };
-  process.once("exit", () => child.kill("SIGKILL"));
 
   let log = "";
-  const ready = new Promise<void>((resolve, reject) => {
+  const started = new Promise<void>((resolve, reject) => {
     const late = setTimeout(reject, START_MS, new Error(`The Redis server was not ready in ${START_MS} ms`));
     const settle = (done: () => void): void => {
       clearTimeout(late);
@@ -59,16 +117,16 @@ export async function startServer(...options: string[]): Promise<Server> {
     };
     child.stdout?.on("data", (chunk) => {
       log += chunk;
-      if (READY.test(log)) settle(resolve);
+      if (ready.test(log)) settle(resolve);
     });
     child.once("error", (error) => settle(() => reject(error)));
     child.once("exit", () => settle(() => reject(new Error(`The Redis server ended: ${log}`))));
   });
   try {
-    await ready;
+    await started;
   } catch (error) {
     await stop("SIGKILL").catch(() => {});
     throw error;
   }
-  return { port, url: `redis://127.0.0.1:${port}`, process: child, stop };
+  return { port, url: `redis://127.0.0.1:${port}`, process: child, stall, stop };
 }

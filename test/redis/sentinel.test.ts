@@ -1,0 +1,188 @@
+import { randomUUID } from "node:crypto";
+import { createSentinel } from "redis";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { z } from "zod";
+import { createSessionStore, SessionBackendError } from "../../src/index.ts";
+import { redisBackend } from "../../src/redis/index.ts";
+import { backendContract } from "../../src/testing/index.ts";
+import { keysOf } from "../support/backends.ts";
+import { type BreakingConnection, connectThrough } from "../support/proxy.ts";
+import { races } from "../support/races.ts";
+import type { Server } from "../support/redis-server.ts";
+import { scenarios } from "../support/scenarios.ts";
+import { stalls } from "../support/stalls.ts";
+import { command, isInStep, type SentinelGroup, startSentinels } from "../support/topologies.ts";
+import { until } from "../support/until.ts";
+
+let group: SentinelGroup;
+let client: ReturnType<typeof connectTo>;
+
+/** @param proxyPort In front of the master. */
+function connectTo({ name, sentinels, servers }: SentinelGroup, proxyPort?: number) {
+  const [master] = servers;
+  return createSentinel({
+    name,
+    sentinelRootNodes: sentinels.map(({ port }) => ({ host: "127.0.0.1", port })),
+    // With any more the client sends a command whose answer was lost a second time.
+    maxCommandRediscovers: 0,
+    nodeAddressMap: (address) =>
+      proxyPort !== undefined && address.endsWith(`:${master?.port}`)
+        ? { host: "127.0.0.1", port: proxyPort }
+        : undefined,
+  });
+}
+
+beforeAll(async () => {
+  group = await startSentinels();
+  client = connectTo(group);
+  client.on("error", () => {});
+  await client.connect();
+});
+afterAll(async () => {
+  await client?.destroy();
+  await group?.stop();
+});
+
+const wait = (milliseconds: number) => new Promise<void>((done) => setTimeout(done, milliseconds));
+const schema = z.object({ userId: z.string(), views: z.int().default(0) });
+const many = Array.from({ length: 60 }, (_, at) => `${at}`);
+
+/** A backend below a prefix that nobody else uses. */
+function open() {
+  const prefix = `${randomUUID()}:`;
+  return { prefix, backend: redisBackend(client, { prefix }), now: Date.now };
+}
+
+async function masterNow(): Promise<Server> {
+  const [, port] = (await command(group.sentinels[0] as Server, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", group.name)) as [
+    string,
+    string,
+  ];
+  return group.servers.find((server) => server.port === Number(port)) as Server;
+}
+
+describe("the contract on a master that sentinels watch", () => {
+  backendContract(test.concurrent, () => open().backend, { now: Date.now, advance: wait });
+});
+
+test("every session is listed, and found by its user", async () => {
+  const { backend } = open();
+  const store = createSessionStore({ schema, backend, indexes: { user: "userId" } });
+  const created = await Promise.all(many.map(() => store.create({ userId: "42" })));
+  const ids = created.map(({ session }) => session.id).sort();
+  expect((await keysOf(backend)).sort()).toEqual(ids);
+  const listed: string[] = [];
+  for await (const { id } of store.all()) listed.push(id);
+  expect(listed.sort()).toEqual(ids);
+  expect(await store.count({ user: "42" })).toBe(many.length);
+  expect(await store.updateAll({ user: "42" }, { views: 7 })).toBe(many.length);
+  expect((await store.list({ user: "42" })).every(({ data }) => data.views === 7)).toBe(true);
+  expect(await store.revokeAll({ user: "42" })).toBe(many.length);
+  expect(await keysOf(backend)).toEqual([]);
+});
+
+test("scripts that the master has forgotten are sent again", async () => {
+  const store = createSessionStore({ schema, backend: open().backend, indexes: { user: "userId" } });
+  const forget = async () => command(await masterNow(), "SCRIPT", "FLUSH");
+  await forget();
+  const { token } = await store.create({ userId: "42" });
+  const uses: Record<string, () => Promise<unknown>> = {
+    get: () => store.get(token),
+    update: () => store.update(token, ({ views }) => ({ views: views + 1 })),
+    increment: () => store.increment(token, "views"),
+    list: () => store.list({ user: "42" }),
+    revokeAll: () => store.revokeAll({ user: "42" }),
+  };
+  for (const [use, run] of Object.entries(uses)) {
+    await forget();
+    expect(await run(), use).not.toBeNull();
+  }
+});
+
+races(() => {
+  const { prefix, ...place } = open();
+  return { ...place, expire: (id) => client.pExpireAt(prefix + id, 1) };
+});
+
+scenarios(open);
+
+describe("on a master that sentinels watch", () => {
+  stalls(() => ({
+    ...open(),
+    stall: async () => (await masterNow()).stall(),
+  }));
+});
+
+describe("behind a connection that breaks", () => {
+  let proxy: BreakingConnection;
+  let own: ReturnType<typeof connectTo>;
+  beforeAll(async () => {
+    proxy = await connectThrough((await masterNow()).port);
+    own = connectTo(group, proxy.port);
+    own.on("error", () => {});
+    await own.connect();
+  });
+  afterAll(async () => {
+    await own?.destroy();
+    await proxy?.stop();
+  });
+
+  async function scene() {
+    const store = createSessionStore({ schema, backend: redisBackend(own, { prefix: `${randomUUID()}:` }) });
+    const { token } = await store.create({ userId: "42" });
+    await store.increment(token, "views");
+    const works = () =>
+      until("the store works again", () =>
+        store.get(token).then(
+          () => true,
+          () => false,
+        ),
+      );
+    return { store, token, works };
+  }
+
+  test("a change whose answer is lost is not made again", async () => {
+    const { store, token, works } = await scene();
+    proxy.loseNextAnswer();
+    const lost = store.increment(token, "views");
+    await expect(lost).rejects.toThrow(SessionBackendError);
+    await expect(lost).rejects.toMatchObject({ reason: "unavailable", outcome: "unknown" });
+    await works();
+    expect((await store.get(token))?.data.views).toBe(2);
+  });
+
+  test("nothing is sent later of what was asked meanwhile, and the master is found when it is back", async () => {
+    const { store, token, works } = await scene();
+    const restore = await proxy.cut();
+    await until("the client knows", () => own.getMasterNode() === undefined);
+    const since = Date.now();
+    for (let at = 0; at < 5; at++) {
+      const failed = store.increment(token, "views");
+      await expect(failed).rejects.toMatchObject({ reason: "unavailable", outcome: "not-applied" });
+      await wait(50);
+    }
+    expect(Date.now() - since).toBeLessThan(2000);
+    await restore();
+    await works();
+    expect((await store.get(token))?.data.views).toBe(1);
+  });
+});
+
+test("after a failover the sessions are where they were", async () => {
+  const { backend } = open();
+  const store = createSessionStore({ schema, backend, indexes: { user: "userId" } });
+  const created = await Promise.all(many.map(() => store.create({ userId: "42" })));
+  const before = await masterNow();
+  await until("the replicas have all writes", async () =>
+    (await Promise.all(group.servers.slice(1).map((replica) => isInStep(before, replica)))).every(Boolean),
+  );
+  await before.stop("SIGKILL");
+  await command(group.sentinels[0] as Server, "SENTINEL", "FAILOVER", group.name);
+  await until("there is another master", async () => (await masterNow()) !== before);
+  await until("every session answers", async () => {
+    const attempts = await Promise.allSettled(created.map(({ token }) => store.get(token)));
+    return attempts.every((attempt) => attempt.status === "fulfilled" && attempt.value !== null);
+  });
+  expect(await store.revokeAll({ user: "42" })).toBe(many.length);
+  expect(await keysOf(backend)).toEqual([]);
+});

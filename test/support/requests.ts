@@ -1,0 +1,91 @@
+import { z } from "zod";
+import type { SessionBackend } from "../../src/backend.ts";
+import {
+  createSessionStore,
+  type NewSession,
+  type RequestSession,
+  type Session,
+  type SessionStore,
+  type SessionStoreOptions,
+  sessionMiddleware,
+} from "../../src/index.ts";
+import { cookieJar, type Jar } from "./http.ts";
+import type { Ground } from "./races.ts";
+
+const visit = z.object({
+  userId: z.string().optional(),
+  theme: z.string().default("light"),
+  pageViews: z.number().int().default(0),
+  code: z.string().optional(),
+});
+
+/** Where requests are handled: no session is stored there yet. */
+export type Place = Pick<Ground, "backend" | "now">;
+
+const TOUCH_SECONDS = 60;
+const visitor = { userId: "42", code: "123456" };
+
+export type Visit = z.output<typeof visit>;
+export type Visits = SessionStore<Visit, NewSession<typeof visit>, "user">;
+export type Visitor = RequestSession<Visit, NewSession<typeof visit>>;
+export type Options = Partial<SessionStoreOptions<Visit, z.input<typeof visit>, "user">>;
+
+/** The store of one of several processes: what they know of each other is in the backend. */
+export function processOn(backend: SessionBackend, now: () => number, options: Options = {}): Visits {
+  return createSessionStore({ schema: visit, indexes: { user: "userId" }, now, ...options, backend });
+}
+
+/** Handles a request as an application would. */
+export async function send<R>(
+  store: Visits,
+  request: Request,
+  act: (session: Visitor) => Promise<R>,
+): Promise<{ readonly response: Response; readonly result: R | undefined }> {
+  let result: R | undefined;
+  const response = await sessionMiddleware(store)(request, async (session) => {
+    result = await act(session);
+    return new Response();
+  });
+  return { response, result };
+}
+
+/** Signs in, so long ago that a touch is due for those who put it off. */
+export async function signIn(
+  place: Place,
+  data: Partial<Visit> = visitor,
+): Promise<{ readonly jar: Jar; readonly session: Session<Visit> }> {
+  const jar = cookieJar();
+  const store = processOn(place.backend, () => place.now() - 2 * TOUCH_SECONDS * 1000);
+  const { response, result } = await send(store, jar.request(), (session) => session.create(data));
+  jar.receive(response);
+  if (result === undefined) throw new Error("Nobody signed in");
+  return { jar, session: result };
+}
+
+/** What a request does with its session. */
+export interface Use {
+  readonly act: (session: Visitor) => Promise<unknown>;
+  /** What of the visit is different afterwards. */
+  readonly effect?: (visit: Visit) => Partial<Visit>;
+  /** For the store of the process that does it. */
+  readonly options?: Options;
+}
+
+/** Whatever keeps the session and its token. */
+export const uses: Readonly<Record<string, Use>> = {
+  read: { act: (session) => session.get() },
+  look: { act: (session) => session.peek() },
+  "touch that is due": { act: (session) => session.get(), options: { touchInterval: TOUCH_SECONDS } },
+  patch: { act: (session) => session.update({ theme: "dark" }), effect: () => ({ theme: "dark" }) },
+  "patch by a function": {
+    act: (session) => session.update(({ pageViews }) => ({ pageViews: pageViews + 1 })),
+    effect: ({ pageViews }) => ({ pageViews: pageViews + 1 }),
+  },
+  increment: {
+    act: (session) => session.increment("pageViews"),
+    effect: ({ pageViews }) => ({ pageViews: pageViews + 1 }),
+  },
+  take: { act: (session) => session.take("code"), effect: () => ({ code: undefined }) },
+  "move to another user": { act: (session) => session.update({ userId: "43" }), effect: () => ({ userId: "43" }) },
+  "new idle timeout": { act: (session) => session.setIdleTimeout(3600) },
+};
