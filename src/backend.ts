@@ -53,8 +53,14 @@ export interface IndexPage {
   readonly at: number;
 }
 
-/** What `revoke` found: a session that it ended, one that is not under the entry, or nothing. */
-export type Revoked = "ended" | "other" | "nothing";
+/** The result of an `enter`. */
+export interface EnteredPage extends IndexPage {
+  /** Two members at most from anywhere, so that in time every one comes up, for whoever looks after them. */
+  readonly sample: readonly Member[];
+}
+
+/** What `revoke` found: a session that it ended, with its reserved fields; one that is not under the entry; or nothing. */
+export type Revoked = StoredSession | "other" | "nothing";
 
 /**
  * Keeps sessions: records of text under a key. Schema, tokens, cookies and policy live above it.
@@ -111,9 +117,9 @@ export interface SessionBackend {
    * Enters a key into an index with a new score, above all others.
    *
    * @param lifeMs How long the index has to last for it, from now.
-   * @param count How many of the earliest members to answer.
+   * @param count How many of the earliest members to answer; may be 0.
    */
-  enter(entry: string, key: string, lifeMs: number, count: number, now: number): Promise<IndexPage>;
+  enter(entry: string, key: string, lifeMs: number, count: number, now: number): Promise<EnteredPage>;
   /** Members of an index with a score above `after`, at most `count`. */
   page(entry: string, after: number, count: number, now: number): Promise<IndexPage>;
   /** Takes members out of an index: those whose score is still the same, or whatever it is where `null` is given. */

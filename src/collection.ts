@@ -26,7 +26,7 @@ export function collectionOf<T>(
 ): Collection<T> {
   const { backend, bareIds, emit, time, tokens } = settings;
   const { accessTo, fields, read, settle } = records;
-  const { indexes, leave, look } = registry;
+  const { drop, indexes, leave, look } = registry;
 
   const openedAt = (key: string): Opened => ({ key, id: tokens.idOf(key), verifier: null });
 
@@ -67,7 +67,7 @@ export function collectionOf<T>(
       options?.signal,
       async (step, page) => {
         const seen = await look(step, entry, page.members, page.at, wanted);
-        await leave(step, entry, goneOf(seen));
+        drop(entry, goneOf(seen));
         const live = seen.filter(({ state }) => state === "live");
         return await visit(step, live, entry);
       },
@@ -121,11 +121,16 @@ export function collectionOf<T>(
             return step("writes", () => backend.revoke(member.key, entry, tombstoneMs, time()));
           }),
         );
-        const ended = others.filter((_, at) => found[at] === "ended");
-        const gone = others.filter((member, at) => found[at] !== "ended" && !registry.isPending(member, page.at));
-        for (const { key } of ended) emit({ type: "revoked", id: key, at: new Date(time()), reason: "index" });
-        count += ended.length;
-        await leave(step, entry, [...ended, ...gone]);
+        const leaving = others.filter((member, at) => {
+          const ended = found[at];
+          if (typeof ended !== "object") return !registry.isPending(member, page.at);
+          count++;
+          emit({ type: "revoked", id: member.key, at: new Date(time()), reason: "index" });
+          const elsewhere = indexEntries(ended).filter((other) => other !== entry);
+          registry.forget(member.key, elsewhere);
+          return true;
+        });
+        await leave(step, entry, leaving);
       });
       return count;
     },

@@ -3,7 +3,17 @@
  *
  * @module
  */
-export type { Absence, Change, Increment, IndexPage, Member, ReadRequest, Revoked, SessionBackend } from "./backend.ts";
+export type {
+  Absence,
+  Change,
+  EnteredPage,
+  Increment,
+  IndexPage,
+  Member,
+  ReadRequest,
+  Revoked,
+  SessionBackend,
+} from "./backend.ts";
 export { type CookieOptions, type SessionCookie, sessionCookie } from "./cookie.ts";
 export { SessionBackendError, SessionConflictError, SessionDataError, type SessionIssue } from "./errors.ts";
 export {
@@ -36,4 +46,11 @@ export {
   timeouts,
 } from "./session.ts";
 export { createSessionStore } from "./store.ts";
-export type { IndexValue, SessionEvent, SessionIndex, SessionLimit, SessionStoreOptions } from "./store-options.ts";
+export type {
+  IndexValue,
+  SessionEvent,
+  SessionIndex,
+  SessionLimit,
+  SessionLimits,
+  SessionStoreOptions,
+} from "./store-options.ts";

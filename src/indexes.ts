@@ -32,7 +32,10 @@ export function indexesOf(
 ): Indexes {
   const names = Object.keys(knownOptions(ACTION, declared, Object.keys(declared)));
   knownOptions(`${ACTION} with limits`, limits, names);
-  const indexes = names.map((name) => readIndex(plan, name, declared[name], readLimit(name, limits[name])));
+  const indexes = names.map((name) => {
+    const limit = Object.hasOwn(limits, name) ? readLimit(name, limits[name]) : null;
+    return readIndex(plan, name, declared[name], limit);
+  });
   const byName = new Map(indexes.map((index) => [index.name, index]));
   return {
     sources: new Set(indexes.map(({ from }) => from)),

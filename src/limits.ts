@@ -1,14 +1,14 @@
-import type { IndexPage, Member, SessionBackend } from "./backend.ts";
+import type { EnteredPage, IndexPage, Member, SessionBackend } from "./backend.ts";
 import type { Step } from "./deadline.ts";
 import { SessionConflictError } from "./errors.ts";
+import { indexEntries } from "./record.ts";
 import { goneOf, PAGE, type Registry, type Sighting } from "./registry.ts";
 import type { Settings } from "./settings.ts";
 import type { SessionLimit } from "./store-options.ts";
 
 type Inserted = Awaited<ReturnType<SessionBackend["insert"]>>;
 
-/** Members that an `enter` brings along: the two oldest, which every create looks after, or enough to show who is there. */
-const BESIDE = 2;
+/** Members that an `enter` brings along where there is a limit: enough to show who is there. */
 const AT_LIMIT = 256;
 
 /** Writes new sessions under their index entries, within the limits of these. */
@@ -27,19 +27,19 @@ export interface Limits {
   ): Promise<Inserted>;
 }
 
-/** An entry that has more members than it may have sessions. */
-interface Full {
+/** An entry with a limit, as it was when this session entered. */
+interface Limited extends SessionLimit {
   readonly entry: string;
-  readonly max: number;
-  readonly whenFull: SessionLimit["whenFull"];
-  /** The earliest members, this session's own aside. */
-  readonly others: readonly Member[];
   readonly page: IndexPage;
+  /** Has it more members than it may have sessions? */
+  readonly full: boolean;
+  /** The earliest members of one that is full, this session's own aside. */
+  readonly others: readonly Member[];
 }
 
 export function limitsOf(settings: Settings, registry: Registry): Limits {
   const { backend, emit, time, tokens } = settings;
-  const { indexes, look, leave } = registry;
+  const { drop, indexes, leave, look } = registry;
 
   /** Who is under an entry by now; what is gone is dropped. */
   async function census(step: Step, entry: string): Promise<Sighting[]> {
@@ -47,7 +47,7 @@ export function limitsOf(settings: Settings, registry: Registry): Limits {
     for (let after = 0; ; ) {
       const page = await registry.page(step, entry, after);
       const seen = await look(step, entry, page.members, page.at, []);
-      await leave(step, entry, goneOf(seen));
+      drop(entry, goneOf(seen));
       there.push(...seen.filter(({ state }) => state !== "gone"));
       const last = page.members.at(-1);
       if (last === undefined || page.members.length < PAGE) return there;
@@ -56,14 +56,13 @@ export function limitsOf(settings: Settings, registry: Registry): Limits {
   }
 
   /** An older one that may still be written takes a place: so of any number at once exactly `max` are let in. */
-  async function refuse(step: Step, key: string, { entry, max, others, page }: Full): Promise<void> {
+  async function hasRoom(step: Step, key: string, { entry, max, others, page }: Limited): Promise<boolean> {
     const partly = page.size > others.length + 1;
     const there = partly ? await census(step, entry) : await look(step, entry, others, page.at, []);
+    drop(entry, goneOf(there));
     const own = there.findIndex(({ member }) => member.key === key);
     const older = there.slice(0, own === -1 ? there.length : own).filter(({ state }) => state !== "gone");
-    if (older.length < max) return;
-    await registry.leave(step, entry, [{ key, score: null }]);
-    throw new SessionConflictError("Cannot create a session as an index value has as many as it may", "limit");
+    return older.length < max;
   }
 
   async function evict(step: Step, entry: string, seen: readonly Sighting[], excess: number): Promise<void> {
@@ -71,9 +70,9 @@ export function limitsOf(settings: Settings, registry: Registry): Limits {
     await Promise.all(
       oldest.map(async ({ member }) => {
         const found = await step("writes", () => backend.revoke(member.key, entry, 0, time()));
-        if (found !== "ended") return;
+        if (typeof found !== "object") return;
         emit({ type: "revoked", id: tokens.idOf(member.key), at: new Date(time()), reason: "limit" });
-        registry.forget(member.key, [entry]);
+        registry.forget(member.key, indexEntries(found));
       }),
     );
   }
@@ -82,15 +81,17 @@ export function limitsOf(settings: Settings, registry: Registry): Limits {
 
   /**
    * Once this session is written. Whoever was being written at the same time may not have been seen, or may not have seen
-   * this one: then all are counted again, and the last of them to do so sees all.
+   * this one: then all are counted again, and the last of them to do so sees all. So, too, where there was room when this
+   * one entered: who came later may have counted before it was written.
    */
-  async function makeRoom(step: Step, { entry, max, page }: Full, seen: readonly Sighting[]): Promise<void> {
+  async function makeRoom(step: Step, { entry, max, page }: Limited, seen: readonly Sighting[]): Promise<void> {
+    drop(entry, goneOf(seen));
     const [newest] = await Promise.all([
       registry.page(step, entry, page.members.at(-1)?.score ?? 0),
       evict(step, entry, seen, liveIn(seen) + 1 - max),
     ]);
-    const alone = newest.members.length === 0 && seen.every(({ state }) => state !== "pending");
-    if (alone && page.size === page.members.length) return;
+    if (newest.size <= max) return;
+    if (newest.members.length === 0 && seen.every(({ state }) => state !== "pending")) return;
     const all = await census(step, entry);
     await evict(step, entry, all, liveIn(all) - max);
   }
@@ -98,18 +99,23 @@ export function limitsOf(settings: Settings, registry: Registry): Limits {
   return {
     async insert(step, key, entries, lifeMs, write) {
       if (entries.length === 0) return await write();
-      const limited = entries.some((entry) => indexes.limitOf(entry) !== null);
-      const { notAfter, pages } = await registry.enter(step, key, entries, lifeMs, limited ? AT_LIMIT : BESIDE);
-      const full: Full[] = [];
-      entries.forEach((entry, at) => {
-        const page = pages[at] as IndexPage;
-        const others = page.members.filter((member) => member.key !== key);
+      const count = (entry: string) => (indexes.limitOf(entry) === null ? 0 : AT_LIMIT);
+      const { notAfter, pages } = await registry.enter(step, key, entries, lifeMs, count);
+      const limited = entries.flatMap((entry, at): Limited[] => {
+        const page = pages[at] as EnteredPage;
         const limit = indexes.limitOf(entry);
-        if (limit !== null && page.size > limit.max) full.push({ entry, ...limit, others, page });
-        else registry.tidy(entry, others.slice(0, BESIDE), page.at);
+        if (limit === null) return [];
+        const full = page.size > limit.max;
+        return [{ entry, ...limit, page, full, others: page.members.filter((one) => full && one.key !== key) }];
       });
-      await Promise.all(full.filter(({ whenFull }) => whenFull === "reject").map((one) => refuse(step, key, one)));
-      const evicting = full.filter(({ whenFull }) => whenFull === "evict-oldest");
+      const rejecting = limited.filter(({ full, whenFull }) => full && whenFull === "reject");
+      const rooms = await Promise.all(rejecting.map((one) => hasRoom(step, key, one)));
+      if (rooms.includes(false)) {
+        // It takes no place anywhere.
+        await Promise.all(entries.map((entry) => leave(step, entry, [{ key, score: null }])));
+        throw new SessionConflictError("Cannot create a session as an index value has as many as it may", "limit");
+      }
+      const evicting = limited.filter(({ whenFull }) => whenFull === "evict-oldest");
       const [inserted, ...seen] = await Promise.all([
         write(notAfter),
         ...evicting.map(({ entry, others, page }) => look(step, entry, others, page.at, [])),

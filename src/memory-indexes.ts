@@ -5,14 +5,17 @@ interface Index extends Timed {
   readonly entry: string;
   /** In the order of their scores, as a key that enters again goes to the end. */
   readonly scores: Map<string, number>;
+  /** Goes around the members for the samples. */
+  round: Iterator<[string, number]>;
 }
 
 /** Indexes that an `enter` looks at to forget those that have ended. */
 const SWEEP = 4;
+const SAMPLE = 2;
 
 /** The indexes of the memory backend. */
 export function memoryIndexes(): {
-  enter(entry: string, key: string, lifeMs: number, now: number): void;
+  enter(entry: string, key: string, lifeMs: number, now: number): readonly Member[];
   page(entry: string, after: number, count: number, now: number): IndexPage;
   leave(...args: Parameters<SessionBackend["leave"]>): void;
 } {
@@ -38,7 +41,8 @@ export function memoryIndexes(): {
       for (const ended of queue.due(now, SWEEP)) indexes.delete(ended.entry);
       let index = live(entry, now);
       if (index === null) {
-        index = { entry, scores: new Map(), expires: now + lifeMs, due: 0, at: 0 };
+        const scores = new Map<string, number>();
+        index = { entry, scores, round: scores.entries(), expires: now + lifeMs, due: 0, at: 0 };
         indexes.set(entry, index);
         queue.add(index);
       }
@@ -46,6 +50,7 @@ export function memoryIndexes(): {
       last = Math.max(now * 1000, last + 1);
       index.scores.delete(key);
       index.scores.set(key, last);
+      return sampleOf(index);
     },
 
     page(entry, after, count, now) {
@@ -67,4 +72,17 @@ export function memoryIndexes(): {
       if (index.scores.size === 0) drop(index);
     },
   };
+}
+
+function sampleOf(index: Index): Member[] {
+  const members: Member[] = [];
+  for (let count = 0; count < Math.min(SAMPLE, index.scores.size); count++) {
+    let next = index.round.next();
+    if (next.done) {
+      index.round = index.scores.entries();
+      next = index.round.next();
+    }
+    if (!next.done) members.push({ key: next.value[0], score: next.value[1] });
+  }
+  return members;
 }

@@ -151,7 +151,7 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
       if (there !== null && !isTombstone(there)) {
         if (!indexEntries(there.record).includes(entry)) return "other";
         drop(there);
-        return "ended";
+        return there.record;
       }
       if (there !== null) drop(there);
       if (tombstoneMs > 0) add(key, { [TOMBSTONE_FIELD]: "1" }, now + tombstoneMs);
@@ -159,8 +159,8 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
     },
 
     async enter(entry, key, lifeMs, count, now) {
-      indexes.enter(entry, key, lifeMs, now);
-      return indexes.page(entry, 0, count, now);
+      const sample = indexes.enter(entry, key, lifeMs, now);
+      return { ...indexes.page(entry, 0, count, now), sample };
     },
 
     async page(entry, after, count, now) {

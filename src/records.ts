@@ -148,7 +148,8 @@ export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>, re
       throw new SessionConflictError("Cannot move a session to another index value as it took too long", "revoked");
     }
     if (before === null || before === "changed") return before;
-    const stamp = change.touch === false ? {} : { [reserved.lastAccessedAt]: new Date(access.now).toISOString() };
+    const stamp: StoredSession =
+      change.touch === false ? {} : { [reserved.lastAccessedAt]: new Date(access.now).toISOString() };
     return { before, after: changed(before, change, stamp) };
   }
 
@@ -158,10 +159,12 @@ export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>, re
     const entries = indexes.entriesOf(codec.decode(changed(record, change)));
     const held = indexEntries(record);
     const added = entries.filter((entry) => !held.includes(entry));
-    const lifeMs = Math.max((deadlineOf(record) ?? Number.NaN) - time(), 0) || UNLIMITED_MS;
+    const now = time();
+    const deadline = deadlineOf(record) ?? now + UNLIMITED_MS;
+    const lifeMs = Math.max(deadline - now, 0);
     const entered = added.length > 0 ? await registry.enter(step, opened.key, added, lifeMs) : null;
     const expect = { ...change.expect, [reserved.index]: record[reserved.index] ?? null };
-    const set = { ...change.set, [reserved.index]: JSON.stringify(entries) };
+    const set = { ...change.set, [reserved.index]: JSON.stringify(entries), [reserved.deadline]: String(deadline) };
     return { ...change, set, expect, notAfter: entered?.notAfter };
   }
 

@@ -1,4 +1,4 @@
-import type { IndexPage, Member, SessionBackend } from "./backend.ts";
+import type { EnteredPage, IndexPage, Member, SessionBackend } from "./backend.ts";
 import type { Step } from "./deadline.ts";
 import type { Indexes } from "./indexes.ts";
 import { type Access, indexEntries, type StoredSession } from "./record.ts";
@@ -23,21 +23,36 @@ export interface Sighting {
   readonly record: StoredSession | null;
 }
 
+/** Steps that no operation waits for. */
+const APART: Step = (_, call) => call();
+
 type Leaving = Parameters<SessionBackend["leave"]>[1];
 
 /** The result of entering a key under some entries. */
 export interface Entered {
   /** Until when the session may be written, by the backend's clock. */
   readonly notAfter: number;
-  /** The first members of each entry. */
-  readonly pages: readonly IndexPage[];
+  /** Of each entry. */
+  readonly pages: readonly EnteredPage[];
 }
 
 /** The indexes of one store, as steps of an operation. */
 export interface Registry {
   readonly indexes: Indexes;
-  /** Enters a key, before its session is written; `lifeMs` is what that has left. */
-  enter(step: Step, key: string, entries: readonly string[], lifeMs: number, count?: number): Promise<Entered>;
+  /**
+   * Enters a key, before its session is written. On the way it looks after some other members, without keeping anybody
+   * waiting, so that an index that nobody lists does not grow for ever.
+   *
+   * @param lifeMs What that has left.
+   * @param count How many of the earliest members to bring along for an entry; default none.
+   */
+  enter(
+    step: Step,
+    key: string,
+    entries: readonly string[],
+    lifeMs: number,
+    count?: (entry: string) => number,
+  ): Promise<Entered>;
   page(step: Step, entry: string, after: number): Promise<IndexPage>;
   /** What is under the keys of these members. */
   look(
@@ -50,8 +65,8 @@ export interface Registry {
   leave(step: Step, entry: string, members: Leaving): Promise<void>;
   /** Was the member entered so lately that its session may still be written? */
   isPending(member: Member, at: number): boolean;
-  /** Drops those of these members that have no session any more, without keeping anybody waiting. */
-  tidy(entry: string, members: readonly Member[], at: number): void;
+  /** Takes members out of an index, without keeping anybody waiting. */
+  drop(entry: string, members: Leaving): void;
   /** Takes the key of a session that ended out of indexes, without keeping anybody waiting. */
   forget(key: string, entries: readonly string[]): void;
 }
@@ -63,6 +78,18 @@ export function registryOf(settings: Settings, indexes: Indexes): Registry {
 
   async function leave(step: Step, entry: string, members: Leaving): Promise<void> {
     if (members.length > 0) await step("writes", () => backend.leave(entry, members, time()));
+  }
+
+  /** What fails here is pruned some day. */
+  function drop(entry: string, members: Leaving): void {
+    leave(APART, entry, members).catch(() => {});
+  }
+
+  function lookAfter(entry: string, { sample, at }: EnteredPage): void {
+    const old = sample.filter((member) => !isPending(member, at));
+    look(APART, entry, old, at, [])
+      .then((seen) => drop(entry, goneOf(seen)))
+      .catch(() => {}); // Whoever comes next may succeed.
   }
 
   const look: Registry["look"] = async (step, entry, members, at, fields) => {
@@ -80,13 +107,17 @@ export function registryOf(settings: Settings, indexes: Indexes): Registry {
 
   return {
     indexes,
+    drop,
     isPending,
     leave,
     look,
 
-    async enter(step, key, entries, lifeMs, count = 1) {
-      const enterOne = (entry: string) => () => backend.enter(entry, key, lifeMs + PENDING_MS, count, time());
+    async enter(step, key, entries, lifeMs, count = () => 0) {
+      const enterOne = (entry: string) => () => backend.enter(entry, key, lifeMs + PENDING_MS, count(entry), time());
       const pages = await Promise.all(entries.map((entry) => step("writes", enterOne(entry))));
+      entries.forEach((entry, at) => {
+        lookAfter(entry, pages[at] as EnteredPage);
+      });
       return { pages, notAfter: Math.min(...pages.map(({ at }) => at)) + WRITE_WITHIN_MS };
     },
 
@@ -94,20 +125,9 @@ export function registryOf(settings: Settings, indexes: Indexes): Registry {
       return await step("reads", () => backend.page(entry, after, PAGE, time()));
     },
 
-    tidy(entry, members, at) {
-      const old = members.filter((member) => !isPending(member, at));
-      const step: Step = (_, call) => call();
-      look(step, entry, old, at, [])
-        .then((seen) => leave(step, entry, goneOf(seen)))
-        .catch(() => {}); // Whoever comes next may succeed.
-    },
-
     forget(key, entries) {
-      const now = time();
-      for (const entry of entries) {
-        // An id never comes back, so whatever score it has by now may go. What fails here is pruned some day.
-        backend.leave(entry, [{ key, score: null }], now).catch(() => {});
-      }
+      // An id never comes back, so whatever score it has by now may go.
+      for (const entry of entries) drop(entry, [{ key, score: null }]);
     },
   };
 }

@@ -17,6 +17,11 @@ export interface SessionLimit {
   readonly whenFull: "evict-oldest" | "reject";
 }
 
+/** Limits of declared indexes. Where there is none, `never`: TypeScript lets any key into an object type without keys. */
+export type SessionLimits<Index extends string> = [Index] extends [never]
+  ? { readonly [name: string]: never }
+  : { readonly [Name in Index]?: SessionLimit | undefined };
+
 /** Of `createSessionStore`. */
 export interface SessionStoreOptions<T, In, Index extends string = never> {
   readonly schema: SessionSchema<T, In>;
@@ -31,7 +36,7 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
    */
   readonly indexes?: { readonly [K in Index]: SessionIndex<T> } | undefined;
   /** How many sessions one value of an index may have. */
-  readonly limits?: { readonly [K in NoInfer<Index>]?: SessionLimit | undefined } | undefined;
+  readonly limits?: SessionLimits<NoInfer<Index>> | undefined;
   /** Seconds that may pass between two touches; default 0: every read touches. Shortens an idle timeout by at most this. */
   readonly touchInterval?: number | undefined;
   /**

@@ -113,7 +113,8 @@ export function createSessionStore<T extends object, In, Index extends string = 
       const written = await compareAndSet(step, opened, (data) => {
         const held = (data as Record<string, unknown>)[field] ?? from;
         sum = Number(held) + by;
-        if (!Number.isSafeInteger(held) || !Number.isSafeInteger(sum)) refuse("invalid_type");
+        if (!Number.isSafeInteger(held)) refuse("invalid_type");
+        if (!Number.isSafeInteger(sum)) refuse(by < 0 ? "too_small" : "too_big");
         return { [field]: sum } as SessionPatch<T>;
       });
       return written && sum;

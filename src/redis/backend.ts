@@ -1,4 +1,4 @@
-import type { Absence, IndexPage, SessionBackend } from "../backend.ts";
+import type { Absence, IndexPage, Member, SessionBackend } from "../backend.ts";
 import { knownOptions } from "../options.ts";
 import {
   type Access,
@@ -108,11 +108,12 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
 
     async revoke(key, entry, tombstoneMs) {
       const reply = await runScript(client, revoke, prefix + key, [entry, String(tombstoneMs)]);
-      return reply as Awaited<ReturnType<SessionBackend["revoke"]>>;
+      return Array.isArray(reply) ? zip(reply, []) : (reply as "other" | "nothing");
     },
 
     async enter(entry, key, lifeMs, count) {
-      return pageOf(await runScript(client, enter, indexKey(entry), [key, String(lifeMs), String(count)]));
+      const reply = await runScript(client, enter, indexKey(entry), [key, String(lifeMs), String(count)]);
+      return { ...pageOf(reply), sample: membersOf((reply as string[][])[3] ?? []) };
     },
 
     async page(entry, after, count) {
@@ -155,9 +156,14 @@ function recordOf(reply: unknown, fields: readonly string[] | null): StoredSessi
 /** The reply of a script in the place of a page. */
 function pageOf(reply: unknown): IndexPage {
   const [at, size, flat] = reply as [number, number, string[]];
+  return { at, size, members: membersOf(flat) };
+}
+
+/** Members and scores by turns. */
+function membersOf(flat: readonly string[]): Member[] {
   const members = [];
   for (let i = 0; i < flat.length; i += 2) members.push({ key: flat[i] as string, score: Number(flat[i + 1]) });
-  return { at, size, members };
+  return members;
 }
 
 /** Texts in the order of the reserved fields and those that were asked for. */

@@ -224,15 +224,16 @@ return head
  * KEYS[1] session
  * ARGV[1] entry, ARGV[2] milliseconds for which a tombstone keeps an absent key from becoming a session, 0 for none
  *
- * Returns 'ended', 'other' if the session is not under this entry, or 'nothing'.
+ * Returns the reserved fields of the session that it ended, 'other' if it is not under this entry, or 'nothing'.
  */
 export const REVOKE: string = /* lua */ `
 if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('HEXISTS', KEYS[1], '${TOMBSTONE_FIELD}') == 0 then
-  local readable, entries = pcall(cjson.decode, redis.call('HGET', KEYS[1], '${reserved.index}') or '[]')
+  local head = redis.call('HMGET', KEYS[1], ${HEAD})
+  local readable, entries = pcall(cjson.decode, ${place(reserved.index)} or '[]')
   for _, entry in ipairs(readable and type(entries) == 'table' and entries or {}) do
     if entry == ARGV[1] then
       redis.call('DEL', KEYS[1])
-      return 'ended'
+      return head
     end
   end
   return 'other'
@@ -261,7 +262,8 @@ end
  * ARGV[1] member, ARGV[2] milliseconds for which the index has to last for it, ARGV[3] how many of the earliest members
  * to return
  *
- * Returns Unix milliseconds, the size, and members and scores by turns.
+ * Returns Unix milliseconds, the size, members and scores by turns, and so two members from anywhere: the last digits of
+ * the time are as good as chance, which scripts do not have.
  */
 export const ENTER: string = /* lua */ `${CLOCK}${ANSWER_PAGE}
 local _, score = clock()
@@ -269,7 +271,11 @@ local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
 if last[2] then score = math.max(score, tonumber(last[2]) + 1) end
 redis.call('ZADD', KEYS[1], string.format('%.0f', score), ARGV[1])
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-return answer(redis.call('ZRANGE', KEYS[1], 0, tonumber(ARGV[3]) - 1, 'WITHSCORES'))
+local count = tonumber(ARGV[3])
+local page = answer(count > 0 and redis.call('ZRANGE', KEYS[1], 0, count - 1, 'WITHSCORES') or {})
+local from = score % page[2]
+page[4] = redis.call('ZRANGE', KEYS[1], from, from + 1, 'WITHSCORES')
+return page
 `;
 
 /**

@@ -44,6 +44,31 @@ export const indexes: Cases = {
     assert.equal(again.size, keys.length);
   },
 
+  "enter answers none of the earliest where none are asked for, and a sample in which in time everybody comes up":
+    async (subject) => {
+      const { backend, clock } = subject;
+      const entry = newEntry();
+      const { members } = await enter(subject, entry, ..."abcdefgh");
+      const scores = new Map(members.map(({ key, score }) => [key, score]));
+      const seen = new Set<string>();
+      for (let entered = 0; entered < 500 && seen.size < scores.size; entered++) {
+        const page = await backend.enter(entry, "z", LIFE_MS, 0, clock.now());
+        assert.deepEqual([page.members, page.size], [[], scores.size + 1]);
+        assert.ok(page.sample.length <= 2);
+        for (const { key, score } of page.sample) {
+          if (key === "z") continue;
+          assert.equal(score, scores.get(key));
+          seen.add(key);
+        }
+      }
+      assert.deepEqual([...seen].sort(), [...scores.keys()]);
+      const { sample } = await backend.enter(newEntry(), "a", LIFE_MS, 0, clock.now());
+      assert.deepEqual(
+        sample.map(({ key }) => key),
+        ["a"],
+      );
+    },
+
   "page goes on above a score, to the end": async (subject) => {
     const { backend, clock } = subject;
     const entry = newEntry();
@@ -95,7 +120,8 @@ export const indexes: Cases = {
     const other = await subject.insert(under(theirs));
     const none = await subject.insert();
     const broken = await subject.insert({ [reserved.index]: "{not json" });
-    assert.equal(await backend.revoke(both, mine, 1000, clock.now()), "ended");
+    const ended = await backend.revoke(both, mine, 1000, clock.now());
+    assert.ok(typeof ended === "object" && ended[reserved.index] === under(mine, theirs)[reserved.index]);
     assert.equal(await stored(both), null);
     for (const key of [other, none, broken]) {
       assert.equal(await backend.revoke(key, mine, 1000, clock.now()), "other");

@@ -3,7 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { createSessionStore } from "../../src/index.ts";
 import { redisBackend } from "../../src/redis/index.ts";
+import { memberStore } from "../support/members.ts";
 import { startServer } from "../support/redis-server.ts";
+import { roundTrips } from "../support/round-trips.ts";
 
 // A server of its own: others must not make it forget its scripts while commands are counted.
 const server = await startServer();
@@ -149,4 +151,127 @@ test("the first use of a script on a server costs one more", async () => {
   const flushed = await commandsOf(useAll);
   const warm = await commandsOf(useAll);
   expect(flushed.length - warm.length).toBe(5);
+});
+
+describe("round trips of a store with indexes", () => {
+  const trips = roundTrips(client);
+  const own = redisBackend(trips.client, { prefix: "indexed:" });
+  const { store: indexed } = memberStore(own, Date.now);
+  const { store: evicting } = memberStore(own, Date.now, { limits: { user: { max: 2, whenFull: "evict-oldest" } } });
+  const { store: rejecting } = memberStore(own, Date.now, { limits: { user: { max: 2, whenFull: "reject" } } });
+  const start = { userId: "andrew", tenant: "a", cart: [{ sku: "hat" }, { sku: "shoe" }] };
+  let held: string;
+
+  async function begin(data: object = start): Promise<string> {
+    let begun = "";
+    await trips.of(async () => {
+      begun = (await indexed.create({ ...data, code: "123456" })).token;
+    });
+    return begun;
+  }
+
+  async function login(on: typeof indexed, count: number): Promise<string> {
+    const userId = crypto.randomUUID();
+    for (let created = 0; created < count; created++) await trips.of(() => on.create({ userId }));
+    return userId;
+  }
+
+  // Sees to it that the server knows the scripts, which is not what is counted.
+  beforeAll(async () => {
+    held = await begin();
+    await trips.of(() => indexed.increment(held, "views"));
+    await trips.of(() => indexed.revokeAll({ user: "nobody" }));
+    await trips.of(async () => indexed.destroy(await begin()));
+    const userId = await login(evicting, 3);
+    await trips.of(() => evicting.revokeAll({ user: userId }));
+    held = await begin();
+  });
+
+  const operations: Record<string, [trips: number, act: () => Promise<unknown>]> = {
+    "create without a value": [1, () => indexed.create({})],
+    create: [2, () => indexed.create(start)],
+    get: [1, () => indexed.get(held)],
+    peek: [1, () => indexed.peek(held)],
+    "update of other fields": [1, () => indexed.update(held, { theme: "dark" })],
+    "update with a function": [2, () => indexed.update(held, ({ views }) => ({ views: views + 1 }))],
+    "update that leaves its value as it is": [2, () => indexed.update(held, { userId: "andrew" })],
+    "update that moves it": [3, () => indexed.update(held, { userId: "barbara" })],
+    "update that moves it in two indexes": [3, () => indexed.update(held, { userId: "carol", tenant: "b" })],
+    "update that takes it out": [2, () => indexed.update(held, { tenant: null })],
+    increment: [1, () => indexed.increment(held, "views")],
+    "increment that moves it": [3, () => indexed.increment(held, "level")],
+    take: [1, () => indexed.take(held, "flash")],
+    "take that takes it out of an index": [2, () => indexed.take(held, "code")],
+    setIdleTimeout: [1, () => indexed.setIdleTimeout(held, 900)],
+    list: [2, () => indexed.list({ user: "andrew" })],
+    "list of nobody": [1, () => indexed.list({ user: "nobody" })],
+    count: [2, () => indexed.count({ product: "hat" })],
+    "updateAll of a page": [4, () => indexed.updateAll({ user: "andrew" }, { theme: "dark" })],
+    "revoke of nothing": [1, () => indexed.revoke("x".repeat(22))],
+    "revoke of a malformed id": [0, () => indexed.revoke("x")],
+    "revokeAll of a page": [3, () => indexed.revokeAll({ user: "andrew" })],
+    destroy: [1, () => indexed.destroy(held)],
+  };
+  for (const [operation, [expected, act]] of Object.entries(operations)) {
+    test(`${operation}: ${expected}`, async () => {
+      expect(await trips.of(act)).toBe(expected);
+    });
+  }
+
+  test("rotate: 1, and 3 where its patch moves it", async () => {
+    let present = await begin();
+    const rotate = async (options: Parameters<typeof indexed.rotate>[1]): Promise<void> => {
+      present = (await indexed.rotate(present, options))?.token as string;
+    };
+    expect(await trips.of(() => rotate({}))).toBe(1);
+    expect(await trips.of(() => rotate({ patch: { theme: "dark" } }))).toBe(1);
+    expect(await trips.of(() => rotate({ patch: { userId: "dave" }, authenticated: true }))).toBe(3);
+  });
+
+  test("revoke: 1", async () => {
+    const id = (await begin()).slice(0, 22);
+    expect(await trips.of(() => indexed.revoke(id))).toBe(1);
+  });
+
+  test("create under a limit that ends the oldest: 3, at it, too", async () => {
+    const userId = await login(evicting, 1);
+    expect(await trips.of(() => evicting.create({ userId }))).toBe(3);
+    expect(await trips.of(() => evicting.create({ userId }))).toBe(3);
+    expect(await trips.of(() => evicting.create({ userId }))).toBe(3);
+  });
+
+  test("create under a limit that rejects: 2, and 3 at it", async () => {
+    const userId = await login(rejecting, 1);
+    expect(await trips.of(() => rejecting.create({ userId }))).toBe(2);
+    const refused = () => expect(rejecting.create({ userId })).rejects.toMatchObject({ reason: "limit" });
+    expect(await trips.of(refused)).toBe(3);
+    const ended = await begin({ userId: crypto.randomUUID() });
+    await trips.of(() => indexed.destroy(ended));
+  });
+
+  test("list and count: 2 for each page of 500, though some members are dead", async () => {
+    const userId = crypto.randomUUID();
+    const { store: plain } = memberStore(redisBackend(client, { prefix: "indexed:" }), Date.now);
+    const all = await Promise.all(Array.from({ length: 1001 }, () => plain.create({ userId })));
+    const key = `indexed:index:user:${userId}`;
+    const dead = all.slice(0, 5).map(({ session }) => session.id);
+    for (const [at, id] of dead.entries()) await client.zAdd(key, { value: id, score: at + 1 });
+    await client.del(dead.map((id) => `indexed:${id}`));
+    expect(await trips.of(() => indexed.list({ user: userId }))).toBe(6);
+    expect(await client.zCard(key)).toBe(996);
+    expect(await trips.of(() => indexed.count({ user: userId }))).toBe(4);
+    expect(await trips.of(() => indexed.list({ user: userId }, { limit: 3 }))).toBe(2);
+  });
+
+  test("commands that nobody waits for are few: one for each index that a session leaves", async () => {
+    let ended = "";
+    await trips.of(async () => {
+      ended = (await indexed.create(start)).token;
+    });
+    const destroyed = await commandsOf(() => trips.of(() => indexed.destroy(ended)));
+    const values = ["andrew", "a", "hat", "shoe"].length;
+    expect(destroyed).toHaveLength(1 + values);
+    const created = await commandsOf(() => trips.of(() => indexed.create(start)));
+    expect(created).toHaveLength(values + 1);
+  });
 });

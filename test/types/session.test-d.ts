@@ -5,6 +5,8 @@ import * as mini from "zod/mini";
 import * as floor from "zod-floor";
 import {
   createSessionStore,
+  type IndexQuery,
+  type IndexValue,
   type IssuedSession,
   isFresh,
   memoryBackend,
@@ -15,7 +17,10 @@ import {
   type Session,
   type SessionBackend,
   type SessionDataError,
+  type SessionEvent,
   type SessionExchange,
+  type SessionIndex,
+  type SessionLimit,
   type SessionMiddleware,
   type SessionPatch,
   type SessionStore,
@@ -472,6 +477,217 @@ describe("the session of a request", () => {
     expectTypeOf(exchange.session).toEqualTypeOf<RequestSession<Visit, NewVisit>>();
     sessionExchange(store)(null);
     sessionExchange(store)(undefined);
+  });
+});
+
+describe("a store with indexes", () => {
+  const indexed = createSessionStore({
+    schema: visit,
+    backend,
+    indexes: {
+      user: "userId",
+      product: { from: "cart", values: (cart) => cart.map(({ sku }) => sku) },
+      nick: "nickname",
+    },
+    limits: { user: { max: 5, whenFull: "evict-oldest" } },
+  });
+  type Indexed = SessionStore<Visit, NewVisit, "user" | "product" | "nick">;
+
+  test("knows their names", () => {
+    expectTypeOf(indexed).toEqualTypeOf<Indexed>();
+    expectTypeOf(indexed.list({ user: "42" })).toEqualTypeOf<Promise<Session<Visit>[]>>();
+    expectTypeOf(indexed.count({ product: "hat" })).toEqualTypeOf<Promise<number>>();
+    expectTypeOf(indexed.revokeAll({ nick: "andy" })).toEqualTypeOf<Promise<number>>();
+    expectTypeOf(indexed.updateAll({ user: "42" }, { role: "admin" })).toEqualTypeOf<Promise<number>>();
+    expectTypeOf(createSessionStore({ schema: visit, backend, indexes: {} })).toEqualTypeOf<
+      SessionStore<Visit, NewVisit>
+    >();
+  });
+
+  test("is asked for one value of one of them", () => {
+    expectTypeOf<{ user: string }>().toExtend<IndexQuery<"user" | "product">>();
+    expectTypeOf<{ user: string; product: string }>().not.toExtend<IndexQuery<"user" | "product">>();
+    expectTypeOf<Record<never, string>>().not.toExtend<IndexQuery<"user" | "product">>();
+    expectTypeOf<IndexQuery<never>>().toBeNever();
+    // @ts-expect-error
+    indexed.list({ userId: "42" });
+    // @ts-expect-error
+    indexed.count({});
+    // @ts-expect-error
+    indexed.count();
+    // @ts-expect-error
+    indexed.revokeAll({ user: "42", product: "hat" });
+    // @ts-expect-error
+    indexed.list({ user: 42 });
+    // @ts-expect-error
+    indexed.list({ user: null });
+    // @ts-expect-error
+    indexed.list({ user: ["42"] });
+    // @ts-expect-error
+    indexed.list("42");
+    // @ts-expect-error
+    indexed.updateAll({ users: "42" }, {});
+    const name: "user" | "product" = "user" as "user" | "product";
+    // @ts-expect-error A computed name is any name to TypeScript.
+    indexed.list({ [name]: "42" });
+  });
+
+  test("takes the options of each method", () => {
+    const { signal } = new AbortController();
+    indexed.list({ user: "42" }, { limit: 10, signal });
+    indexed.list({ user: "42" }, { limit: undefined, signal: undefined });
+    indexed.count({ user: "42" }, { signal });
+    indexed.revoke("id", { signal });
+    indexed.updateAll({ user: "42" }, (data) => ({ pageViews: data.pageViews + 1 }), { signal });
+    const session = {} as Session<Visit>;
+    indexed.revokeAll({ user: "42" }, { except: session, signal });
+    indexed.revokeAll({ user: "42" }, { except: { id: "id" } });
+    indexed.revokeAll({ user: "42" }, { except: null });
+    indexed.revokeAll({ user: "42" }, { except: undefined });
+    // @ts-expect-error
+    indexed.list({ user: "42" }, { limit: "10" });
+    // @ts-expect-error
+    indexed.list({ user: "42" }, { max: 10 });
+    // @ts-expect-error An issued session is no session: its id would be missing.
+    indexed.revokeAll({ user: "42" }, { except: {} as IssuedSession<Visit> });
+    // @ts-expect-error
+    indexed.revokeAll({ user: "42" }, { except: "id" });
+    // @ts-expect-error
+    indexed.revokeAll({ user: "42" }, { limit: 1 });
+    // @ts-expect-error
+    indexed.revoke({ user: "42" });
+  });
+
+  test("writes patches of its data", () => {
+    indexed.updateAll({ user: "42" }, { flash: undefined });
+    // @ts-expect-error
+    indexed.updateAll({ user: "42" }, { role: "root" });
+    // @ts-expect-error
+    indexed.updateAll({ user: "42" }, { user: "43" });
+    // @ts-expect-error
+    indexed.updateAll({ user: "42" }, async () => ({}));
+    // @ts-expect-error
+    indexed.updateAll({ user: "42" });
+  });
+
+  test("declares them by the name of a text field, or by values taken from any field", () => {
+    const schema = visit;
+    createSessionStore({ schema, backend, indexes: { role: "role", flash: "flash", nick: "nickname" } });
+    // @ts-expect-error No such field.
+    createSessionStore({ schema, backend, indexes: { user: "user" } });
+    // @ts-expect-error No text.
+    createSessionStore({ schema, backend, indexes: { views: "pageViews" } });
+    // @ts-expect-error No text.
+    createSessionStore({ schema, backend, indexes: { cart: "cart" } });
+    // @ts-expect-error
+    createSessionStore({ schema, backend, indexes: { cart: { from: "carts", values: () => [] } } });
+    // @ts-expect-error
+    createSessionStore({ schema, backend, indexes: { cart: { from: "cart" } } });
+    // @ts-expect-error
+    createSessionStore({ schema, backend, indexes: { cart: { values: () => [] } } });
+    // @ts-expect-error Numbers are no values.
+    createSessionStore({ schema, backend, indexes: { cart: { from: "cart", values: (cart) => cart.length } } });
+    // @ts-expect-error Values are had at once.
+    createSessionStore({ schema, backend, indexes: { user: { from: "userId", values: async (id) => id } } });
+    createSessionStore({
+      schema,
+      backend,
+      indexes: {
+        since: {
+          from: "since",
+          values: (since) => {
+            expectTypeOf(since).toEqualTypeOf<Date>();
+            return since.toISOString();
+          },
+        },
+        nick: {
+          from: "nickname",
+          values: (nickname) => {
+            expectTypeOf(nickname).toEqualTypeOf<string | null>();
+            return nickname;
+          },
+        },
+        skus: {
+          from: "cart",
+          values: (cart) => {
+            expectTypeOf(cart).toEqualTypeOf<Visit["cart"]>();
+            return cart.map(({ sku }) => sku);
+          },
+        },
+      },
+    });
+    // @ts-expect-error
+    const ids: SessionIndex<Visit> = { from: "cart", values: (cart) => cart.map(({ id }) => id) };
+    expectTypeOf(ids).toExtend<SessionIndex<Visit>>();
+    expectTypeOf<SessionIndex<{ a: string }>>().toEqualTypeOf<
+      "a" | { readonly from: "a"; readonly values: (field: string) => IndexValue }
+    >();
+  });
+
+  test("limits them, and nothing that it does not declare", () => {
+    const limit: SessionLimit = { max: 1, whenFull: "reject" };
+    const indexes = { user: "userId" } as const;
+    createSessionStore({ schema: visit, backend, indexes, limits: {} });
+    createSessionStore({ schema: visit, backend, indexes, limits: { user: limit } });
+    createSessionStore({ schema: visit, backend, indexes, limits: { user: undefined } });
+    // @ts-expect-error
+    createSessionStore({ schema: visit, backend, indexes, limits: { tenant: limit } });
+    // @ts-expect-error
+    createSessionStore({ schema: visit, backend, indexes, limits: { userId: limit } });
+    // @ts-expect-error
+    createSessionStore({ schema: visit, backend, limits: { user: limit } });
+    // @ts-expect-error
+    createSessionStore({ schema: visit, backend, indexes, limits: { user: { max: 1 } } });
+    // @ts-expect-error
+    createSessionStore({ schema: visit, backend, indexes, limits: { user: { max: 1, whenFull: "evict" } } });
+    // @ts-expect-error
+    createSessionStore({ schema: visit, backend, indexes, limits: { user: 1 } });
+  });
+
+  test("fits a function that uses some of them, and one that uses none", () => {
+    const logOut = (of: SessionStore<Visit, NewVisit, "user">) => of.revokeAll({ user: "42" });
+    const anyOf = (of: SessionStore<{ userId: string }, never, "user">) => of.list({ user: "42" });
+    const create = (of: SessionStore<Visit, NewVisit>) => of.create(fresh);
+    expectTypeOf(logOut(indexed)).toEqualTypeOf<Promise<number>>();
+    expectTypeOf(anyOf(indexed)).toEqualTypeOf<Promise<Session<{ userId: string }>[]>>();
+    create(indexed);
+    sessionMiddleware(indexed);
+    // @ts-expect-error It has no index.
+    logOut(store);
+    const other = createSessionStore({ schema: visit, backend, indexes: { tenant: "userId" } });
+    // @ts-expect-error It has another.
+    logOut(other);
+    // @ts-expect-error
+    logOut(createSessionStore({ schema: z.object({ userId: z.string() }), backend, indexes: { user: "userId" } }));
+    const generic = <Name extends string>(of: SessionStore<Visit, never, Name>, by: IndexQuery<Name>) => of.list(by);
+    expectTypeOf(generic(indexed, { product: "hat" })).toEqualTypeOf<Promise<Session<Visit>[]>>();
+  });
+
+  test("is another than one without, which has none to ask for", () => {
+    expectTypeOf(store).not.toExtend<Indexed>();
+    // @ts-expect-error
+    store.list({ user: "42" });
+    // @ts-expect-error
+    store.list({});
+    // @ts-expect-error
+    store.count({ userId: "42" });
+    // @ts-expect-error
+    store.revokeAll({ user: "42" });
+    // @ts-expect-error
+    store.updateAll({ user: "42" }, {});
+    expectTypeOf(store.revoke("id")).toEqualTypeOf<Promise<boolean>>();
+  });
+
+  test("tells what ended a session", () => {
+    const listen = (event: SessionEvent): void => {
+      if (event.type === "revoked") expectTypeOf(event.reason).toEqualTypeOf<"id" | "index" | "limit">();
+      if (event.type === "unavailable") expectTypeOf(event.id).toEqualTypeOf<string | null>();
+      else expectTypeOf(event.id).toEqualTypeOf<string>();
+      expectTypeOf(event.at).toEqualTypeOf<Date>();
+      // @ts-expect-error
+      event.token;
+    };
+    createSessionStore({ schema: visit, backend, indexes: { user: "userId" }, onEvent: listen });
   });
 });
 

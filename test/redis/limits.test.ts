@@ -1,0 +1,15 @@
+import { limits } from "../support/limits.ts";
+import { ownBackend } from "../support/redis.ts";
+
+const { backend, client, prefix } = await ownBackend();
+
+limits(() => ({
+  backend,
+  now: Date.now,
+  expire: (id) => client.pExpire(prefix + id, -1),
+  async minute(entry) {
+    const key = `${prefix}index:${entry}`;
+    const members = await client.zRangeWithScores(key, 0, -1);
+    for (const { value, score } of members) await client.zAdd(key, { value, score: score - 61_000_000 });
+  },
+}));

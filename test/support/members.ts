@@ -1,0 +1,78 @@
+import { z } from "zod";
+import {
+  createSessionStore,
+  memoryBackend,
+  type NewSession,
+  type SessionBackend,
+  type SessionEvent,
+  type SessionStoreOptions,
+} from "../../src/index.ts";
+import { manualClock } from "../../src/testing/index.ts";
+import { counted } from "./backends.ts";
+
+export const member = z.object({
+  userId: z.string().optional(),
+  tenant: z.string().nullable().default(null),
+  cart: z.array(z.object({ sku: z.string() })).default(() => []),
+  level: z.int().default(0),
+  code: z.string().optional(),
+  flash: z.string().optional(),
+  theme: z.string().default("light"),
+  views: z.int().default(0),
+});
+
+export type Data = z.output<typeof member>;
+export type NewMember = NewSession<typeof member>;
+
+export const indexes = {
+  user: "userId",
+  tenant: "tenant",
+  code: "code",
+  product: { from: "cart", values: (cart: Data["cart"]) => cart.map(({ sku }) => sku) },
+  level: { from: "level", values: (level: number) => (level === 0 ? null : `${level}`) },
+} as const;
+
+export type Index = keyof typeof indexes;
+export type MemberOptions = Partial<
+  Omit<SessionStoreOptions<Data, z.input<typeof member>, Index>, "schema" | "indexes" | "now" | "onEvent">
+>;
+
+/** A store of members on this backend and clock, and what it reports. */
+export function memberStore(backend: SessionBackend, now: () => number, options: MemberOptions = {}) {
+  const events: SessionEvent[] = [];
+  const store = createSessionStore({
+    schema: member,
+    indexes,
+    ...options,
+    backend,
+    now,
+    onEvent: (event) => events.push(event),
+  });
+  return { store, events };
+}
+
+/** A store of members in memory on a clock that stands still, and the calls of its backend. */
+export function members(options: MemberOptions = {}) {
+  const clock = manualClock();
+  const { backend, calls } = counted(options.backend ?? memoryBackend());
+  return {
+    ...memberStore(backend, clock.now, options),
+    backend,
+    calls,
+    clock,
+    at: () => new Date(clock.now()),
+    advance: (seconds: number) => clock.advance(seconds * 1000),
+    entered: (entry: string) => entered(backend, entry, clock.now()),
+  };
+}
+
+/** The keys that an index has, the earliest first, those of ended sessions included. */
+export async function entered(backend: SessionBackend, entry: string, now: number): Promise<string[]> {
+  const page = await backend.page(entry, 0, 1_000_000, now);
+  return page.members.map(({ key }) => key);
+}
+
+/** The ids of sessions, in an order of their own. */
+export function idsOf(sessions: readonly { readonly id: string }[]): string[] {
+  return sessions.map(({ id }) => id).sort();
+}
