@@ -74,10 +74,10 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
   }
 
   function open(key: string, access: Access): Entry | Absence {
-    const entry = live(key, access.now);
-    if (entry === null) return null;
-    const admitted = admit(entry.record, access);
-    return admitted === "open" ? entry : admitted;
+    const entry = entries.get(key);
+    const admitted = entry === undefined ? null : admit(entry.record, access);
+    if (live(key, access.now) === null) return admitted === "expired" ? admitted : null;
+    return admitted === "open" && entry !== undefined ? entry : (admitted as Absence);
   }
 
   /** Writes the fields with the touch that every write is. */
@@ -143,7 +143,8 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
       const secret = matchSecret(entry.record, access);
       if (secret !== "open") return secret;
       drop(entry);
-      return admit(entry.record, { ...access, verifier: null }) === null ? null : entry.record;
+      const admitted = admit(entry.record, { ...access, verifier: null });
+      return admitted === "open" || admitted === "invalid" ? entry.record : null;
     },
 
     async revoke(key, entry, tombstoneMs, now) {

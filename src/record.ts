@@ -85,8 +85,11 @@ export interface Access {
   readonly now: number;
 }
 
-/** Why a record is not at hand: `reused`, its secret was replaced by a rotation; `invalid`, its deadline is unreadable. */
-export type Refusal = "reused" | "invalid" | null;
+/**
+ * Why a record is not at hand: `reused`, its secret was replaced by a rotation; `expired`, its deadline has passed;
+ * `invalid`, its deadline is unreadable.
+ */
+export type Refusal = "reused" | "invalid" | "expired" | null;
 
 /** Does this access reach the record? Absence and a wrong secret are one: `null`. */
 export function admit(record: StoredSession, access: Access): "open" | Refusal {
@@ -95,7 +98,7 @@ export function admit(record: StoredSession, access: Access): "open" | Refusal {
   if (secret !== "open") return secret;
   const deadline = deadlineOf(record);
   if (Number.isNaN(deadline)) return "invalid";
-  return deadline !== null && deadline <= access.now ? null : "open";
+  return deadline !== null && deadline <= access.now ? "expired" : "open";
 }
 
 /** Is the presented secret the present one, or the previous one in its grace? */

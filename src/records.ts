@@ -44,7 +44,7 @@ export interface Records<T> {
   present<R extends object | string | number>(
     opened: Opened,
     answer: R | Absence,
-  ): Exclude<R, "reused" | "invalid"> | null;
+  ): Exclude<R, NonNullable<Absence>> | null;
   read(step: Step, opened: Opened, touch: boolean): Promise<StoredSession | null>;
   /** A touch that is not due yet is left out; one that is due decides what there is. */
   readAndTouch(step: Step, opened: Opened): Promise<StoredSession | null>;
@@ -69,9 +69,10 @@ export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>, re
   function present<R extends object | string | number>(
     opened: Opened,
     answer: R | Absence,
-  ): Exclude<R, "reused" | "invalid"> | null {
-    if (answer === "reused") {
-      emit({ type: "reused", id: opened.id, at: new Date(time()) });
+  ): Exclude<R, NonNullable<Absence>> | null {
+    if (answer === "reused" || answer === "expired") {
+      const event = { id: opened.id, at: new Date(time()) };
+      emit(answer === "reused" ? { ...event, type: answer } : { ...event, type: answer, reason: "absolute" });
       return null;
     }
     if (answer === "invalid") {
@@ -79,7 +80,7 @@ export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>, re
       const message = `Cannot read a session as its ${reserved.deadline} is no time`;
       throw new SessionDataError(message, [issue], { origin: "stored" });
     }
-    return answer as Exclude<R, "reused" | "invalid"> | null;
+    return answer as Exclude<R, NonNullable<Absence>> | null;
   }
 
   async function read(step: Step, opened: Opened, touch: boolean): Promise<StoredSession | null> {

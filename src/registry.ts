@@ -97,8 +97,8 @@ export function registryOf(settings: Settings, indexes: Indexes): Registry {
     return await Promise.all(
       members.map(async (member): Promise<Sighting> => {
         const found = await step("reads", () => backend.read(member.key, access, { touch: false, fields }));
-        if (typeof found === "string") return { member, state: "live", record: null };
-        const live = found !== null && indexEntries(found).includes(entry);
+        if (found === "invalid") return { member, state: "live", record: null };
+        const live = found !== null && typeof found !== "string" && indexEntries(found).includes(entry);
         if (live) return { member, state: "live", record: found };
         return { member, state: isPending(member, at) ? "pending" : "gone", record: null };
       }),

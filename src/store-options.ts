@@ -69,6 +69,8 @@ export type SessionEvent =
   | { readonly type: "destroyed"; readonly id: string; readonly at: Date }
   /** Somebody else ended it: by its id, with all of an index value, or to make room at a limit. */
   | { readonly type: "revoked"; readonly id: string; readonly at: Date; readonly reason: "id" | "index" | "limit" }
+  /** Its absolute timeout ended it, and its record was still there to show it. */
+  | { readonly type: "expired"; readonly id: string; readonly at: Date; readonly reason: "absolute" }
   /** A stored record does not fit the schema. */
   | { readonly type: "invalid"; readonly id: string; readonly at: Date; readonly issues: readonly SessionIssue[] }
   | { readonly type: "conflict"; readonly id: string; readonly at: Date }

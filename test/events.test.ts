@@ -93,6 +93,19 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
       ({ id }) => Array.from({ length: 8 }, () => ({ id })),
     ],
   ],
+  expired: [
+    [
+      "a read after the absolute timeout",
+      async ({ store, token, advance }) => {
+        for (let day = 0; day < 400; day++) {
+          await store.setIdleTimeout(token, 2 * 86_400);
+          advance(86_400);
+        }
+        await store.get(token);
+      },
+      ({ id }) => [{ id, reason: "absolute" }],
+    ],
+  ],
   destroyed: [["destroy", ({ store, token }) => store.destroy(token), ({ id }) => [{ id }]]],
   revoked: [
     ["revoke", ({ store, id }) => store.revoke(id), ({ id }) => [{ id, reason: "id" }]],

@@ -103,14 +103,14 @@ return 'inserted'
  * secret does in its grace, ARGV[5..] wanted fields, none for the whole hash
  *
  * Returns the texts of the reserved fields and of those wanted, in order; or the whole hash, name and text by turns; or
- * 'reused', 'invalid', or nil if there is no such session.
+ * 'reused', 'expired', 'invalid', or nil if there is no such session.
  */
 export const READ: string = /* lua */ `${ADMIT}${LIFETIME}
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(ARGV, 5))
 local open, answer = admit(head)
 if not open then return answer end
 local life, idle = lifetime(head)
-if life <= 0 then return false end
+if life <= 0 then return 'expired' end
 redis.call('PEXPIRE', KEYS[1], life)
 redis.call('HSET', KEYS[1], '${reserved.lastAccessedAt}', stamp)
 if idle ~= ${place(reserved.idleTimeout)} then redis.call('HSET', KEYS[1], '${reserved.idleTimeout}', idle) end
@@ -154,7 +154,7 @@ for i = 1, #absent do
 end
 if ARGV[6] ~= '' and clock() > tonumber(ARGV[6]) then return 'revoked' end
 local life, idle = lifetime(head, ARGV[5] ~= '' and ARGV[5] or nil)
-if life <= 0 then return false end
+if life <= 0 then return 'expired' end
 
 local before = #wanted == 0 and redis.call('HGETALL', KEYS[1]) or head
 if #set > 0 then redis.call('HSET', KEYS[1], unpack(set)) end
@@ -191,7 +191,7 @@ local sum = held + tonumber(ARGV[6])
 if sum < tonumber(ARGV[8]) then return 'too_small' end
 if sum > tonumber(ARGV[9]) then return 'too_big' end
 local life, idle = lifetime(head)
-if life <= 0 then return false end
+if life <= 0 then return 'expired' end
 local total = string.format('%.0f', sum)
 redis.call('HSET', KEYS[1], ARGV[5], total, '${reserved.lastAccessedAt}', stamp, '${reserved.idleTimeout}', idle)
 redis.call('PEXPIRE', KEYS[1], life)

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { reserved, type StoredSession } from "../record.ts";
-import { BY_ONE, type Cases, ends, PREVIOUS, plain, type Subject, USES, WRONG } from "./subject.ts";
+import { BY_ONE, type Cases, ends, goneOr, PREVIOUS, plain, type Subject, USES, WRONG } from "./subject.ts";
 
 /** How a session comes into being and how it ends. */
 export const lifetimes: Cases = {
@@ -61,7 +61,7 @@ export const lifetimes: Cases = {
     const replaced = await Promise.all(Object.values(ways).map((start) => start()));
     await clock.advance(1100);
     for (const { by, key, call } of expired) {
-      assert.equal(await call(subject, key, access()), null, by);
+      assert.equal(goneOr(await call(subject, key, access())), null, by);
       assert.equal(await lists(key), false, by);
     }
     for (const key of removed) assert.equal(await ends(backend, key, access()), false);
@@ -96,7 +96,7 @@ export const lifetimes: Cases = {
     await Promise.all(all.map(([, use], at) => use(keys[at] as string)));
     await clock.advance(1700);
     const found = await Promise.all(keys.map((key) => subject.stored(key)));
-    for (const [at, [use]] of all.entries()) assert.equal(found[at] !== null, use in keeps, use);
+    for (const [at, [use]] of all.entries()) assert.equal(goneOr(found[at]) !== null, use in keeps, use);
   },
 
   async "nothing moves the deadline"(subject) {
@@ -124,7 +124,7 @@ export const lifetimes: Cases = {
     const deadline = subject.clock.now() + 60_000;
     for (const [use, call] of Object.entries(USES)) {
       const key = await subject.insert({ [reserved.deadline]: String(deadline) });
-      assert.equal(await call(subject, key, subject.access({ now: deadline + 1 })), null, use);
+      assert.equal(goneOr(await call(subject, key, subject.access({ now: deadline + 1 }))), null, use);
     }
     const key = await subject.insert({ [reserved.deadline]: String(deadline) });
     assert.equal(await ends(subject.backend, key, subject.access({ now: deadline + 1 })), false);
@@ -185,7 +185,7 @@ export const lifetimes: Cases = {
 
 async function assertAbsent(subject: Subject, key: string): Promise<void> {
   for (const [use, call] of Object.entries(USES)) {
-    assert.equal(await call(subject, key, subject.access()), null, use);
+    assert.equal(goneOr(await call(subject, key, subject.access())), null, use);
     assert.equal(await subject.stored(key), null, use);
   }
   assert.equal(await ends(subject.backend, key, subject.access()), false);

@@ -80,7 +80,7 @@ export function subjectOf(backend: SessionBackend, clock: Clock): Subject {
     access,
     async stored(key) {
       const found = await backend.read(key, access(), { touch: false, fields: null });
-      return plain(found);
+      return goneOr(plain(found));
     },
     async lists(key) {
       for await (const page of backend.keys()) if (page.includes(key)) return true;
@@ -98,4 +98,9 @@ export function plain<A>(answer: A): A {
 export async function ends(backend: SessionBackend, key: string, access: Access): Promise<boolean | "reused"> {
   const ended = await backend.remove(key, access);
   return ended === "reused" ? ended : ended !== null;
+}
+
+/** A record that has passed its deadline is as good as none. */
+export function goneOr<A>(answer: A): A | null {
+  return answer === "expired" ? null : answer;
 }
