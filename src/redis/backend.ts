@@ -11,6 +11,7 @@ import {
   type StoredSession,
 } from "../record.ts";
 import { answerOf, guard, type RedisClient, runScript, script, servers } from "./client.ts";
+import * as indexScripts from "./index-scripts.ts";
 import * as scripts from "./scripts.ts";
 
 /** Of `redisBackend`. */
@@ -28,10 +29,10 @@ const read = script(scripts.READ);
 const write = script(scripts.WRITE);
 const increment = script(scripts.INCREMENT);
 const remove = script(scripts.REMOVE);
-const revoke = script(scripts.REVOKE);
-const enter = script(scripts.ENTER);
-const page = script(scripts.PAGE);
-const leave = script(scripts.LEAVE);
+const revoke = script(indexScripts.REVOKE);
+const enter = script(indexScripts.ENTER);
+const page = script(indexScripts.PAGE);
+const leave = script(indexScripts.LEAVE);
 
 /**
  * Keeps sessions in Redis >= 6.2 or Valkey, one hash each, as the session-store guides of the Redis documentation do.

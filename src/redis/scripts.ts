@@ -11,11 +11,11 @@
 import { RESERVED_FIELDS, reserved, TOMBSTONE_FIELD } from "../record.ts";
 
 /** HMGET of the reserved fields comes first in every reply, so that a script finds them by place. */
-const HEAD = RESERVED_FIELDS.map((field) => `'${field}'`).join(", ");
-const place = (field: string): string => `head[${RESERVED_FIELDS.indexOf(field) + 1}]`;
+export const HEAD: string = RESERVED_FIELDS.map((field) => `'${field}'`).join(", ");
+export const place = (field: string): string => `head[${RESERVED_FIELDS.indexOf(field) + 1}]`;
 
 /** This server's clock: Unix milliseconds, and microseconds. */
-const CLOCK = /* lua */ `
+export const CLOCK: string = /* lua */ `
 local function clock()
   local time = redis.call('TIME')
   local micros = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -216,93 +216,4 @@ local deadline = milliseconds(${place(reserved.deadline)})
 redis.call('DEL', KEYS[1])
 if answer == false or (deadline and deadline <= now) then return false end
 return head
-`;
-
-/**
- * Deletes a session if it is under an index entry.
- *
- * KEYS[1] session
- * ARGV[1] entry, ARGV[2] milliseconds for which a tombstone keeps an absent key from becoming a session, 0 for none
- *
- * Returns the reserved fields of the session that it ended, 'other' if it is not under this entry, or 'nothing'.
- */
-export const REVOKE: string = /* lua */ `
-if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('HEXISTS', KEYS[1], '${TOMBSTONE_FIELD}') == 0 then
-  local head = redis.call('HMGET', KEYS[1], ${HEAD})
-  local readable, entries = pcall(cjson.decode, ${place(reserved.index)} or '[]')
-  for _, entry in ipairs(readable and type(entries) == 'table' and entries or {}) do
-    if entry == ARGV[1] then
-      redis.call('DEL', KEYS[1])
-      return head
-    end
-  end
-  return 'other'
-end
--- Allowed when there is no memory left, and so then is what follows.
-redis.call('DEL', KEYS[1])
-if tonumber(ARGV[2]) > 0 then
-  redis.call('HSET', KEYS[1], '${TOMBSTONE_FIELD}', '1')
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
-end
-return 'nothing'
-`;
-
-/** What ENTER and PAGE return: Unix milliseconds, the size, and members and scores by turns. */
-const ANSWER_PAGE = /* lua */ `
-local function answer(members)
-  return { (clock()), redis.call('ZCARD', KEYS[1]), members }
-end
-`;
-
-/**
- * Enters a member into an index, with this server's time as its score or, should that not be above all others, the
- * highest and one.
- *
- * KEYS[1] index
- * ARGV[1] member, ARGV[2] milliseconds for which the index has to last for it, ARGV[3] how many of the earliest members
- * to return
- *
- * Returns Unix milliseconds, the size, members and scores by turns, and so two members from anywhere: the last digits of
- * the time are as good as chance, which scripts do not have.
- */
-export const ENTER: string = /* lua */ `${CLOCK}${ANSWER_PAGE}
-local _, score = clock()
-local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
-if last[2] then score = math.max(score, tonumber(last[2]) + 1) end
-redis.call('ZADD', KEYS[1], string.format('%.0f', score), ARGV[1])
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-local count = tonumber(ARGV[3])
-local page = answer(count > 0 and redis.call('ZRANGE', KEYS[1], 0, count - 1, 'WITHSCORES') or {})
-local from = score % page[2]
-page[4] = redis.call('ZRANGE', KEYS[1], from, from + 1, 'WITHSCORES')
-return page
-`;
-
-/**
- * Reads the members of an index above a score.
- *
- * KEYS[1] index
- * ARGV[1] score, ARGV[2] how many
- *
- * Returns as ENTER.
- */
-export const PAGE: string = /* lua */ `${CLOCK}${ANSWER_PAGE}
-return answer(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2]))
-`;
-
-/**
- * Takes members out of an index whose score is still the same: one that entered again has another.
- *
- * KEYS[1] index
- * ARGV[1..] members and scores by turns; '' for whatever the score is
- *
- * Returns how many.
- */
-export const LEAVE: string = /* lua */ `
-local left = 0
-for i = 1, #ARGV, 2 do
-  local score = redis.call('ZSCORE', KEYS[1], ARGV[i])
-  if score and (ARGV[i + 1] == '' or tonumber(score) == tonumber(ARGV[i + 1])) then left = left + redis.call('ZREM', KEYS[1], ARGV[i]) end
-end
-return left
 `;
