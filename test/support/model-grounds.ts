@@ -1,0 +1,119 @@
+import { randomUUID } from "node:crypto";
+import { memoryBackend, type SessionBackend, type StoredSession } from "../../src/index.ts";
+import { type RedisClient, redisBackend } from "../../src/redis/index.ts";
+import { manualClock } from "../../src/testing/index.ts";
+import { ENTRIES } from "./model-data.ts";
+
+/** What is stored, by id and by index entry. `left`: milliseconds of the key, `null` where nobody can tell. */
+export interface Stored {
+  readonly records: ReadonlyMap<string, { readonly fields: StoredSession; readonly left: number | null }>;
+  readonly indexes: ReadonlyMap<string, { readonly members: readonly string[]; readonly left: number | null }>;
+}
+
+/** Where a store is held against the model. */
+export interface Ground {
+  readonly backend: SessionBackend;
+  readonly now: () => number;
+  /** Do members of an index get older as the clock is moved? */
+  readonly aging: boolean;
+  /** How near to the end of a session the clock may be moved, in milliseconds. */
+  readonly blur: number;
+  advance(milliseconds: number): Promise<void>;
+  stored(): Promise<Stored>;
+  /** Milliseconds by which what is stored may have less time left than the clock says. */
+  lag(): number;
+  close(): Promise<void>;
+}
+
+export async function memoryGround(): Promise<Ground> {
+  const { now, advance } = manualClock();
+  const backend = memoryBackend();
+  const byKey = () => ({ verifier: null, previous: true, now: now() });
+  return {
+    backend,
+    now,
+    aging: true,
+    blur: 0,
+    advance: async (milliseconds) => advance(milliseconds),
+    lag: () => 0,
+    close: async () => {},
+    async stored() {
+      const records = new Map();
+      for await (const keys of backend.keys()) {
+        for (const key of keys) {
+          const fields = await backend.read(key, byKey(), { touch: false, fields: null });
+          if (typeof fields === "object" && fields !== null) records.set(key, { fields, left: null });
+        }
+      }
+      const indexes = new Map();
+      for (const entry of ENTRIES) {
+        const { members } = await backend.page(entry, 0, 1000, now());
+        if (members.length > 0) indexes.set(entry, { members: members.map(({ key }) => key), left: null });
+      }
+      return { records, indexes };
+    },
+  };
+}
+
+const SHORTEN = /* lua */ `
+for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
+  local left = redis.call('PTTL', key) - ARGV[2]
+  if left > 0 then redis.call('PEXPIRE', key, left) elseif redis.call('PTTL', key) >= 0 then redis.call('DEL', key) end
+end
+`;
+
+const DUMP = /* lua */ `
+local found = {}
+for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
+  local hash = redis.call('TYPE', key).ok == 'hash'
+  local content = hash and redis.call('HGETALL', key) or redis.call('ZRANGE', key, 0, -1)
+  table.insert(found, { key, hash and 'hash' or 'index', redis.call('PTTL', key), content })
+end
+return found
+`;
+
+const DELETE = /* lua */ `
+for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do redis.call('DEL', key) end
+`;
+
+/** Ahead of Redis's clock, so that deadlines, which are held against the later of the two, are held against this one. */
+const AHEAD_MS = 60_000;
+
+/**
+ * Below a prefix of its own. The store's clock stands still until it is moved, and then every key is made to end so much
+ * earlier, so that the two agree. Redis's own clock cannot be moved: by it, which gives the members of an index their
+ * ages, a sequence takes no time. The little that really passes shows as the lag.
+ */
+export async function redisGround(client: RedisClient): Promise<Ground> {
+  const prefix = `zession-model:${randomUUID()}:`;
+  const started = Date.now();
+  let time = started + AHEAD_MS;
+  const run = (script: string, ...more: string[]) => client.eval(script, { keys: [], arguments: [prefix, ...more] });
+  return {
+    backend: redisBackend(client, { prefix }),
+    now: () => time,
+    aging: false,
+    blur: 2000,
+    async advance(milliseconds) {
+      time += milliseconds;
+      await run(SHORTEN, String(milliseconds));
+    },
+    lag: () => Date.now() - started + 2,
+    close: async () => void (await run(DELETE)),
+    async stored() {
+      const records = new Map();
+      const indexes = new Map();
+      const found = (await run(DUMP)) as [key: string, kind: "hash" | "index", left: number, content: string[]][];
+      for (const [key, kind, left, content] of found) {
+        const name = key.slice(prefix.length);
+        if (kind === "hash") records.set(name, { fields: fieldsOf(content), left });
+        else indexes.set(name.slice("index:".length), { members: content, left });
+      }
+      return { records, indexes };
+    },
+  };
+}
+
+function fieldsOf(flat: readonly string[]): StoredSession {
+  return Object.fromEntries(flat.flatMap((name, at) => (at % 2 === 0 ? [[name, flat[at + 1] as string]] : [])));
+}

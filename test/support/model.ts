@@ -1,0 +1,222 @@
+import {
+  type Data,
+  entriesOf,
+  fieldsFit,
+  filledIn,
+  MAX_VIEWS,
+  MIN_VIEWS,
+  type Patch,
+  patched,
+  STEP,
+} from "./model-data.ts";
+import { type ModelSession, type Rules, stateOf } from "./model-state.ts";
+
+/** What came of a call: its answer, or the kind of its error. */
+export type Outcome = { readonly value: unknown } | { readonly error: string };
+
+export type Change = Patch | ((data: Readonly<Data>) => Patch);
+interface Issued {
+  readonly token: string;
+  readonly session: { readonly id: string };
+}
+interface Rotation {
+  readonly patch?: Change | undefined;
+  readonly idleTimeout?: number | undefined;
+  readonly authenticated?: boolean | undefined;
+  readonly grace?: number | undefined;
+}
+
+const ABSENT: Outcome = { value: null };
+const UNFIT: Outcome = { error: "SessionDataError given" };
+const OUT_OF_RANGE: Outcome = { error: "RangeError" };
+const TOKEN = /^[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}$/;
+const YEARLESS_SECONDS = 400 * 86_400;
+
+export type Model = ReturnType<typeof modelOf>;
+
+/**
+ * A store on plain objects: what it has to answer and to report. Tokens and ids it takes from the real one.
+ *
+ * @param start Unix milliseconds.
+ * @param aging Do members of an index get older as the clock is moved?
+ */
+export function modelOf(rules: Rules, start: number, aging: boolean) {
+  const state = stateOf(rules, start, aging);
+  const { sessions, now, isLive, isLingering, snapshot, under, reach, report, touch, enter, rewrite, end } = state;
+
+  const after = (data: Data, change: Change): Data | null =>
+    patched(data, typeof change === "function" ? change(structuredClone(data)) : change, rules.refined);
+  const outOfRange = (seconds: number | undefined): boolean =>
+    seconds !== undefined && !(Number.isInteger(seconds) && seconds >= 1 && seconds < 2 ** 31);
+
+  /** A change by token, as most operations are. */
+  function changing(token: string, change: Change, answer: (session: ModelSession, before: Data) => unknown): Outcome {
+    if (!TOKEN.test(token)) return ABSENT;
+    if (typeof change !== "function" && !fieldsFit(change)) return UNFIT;
+    const session = reach(token)?.session;
+    if (session === undefined) return ABSENT;
+    const before = session.data;
+    const next = after(before, change);
+    if (next === null) return UNFIT;
+    rewrite(session, next);
+    const value = answer(session, before);
+    touch(session);
+    return { value: value === session ? snapshot(session) : value };
+  }
+
+  return {
+    ...state,
+    /** @param issued What the store answered, `null` if nothing. */
+    create(
+      given: Patch,
+      options: { idleTimeout?: number | undefined; absoluteTimeout?: number | undefined },
+      issued: Issued | null,
+    ): Outcome {
+      const { idleTimeout = rules.idleTimeout } = options;
+      const unlimited = rules.indexed ? Math.max(YEARLESS_SECONDS, idleTimeout) : undefined;
+      const absoluteTimeout = options.absoluteTimeout ?? rules.absoluteTimeout ?? unlimited;
+      if (outOfRange(idleTimeout) || outOfRange(absoluteTimeout)) return OUT_OF_RANGE;
+      if (absoluteTimeout !== undefined && idleTimeout > absoluteTimeout) return OUT_OF_RANGE;
+      const data = filledIn(given, rules.refined);
+      if (data === null) return UNFIT;
+      const user = rules.indexed && data.userId !== undefined && rules.limit !== null ? `user:${data.userId}` : null;
+      if (user !== null && rules.limit === "reject") {
+        const left = state.room(user);
+        if (left === "full" || (left === "unsure" && issued === null)) return { error: "SessionConflictError limit" };
+      }
+      if (issued === null) return { value: "a session" };
+      if (user !== null && rules.limit === "evict-oldest") state.makeRoom(user);
+      const deadline = absoluteTimeout === undefined ? null : now() + absoluteTimeout * 1000;
+      const session: ModelSession = {
+        id: issued.session.id,
+        tokens: [issued.token],
+        createdAt: now(),
+        deadline,
+        data: { ...data, userId: undefined, tags: [] },
+        lastAccessedAt: now(),
+        authenticatedAt: null,
+        idleTimeout,
+        grace: null,
+        end: now(),
+        ended: false,
+      };
+      sessions.push(session);
+      rewrite(session, data);
+      touch(session);
+      report("created", session);
+      return { value: { token: issued.token, session: snapshot(session) } };
+    },
+
+    get(token: string): Outcome {
+      const session = reach(token)?.session;
+      if (session === undefined) return ABSENT;
+      const age = now() - session.lastAccessedAt;
+      if (age >= rules.touchInterval * 1000) touch(session);
+      return { value: snapshot(session) };
+    },
+
+    peek(token: string): Outcome {
+      const session = reach(token)?.session;
+      return session === undefined ? ABSENT : { value: snapshot(session) };
+    },
+
+    update: (token: string, change: Change): Outcome => changing(token, change, (session) => session),
+
+    increment(token: string, field: "views" | "steps", by: number): Outcome {
+      if (!Number.isSafeInteger(by)) return OUT_OF_RANGE;
+      const add = (data: Readonly<Data>): Patch => {
+        const sum = data[field] + by;
+        const [min, max] =
+          field === "views" ? [MIN_VIEWS, MAX_VIEWS] : [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER];
+        return { [field]: sum < min || sum > max || (field === "steps" && sum % STEP !== 0) ? null : sum };
+      };
+      return changing(token, add, ({ data }) => data[field]);
+    },
+
+    take: (token: string, field: "flash" | "userId"): Outcome =>
+      changing(token, { [field]: undefined }, (_, before) => before[field] ?? null),
+
+    setIdleTimeout(token: string, seconds: number): Outcome {
+      if (outOfRange(seconds)) return OUT_OF_RANGE;
+      return changing(token, {}, (session) => {
+        session.idleTimeout = seconds;
+        return session;
+      });
+    },
+
+    rotate(token: string, options: Rotation, issued: Issued | null): Outcome {
+      const { patch = {}, idleTimeout, authenticated = false, grace = 0 } = options;
+      if (outOfRange(idleTimeout) || grace >= (idleTimeout ?? rules.idleTimeout)) return OUT_OF_RANGE;
+      if (authenticated && grace > 0) return { error: "TypeError" };
+      if (!TOKEN.test(token)) return ABSENT;
+      if (typeof patch !== "function" && !fieldsFit(patch)) return UNFIT;
+      const reached = reach(token);
+      if (reached === null) return ABSENT;
+      const { session, graced } = reached;
+      const next = after(session.data, patch);
+      if (next === null) return UNFIT;
+      if (graced) {
+        enter(session, next);
+        report("reused", session);
+        return ABSENT;
+      }
+      if (issued === null) return { value: "a new token" };
+      rewrite(session, next);
+      session.tokens.push(issued.token);
+      session.grace = grace > 0 ? now() + grace * 1000 : null;
+      if (authenticated) session.authenticatedAt = now();
+      session.idleTimeout = idleTimeout ?? session.idleTimeout;
+      touch(session);
+      report("rotated", session);
+      return { value: { token: issued.token, session: snapshot(session) } };
+    },
+
+    destroy(token: string): Outcome {
+      const session = reach(token)?.session;
+      if (session === undefined) return { value: false };
+      end(session, entriesOf(session.data));
+      report("destroyed", session);
+      return { value: true };
+    },
+
+    revoke(id: string): Outcome {
+      const session = sessions.find((one) => one.id === id);
+      if (session === undefined || !isLive(session)) return { value: false };
+      end(session, entriesOf(session.data));
+      report("revoked", session, { reason: "id" });
+      return { value: true };
+    },
+
+    revokeAll(entry: string, except: string | null, actual: Outcome): Outcome {
+      const ended = under(entry).filter(({ id }) => id !== except);
+      for (const session of ended) {
+        end(session, [entry]);
+        report("revoked", session, { reason: "index" });
+      }
+      const over = sessions.filter(
+        (one) => isLingering(one) && state.entries(one).includes(entry) && one.id !== except,
+      );
+      for (const session of over) {
+        session.ended = true;
+        report("revoked", session, { reason: "index", maybe: true });
+      }
+      const count = "value" in actual ? Number(actual.value) : 0;
+      return { value: Math.min(Math.max(count, ended.length), ended.length + over.length) };
+    },
+
+    /** Which of the sessions are written before one is refused is nobody's promise. */
+    isMixed(entry: string, change: Change): boolean {
+      const unfit = under(entry).filter(({ data }) => after(data, change) === null).length;
+      return unfit > 0 && unfit < under(entry).length;
+    },
+
+    updateAll(entry: string, change: Change): Outcome {
+      if (typeof change !== "function" && !fieldsFit(change)) return UNFIT;
+      const there = under(entry);
+      const next = there.map(({ data }) => after(data, change));
+      if (next.includes(null)) return UNFIT;
+      for (const [at, session] of there.entries()) rewrite(session, next[at] as Data);
+      return { value: there.length };
+    },
+  };
+}
