@@ -121,7 +121,13 @@ export function limitsOf(settings: Settings, registry: Registry): Limits {
         ...evicting.map(({ entry, others, page }) => look(step, entry, others, page.at, [])),
       ]);
       if (inserted !== "inserted") return inserted;
-      await Promise.all(evicting.map((one, at) => makeRoom(step, one, seen[at] ?? [])));
+      try {
+        await Promise.all(evicting.map((one, at) => makeRoom(step, one, seen[at] ?? [])));
+      } catch (error) {
+        // Nobody will receive its token, so it should not hold a place.
+        backend.revoke(key, entries[0] as string, 0, time()).catch(() => {});
+        throw error;
+      }
       return inserted;
     },
   };

@@ -1,5 +1,8 @@
-import { memoryBackend } from "../src/index.ts";
+import { expect, test } from "vitest";
+import * as z from "zod";
+import { createSessionStore, memoryBackend, SessionBackendError } from "../src/index.ts";
 import { manualClock } from "../src/testing/index.ts";
+import { intercept, keysOf } from "./support/backends.ts";
 import { limits } from "./support/limits.ts";
 
 limits(() => {
@@ -16,4 +19,20 @@ limits(() => {
     },
     minute: () => clock.advance(61_000),
   };
+});
+
+test("a create that fails while it makes room leaves no session that nobody can open", async () => {
+  const inner = memoryBackend();
+  const failing = intercept(inner, (method) => {
+    if (method !== "page") return;
+    throw new SessionBackendError("The server is not available", { reason: "unavailable", outcome: "not-applied" });
+  });
+  const store = createSessionStore({
+    schema: z.object({ userId: z.string() }),
+    backend: failing,
+    indexes: { user: "userId" },
+    limits: { user: { max: 1, whenFull: "evict-oldest" } },
+  });
+  await expect(store.create({ userId: "42" })).rejects.toThrow(SessionBackendError);
+  await expect.poll(() => keysOf(inner)).toEqual([]);
 });
