@@ -82,10 +82,17 @@ function keepsSecrets({ model }: World, shown: unknown, presented = ""): void {
 /** What holds at any time. */
 async function holds(world: World): Promise<void> {
   const { ground, model, store } = world;
-  const held = model.sessions.flatMap(({ tokens }) => tokens.slice(-3));
-  const [stored, ...seen] = await Promise.all([ground.stored(), ...held.map((token) => store.peek(token))]);
+  const held = model.sessions.flatMap(({ tokens }) => tokens.slice(-2));
+  const seen = await Promise.all(held.map((token) => store.peek(token)));
   held.forEach((token, at) => {
     same({ value: seen[at] }, model.peek(token), "who is reached, and what by");
+  });
+  // What opens nothing to a read opens nothing to a touch either, and moves nothing.
+  const closed = held.filter((_, at) => seen[at] === null);
+  const touches = closed.map((token) => store.get(token));
+  const [stored, ...touched] = await Promise.all([ground.stored(), ...touches]);
+  closed.forEach((token, at) => {
+    same({ value: touched[at] }, model.get(token), "what opens nothing");
   });
   sameEvents(world);
   keepsSecrets(world, [...stored.records]);
