@@ -95,8 +95,9 @@ export const CHECKS: Readonly<Record<string, Check>> = {
         const older = members.map(({ value, score }) => ({ value, score: score - (PENDING_MS + 1000) * 1000 }));
         if (older.length > 0) await client.zAdd(key, older);
       }
-      for (const { user } of indexes) await store.list({ user });
+      // What ends while the lists are made is for the next ones.
       const users = new Map((await recordsOf(place)).map(({ id, fields }) => [id, fields["userId"]]));
+      for (const { user } of indexes) await store.list({ user });
       const left = await Promise.all(
         indexes.map(async ({ user, key }) =>
           (await client.zRange(key, 0, -1)).filter((id) => users.get(id) !== user).map((id) => `${id} under ${user}`),
