@@ -196,10 +196,7 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
       const over = sessions.filter(
         (one) => isLingering(one) && state.entries(one).includes(entry) && one.id !== except,
       );
-      for (const session of over) {
-        session.ended = true;
-        report("revoked", session, { reason: "index", maybe: true });
-      }
+      for (const session of over) report("revoked", session, { reason: "index", maybe: true });
       const count = "value" in actual ? Number(actual.value) : 0;
       return { value: Math.min(Math.max(count, ended.length), ended.length + over.length) };
     },
