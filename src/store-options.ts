@@ -10,7 +10,11 @@ export type SessionIndex<T> =
   | { [K in keyof T & string]: Exclude<T[K], null | undefined> extends string ? K : never }[keyof T & string]
   | { [K in keyof T & string]: { readonly from: K; readonly values: (field: T[K]) => IndexValue } }[keyof T & string];
 
-/** How many sessions one value of an index may have (ASVS 5.0 7.1.2). Those that have ended do not count. */
+/**
+ * How many sessions one value of an index may have (ASVS 5.0 7.1.2). Those that have ended do not count; with `reject`, one
+ * that timed out or moved away within a minute of its entering keeps its place until that minute is over, as it cannot be
+ * told from one that is being written.
+ */
 export interface SessionLimit {
   readonly max: number;
   /** What a `create` beyond `max` does: ends the oldest, or fails with a `SessionConflictError`. */
