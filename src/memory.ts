@@ -75,9 +75,10 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
 
   function open(key: string, access: Access): Entry | Absence {
     const entry = entries.get(key);
-    const admitted = entry === undefined ? null : admit(entry.record, access);
+    if (entry === undefined) return null;
+    const admitted = admit(entry.record, access);
     if (live(key, access.now) === null) return admitted === "expired" ? admitted : null;
-    return admitted === "open" && entry !== undefined ? entry : (admitted as Absence);
+    return admitted === "open" ? entry : admitted;
   }
 
   /** Writes the fields with the touch that every write is. */

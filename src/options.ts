@@ -5,7 +5,7 @@
  */
 
 /** The largest count of seconds that every program which shares a session can hold (a 32-bit integer: 68 years). */
-export const MAX_SECONDS = 2_147_483_647;
+const MAX_SECONDS = 2_147_483_647;
 
 /** An object without foreign keys, so that a misspelt option is an error and not a default. */
 export function knownOptions<O extends object>(action: string, options: O, names: readonly (keyof O & string)[]): O {

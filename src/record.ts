@@ -45,7 +45,7 @@ export function isReserved(field: string): boolean {
 }
 
 /** Has it the three fields without which a hash is not a session? */
-export function isSession(record: StoredSession): boolean {
+function isSession(record: StoredSession): boolean {
   return (
     record[reserved.createdAt] !== undefined &&
     record[reserved.lastAccessedAt] !== undefined &&

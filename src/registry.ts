@@ -5,7 +5,7 @@ import { type Access, indexEntries, type StoredSession } from "./record.ts";
 import type { Settings } from "./settings.ts";
 
 /** For how long after it entered an operation may write a session; `operationTimeoutMs` is at most this. */
-export const WRITE_WITHIN_MS = 30_000;
+const WRITE_WITHIN_MS = 30_000;
 /**
  * For how long a member without a session may still get one: the time to write, and as much again for what the clocks
  * of different servers differ by.

@@ -5,9 +5,10 @@ import {
   createSessionStore,
   memoryBackend,
   type SessionBackend,
-  SessionDataError,
+  type SessionDataError,
   type SessionEvent,
 } from "../src/index.ts";
+import { failureOf, plant, rawOf } from "./support/stored.ts";
 
 // Four rows of the checklist of bad inputs do not apply, by design:
 //   D-11, data over a size cap: there is no cap, what a backend holds is its own limit;
@@ -57,32 +58,10 @@ function visits() {
   return { store: createSessionStore({ schema: visit, backend }), backend, calls };
 }
 
-async function rawOf(backend: SessionBackend, token: string): Promise<Readonly<Record<string, string>>> {
-  const access = { verifier: null, previous: true, now: Date.now() };
-  const record = await backend.read(token.slice(0, 22), access, { touch: false, fields: null });
-  if (record === null || typeof record === "string") throw new Error("There is no record");
-  return record;
-}
-
 /** The user's fields as stored. */
 async function fieldsOf(backend: SessionBackend, token: string): Promise<Record<string, string>> {
   const reserved = /^(created_at|last_accessed_at|session_.*)$/;
   return Object.fromEntries(Object.entries(await rawOf(backend, token)).filter(([name]) => !reserved.test(name)));
-}
-
-/** Writes text behind the store's back. */
-async function plant(backend: SessionBackend, token: string, set: Record<string, string>, remove: string[] = []) {
-  const access = { verifier: null, previous: true, now: Date.now() };
-  await backend.write(token.slice(0, 22), access, { set, remove, fields: null });
-}
-
-async function failureOf(promise: Promise<unknown>): Promise<SessionDataError> {
-  const error = await promise.then(
-    (value) => new Error(`Nothing failed: ${inspect(value)}`),
-    (reason: unknown) => reason,
-  );
-  expect(error).toBeInstanceOf(SessionDataError);
-  return error as SessionDataError;
 }
 
 /** Gives data to `create` and as a patch: refused both times, before the backend hears of it and without a change. */

@@ -7,10 +7,10 @@ import {
   createSessionStore,
   memoryBackend,
   type SessionBackend,
-  SessionDataError,
   type SessionSchema,
   type SessionStore,
 } from "../src/index.ts";
+import { failureOf, plant, rawOf } from "./support/stored.ts";
 
 type Data = Record<string, unknown>;
 type Kind = z.core.$ZodType;
@@ -47,19 +47,6 @@ function storeOf(schema: SessionSchema<Data, Data>): { store: SessionStore<Data,
   return { store: createSessionStore({ schema, backend }), backend };
 }
 
-async function rawOf(backend: SessionBackend, token: string): Promise<Readonly<Record<string, string>>> {
-  const access = { verifier: null, previous: true, now: Date.now() };
-  const record = await backend.read(token.slice(0, 22), access, { touch: false, fields: null });
-  if (record === null || typeof record === "string") throw new Error("There is no record");
-  return record;
-}
-
-/** Writes text behind the store's back. */
-async function plant(backend: SessionBackend, token: string, set: Record<string, string>, remove: string[] = []) {
-  const access = { verifier: null, previous: true, now: Date.now() };
-  await backend.write(token.slice(0, 22), access, { set, remove, fields: null });
-}
-
 function refusalOf(schema: unknown): Error {
   try {
     createSessionStore({ schema: schema as SessionSchema<Data, Data>, backend: memoryBackend() });
@@ -67,15 +54,6 @@ function refusalOf(schema: unknown): Error {
     return error as Error;
   }
   throw new Error("The schema was taken");
-}
-
-async function failureOf(promise: Promise<unknown>): Promise<SessionDataError> {
-  const error = await promise.then(
-    (value) => new Error(`Nothing failed: ${inspect(value)}`),
-    (reason: unknown) => reason,
-  );
-  expect(error).toBeInstanceOf(SessionDataError);
-  return error as SessionDataError;
 }
 
 // ------------------------------------------------------------------------------------------ what can be stored
