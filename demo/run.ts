@@ -1,7 +1,6 @@
 import process from "node:process";
-import { createClient } from "redis";
 import { memoryBackend, type SessionBackend } from "../src/index.ts";
-import { redisBackend } from "../src/redis/index.ts";
+import { connectRedis, redisBackend } from "../src/redis/index.ts";
 import { demoApp } from "./app.ts";
 import { type Options, readOptions } from "./options.ts";
 
@@ -37,7 +36,7 @@ const STOP_MS = 3000;
  */
 export async function run(server: string, listen: (serving: Serving) => Listening | Promise<Listening>): Promise<void> {
   const { port, hostname, redisUrl } = orExit(2, () => readOptions(process.argv.slice(2), process.env));
-  const storage = await openStorage(redisUrl).catch((error) => exit(1, `Cannot connect to Redis: ${reason(error)}`));
+  const storage = await openStorage(redisUrl).catch((error) => exit(1, `${reason(error)}: ${reason(error.cause)}`));
   const fetch = demoApp({ backend: storage.backend, storage: storage.name, client: storage.client, server });
   let listening: Listening;
   try {
@@ -62,20 +61,8 @@ export async function run(server: string, listen: (serving: Serving) => Listenin
 
 async function openStorage(url: Options["redisUrl"]): Promise<Storage> {
   if (url === null) return { backend: memoryBackend(), name: "memory", client: "memory", close: async () => {} };
-  let connected = false;
-  const client = createClient({
-    url,
-    // Without a connection a request fails at once; a queue would only delay that, and then change sessions late.
-    disableOfflineQueue: true,
-    socket: {
-      connectTimeout: CONNECT_MS,
-      // A wrong address is told at the start; once it was right, trying never ends.
-      reconnectStrategy: (retries, cause) => (connected ? Math.min(50 * 2 ** retries, 2000) : cause),
-    },
-  });
-  client.on("error", (error) => connected && console.error(`Redis: ${reason(error)}`));
-  await client.connect();
-  connected = true;
+  const client = await connectRedis(url, { connectTimeoutMs: CONNECT_MS });
+  client.on("error", (error) => console.error(`Redis: ${reason(error)}`));
   return {
     backend: redisBackend(client),
     name: "Redis",

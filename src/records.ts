@@ -1,7 +1,7 @@
 import type { Absence, Change } from "./backend.ts";
 import type { Codec } from "./codec.ts";
 import type { Step } from "./deadline.ts";
-import { SessionConflictError, SessionDataError } from "./errors.ts";
+import { SessionBackendError, SessionConflictError, SessionDataError } from "./errors.ts";
 import {
   type Access,
   deadlineOf,
@@ -76,8 +76,8 @@ export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>, re
       return null;
     }
     if (answer === "invalid") {
-      const issue = { code: "invalid_format", path: [reserved.deadline], message: "Invalid Unix milliseconds" };
-      const message = `Cannot read a session as its ${reserved.deadline} is no time`;
+      const issue = { code: "invalid_format", path: [], message: "Invalid reserved fields" };
+      const message = "Cannot read a session as its key holds no session, or one with no readable deadline";
       throw new SessionDataError(message, [issue], { origin: "stored" });
     }
     return answer as Exclude<R, NonNullable<Absence>> | null;
@@ -89,11 +89,19 @@ export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>, re
   }
 
   async function readAndTouch(step: Step, opened: Opened): Promise<StoredSession | null> {
-    if (touchInterval === 0) return await read(step, opened, true);
-    const record = await read(step, opened, false);
+    const record = touchInterval === 0 ? undefined : await read(step, opened, false);
     if (record === null) return null;
-    const age = time() - timestamp(record[reserved.lastAccessedAt]).getTime();
-    return age >= 0 && age < touchInterval * 1000 ? record : await read(step, opened, true);
+    const age = time() - timestamp(record?.[reserved.lastAccessedAt]).getTime();
+    if (record !== undefined && age >= 0 && age < touchInterval * 1000) return record;
+    try {
+      return await read(step, opened, true);
+    } catch (error) {
+      if (!(error instanceof SessionBackendError && error.reason === "rejected")) throw error;
+      // A server that takes no writes now can still say whose session it is, which ends no later than it would.
+      const untouched = record ?? (await read(step, opened, false));
+      emit({ type: "unavailable", id: opened.id, at: new Date(time()), reason: error.reason });
+      return untouched;
+    }
   }
 
   async function decode(step: Step, opened: Opened, record: StoredSession): Promise<Decoded<T> | null> {

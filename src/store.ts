@@ -1,13 +1,14 @@
 import { codecOf } from "./codec.ts";
 import { collectionOf } from "./collection.ts";
-import { SessionConflictError, SessionDataError } from "./errors.ts";
+import { pause, type Step } from "./deadline.ts";
+import { SessionBackendError, SessionConflictError, SessionDataError } from "./errors.ts";
 import { indexesOf } from "./indexes.ts";
 import { limitsOf } from "./limits.ts";
 import { operationsOf } from "./operations.ts";
 import { seconds, wholeNumber } from "./options.ts";
 
 import { indexEntries, reserved, type StoredSession } from "./record.ts";
-import { recordsOf, sessionOf, UNLIMITED_SECONDS, undoing } from "./records.ts";
+import { recordsOf, sessionOf, UNLIMITED_SECONDS, undoing, type Written } from "./records.ts";
 import { registryOf } from "./registry.ts";
 
 import { planSchema } from "./schema.ts";
@@ -24,11 +25,13 @@ import type {
 } from "./session.ts";
 import { checkTimeouts, readOptions } from "./settings.ts";
 import type { SessionStoreOptions } from "./store-options.ts";
-import { newSecret } from "./token.ts";
+import { newSecret, type Opened } from "./token.ts";
 import { updatesOf } from "./updates.ts";
 
 /** Of a new id: 128 random bits do not collide, so a generator that repeats itself is broken. */
 const MAX_INSERTS = 3;
+/** Between two attempts to learn what became of a rotation whose answer was lost. */
+const RECONNECT_MS = 50;
 
 /**
  * Makes a store. The types of data and of what `create` takes follow from the schema.
@@ -150,8 +153,9 @@ export function createSessionStore<T extends object, In, Index extends string = 
     if (authenticated && grace > 0) throw new TypeError(`Cannot ${action} as a login must not have a grace`);
     return await withToken(action, token, null, { signal }, async (step, opened) => {
       const secret = newSecret();
+      const rotated = { ...opened, verifier: secret.verifier };
       const at = new Date(time());
-      const written = await apply(step, opened, patch, {
+      const rotating = apply(step, opened, patch, {
         set: {
           [reserved.verifier]: secret.verifier,
           [reserved.previous]: opened.verifier as string,
@@ -162,8 +166,8 @@ export function createSessionStore<T extends object, In, Index extends string = 
         remove: grace > 0 ? [] : [reserved.grace],
         previous: false,
       });
+      const written = await rotating.catch((error) => findRotated(step, rotated, error));
       if (written === null) return null;
-      const rotated = { ...opened, verifier: secret.verifier };
       try {
         const session = await settle(step, rotated, written.after);
         if (session === null) return null;
@@ -175,6 +179,28 @@ export function createSessionStore<T extends object, In, Index extends string = 
         throw error;
       }
     });
+  }
+
+  /**
+   * A rotation whose answer was lost with the connection has happened if the new secret opens. Written by it again, as
+   * backends that confirm do so for writes only.
+   */
+  async function findRotated(step: Step, rotated: Opened, lost: unknown): Promise<Written> {
+    const isLost = lost instanceof SessionBackendError && lost.outcome === "unknown" && lost.reason === "unavailable";
+    if (!isLost) throw lost;
+    const again = { set: { [reserved.verifier]: rotated.verifier as string }, remove: [], fields };
+    for (;;) {
+      await pause(RECONNECT_MS);
+      try {
+        const written = await write(step, rotated, again, false);
+        if (written === null || written === "changed") throw lost;
+        return written;
+      } catch (error) {
+        const isAway = error instanceof SessionBackendError && error.reason === "unavailable" && error !== lost;
+        // Until the connection is back, or the operation's time is over.
+        if (!isAway) throw lost;
+      }
+    }
   }
 
   const store = {

@@ -1,4 +1,4 @@
-import type { Absence, IndexPage, Member, SessionBackend } from "../backend.ts";
+import type { Absence, SessionBackend } from "../backend.ts";
 import { knownOptions } from "../options.ts";
 import {
   type Access,
@@ -10,17 +10,24 @@ import {
   reserved,
   type StoredSession,
 } from "../record.ts";
-import { answerOf, guard, type RedisClient, runScript, script, servers } from "./client.ts";
+import { answerOf, codeOf, guard, type RedisClient, runScript, type Script, script, servers } from "./client.ts";
 import * as indexScripts from "./index-scripts.ts";
+import { confirmedBy, type ReplicaConfirmation, type RunScript } from "./replicas.ts";
+import { endedOf, oneOf, pageOf, sessionOf, sumOf, zip } from "./replies.ts";
 import * as scripts from "./scripts.ts";
 
 /** Of `redisBackend`. */
 export interface RedisBackendOptions {
   /** Comes before every key: letters, digits and `_ - . : /`; default `"session:"`. One store, one prefix. */
   readonly prefix?: string | undefined;
+  /**
+   * Makes `destroy`, `revoke`, `revokeAll` and `rotate` wait until replicas have what they did, so that a failover does
+   * not bring an ended session back. If these do not confirm it in time, the operation fails with the outcome
+   * `unknown`: it has happened, and may be lost with the master. Default: none, and what a master had not passed on
+   * when it died is lost.
+   */
+  readonly confirmReplicas?: ReplicaConfirmation | undefined;
 }
-
-type Increased = Awaited<ReturnType<SessionBackend["increment"]>>;
 
 const PREFIX = /^[A-Za-z0-9_.:/-]{1,128}$/;
 const PAGE = 1000;
@@ -45,21 +52,35 @@ const leave = script(indexScripts.LEAVE);
  */
 export function redisBackend(client: RedisClient, options: RedisBackendOptions = {}): SessionBackend {
   const action = "create a Redis backend";
-  const { prefix = "session:" } = knownOptions(action, options, ["prefix"]);
+  const { prefix = "session:", confirmReplicas } = knownOptions(action, options, ["prefix", "confirmReplicas"]);
   if (typeof prefix !== "string" || !PREFIX.test(prefix)) {
     throw new TypeError(`Cannot ${action} as prefix must be 1 to 128 letters, digits and _ - . : /`);
   }
   guard(client);
-
+  const run: RunScript = (script, key, args) => answerOf(client, "unknown", () => runScript(client, script, key, args));
+  const runConfirmed = confirmReplicas === undefined ? run : confirmedBy(client, confirmReplicas);
   const indexKey = (entry: string): string => `${prefix}index:${entry}`;
+
+  /** @param unreadable What to answer where there is no hash, which stays. */
+  async function onSession(
+    runs: RunScript,
+    script: Script,
+    key: string,
+    args: string[],
+    unreadable: string | null = "invalid",
+  ): Promise<unknown> {
+    return await orUnreadable(runs(script, prefix + key, args), unreadable);
+  }
 
   /** What is there now, without a script: a plain read costs the server a fraction of one. */
   async function peek(key: string, access: Access, fields: readonly string[] | null): Promise<StoredSession | Absence> {
-    const record = await answerOf(client, "not-applied", async () =>
+    const plain = answerOf(client, "not-applied", async () =>
       fields === null
         ? ownFields(await client.hGetAll(prefix + key))
         : zip(await client.hmGet(prefix + key, [...RESERVED_FIELDS, ...fields]), fields),
     );
+    const record = await orUnreadable(plain, "invalid" as const);
+    if (record === "invalid") return record;
     const admitted = admit(record, access);
     return admitted === "open" ? record : admitted;
   }
@@ -68,20 +89,21 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
     async insert(key, record, now, notAfter) {
       const life = lifetime(record, idleSeconds(record) ?? FALLBACK_IDLE_SECONDS, now);
       const args = [String(life), String(notAfter ?? ""), ...Object.entries(record).flat()];
-      return (await runScript(client, insert, prefix + key, args)) as Awaited<ReturnType<SessionBackend["insert"]>>;
+      return oneOf(await run(insert, prefix + key, args), ["inserted", "taken", "revoked"]);
     },
 
     async read(key, access, { touch, fields }) {
       if (!touch) return await peek(key, access, fields);
-      const reply = await runScript(client, read, prefix + key, [...accessArgs(access), ...(fields ?? [])]);
-      return recordOf(reply, fields);
+      const args = [...accessArgs(access), ...(fields ?? [])];
+      return sessionOf<never>(await onSession(run, read, key, args), access, fields);
     },
 
     async write(key, access, { set, remove: gone, expect = {}, fields, notAfter, touch = true }) {
       const expected = Object.entries(expect).filter((entry): entry is [string, string] => entry[1] !== null);
       const absent = Object.keys(expect).filter((name) => expect[name] === null);
       const counts = [Object.keys(set).length, gone.length, expected.length, absent.length];
-      const reply = await runScript(client, write, prefix + key, [
+      const runs = set[reserved.verifier] === undefined ? run : runConfirmed;
+      const reply = await onSession(runs, write, key, [
         ...accessArgs(access),
         set[reserved.idleTimeout] ?? "",
         String(notAfter ?? ""),
@@ -93,37 +115,35 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
         ...absent,
         ...(fields ?? []),
       ]);
-      return reply === "changed" || reply === "revoked" ? reply : recordOf(reply, fields);
+      return sessionOf<"changed" | "revoked">(reply, access, fields, ["changed", "revoked"]);
     },
 
     async increment(key, access, { field, by, from, min, max }) {
       const args = [...accessArgs(access), field, ...[by, from, min, max].map(String)];
-      const reply = await runScript(client, increment, prefix + key, args);
-      return (typeof reply === "string" && /^-?[0-9]/.test(reply) ? Number(reply) : reply) as Increased;
+      return sumOf(await onSession(run, increment, key, args));
     },
 
     async remove(key, access) {
-      const reply = await runScript(client, remove, prefix + key, accessArgs(access));
-      return Array.isArray(reply) ? zip(reply, []) : (reply as "reused" | null);
+      return endedOf(await onSession(runConfirmed, remove, key, accessArgs(access), null), "reused", null);
     },
 
     async revoke(key, entry, tombstoneMs) {
-      const reply = await runScript(client, revoke, prefix + key, [entry, String(tombstoneMs)]);
-      return Array.isArray(reply) ? zip(reply, []) : (reply as "other" | "nothing");
+      const args = [entry, String(tombstoneMs)];
+      return endedOf(await onSession(runConfirmed, revoke, key, args, "other"), "other", "nothing");
     },
 
     async enter(entry, key, lifeMs, count) {
-      const reply = await runScript(client, enter, indexKey(entry), [key, String(lifeMs), String(count)]);
-      return { ...pageOf(reply), sample: membersOf((reply as string[][])[3] ?? []) };
+      return pageOf(await run(enter, indexKey(entry), [key, String(lifeMs), String(count)]));
     },
 
     async page(entry, after, count) {
-      return pageOf(await runScript(client, page, indexKey(entry), [String(after), String(count)]));
+      const args = [String(after), String(count)];
+      return pageOf(await answerOf(client, "not-applied", () => runScript(client, page, indexKey(entry), args)));
     },
 
     async leave(entry, members) {
       const args = members.flatMap(({ key, score }) => [key, String(score ?? "")]);
-      await runScript(client, leave, indexKey(entry), args);
+      await run(leave, indexKey(entry), args);
     },
 
     async *keys() {
@@ -145,36 +165,14 @@ function accessArgs({ now, verifier, previous }: Access): string[] {
   return [String(now), new Date(now).toISOString(), verifier ?? "", previous ? "1" : "0"];
 }
 
-/** The reply of a script in the place of a session. */
-function recordOf(reply: unknown, fields: readonly string[] | null): StoredSession | Absence {
-  if (!Array.isArray(reply)) return reply as Absence;
-  if (fields !== null && fields.length > 0) return zip(reply, fields);
-  const record: Record<string, string> = Object.create(null);
-  for (let at = 0; at < reply.length; at += 2) record[reply[at]] = reply[at + 1];
-  return record;
-}
-
-/** The reply of a script in the place of a page. */
-function pageOf(reply: unknown): IndexPage {
-  const [at, size, flat] = reply as [number, number, string[]];
-  return { at, size, members: membersOf(flat) };
-}
-
-/** Members and scores by turns. */
-function membersOf(flat: readonly string[]): Member[] {
-  const members = [];
-  for (let i = 0; i < flat.length; i += 2) members.push({ key: flat[i] as string, score: Number(flat[i + 1]) });
-  return members;
-}
-
-/** Texts in the order of the reserved fields and those that were asked for. */
-function zip(texts: readonly (string | null)[], fields: readonly string[]): StoredSession {
-  const record: Record<string, string> = Object.create(null);
-  texts.forEach((text, at) => {
-    const name = RESERVED_FIELDS[at] ?? fields[at - RESERVED_FIELDS.length];
-    if (text !== null && name !== undefined) record[name] = text;
-  });
-  return record;
+/** What an answer says, or something else where the key holds no hash. */
+async function orUnreadable<R, Unreadable>(answer: Promise<R>, unreadable: Unreadable): Promise<R | Unreadable> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (codeOf((error as Error).cause) !== "WRONGTYPE") throw error;
+    return unreadable;
+  }
 }
 
 /** What a hash holds, and nothing that an object inherits. */

@@ -26,13 +26,18 @@ export interface RedisKeys {
  * second time: an increment then counts twice, and a rotation finds its own secret replaced.
  */
 export interface RedisClient extends RedisCommands {
-  on(event: "error", listener: (error: unknown) => void): unknown;
+  on(event: "error" | "end", listener: (error: unknown) => void): unknown;
   readonly isReady?: boolean;
   /** Of a sentinel client: where the master is, if there is a connection to it. */
   getMasterNode?(): unknown;
   scan?: RedisKeys["scan"];
   readonly masters?: readonly unknown[];
   nodeClient?(master: never): Promise<RedisKeys>;
+  getNodeClientForKey?(key: string): Promise<unknown>;
+  createPool?(options: object): unknown;
+  execute?: unknown;
+  use?: unknown;
+  duplicate?(overrides: object): unknown;
 }
 
 const guarded = new WeakSet<object>();
@@ -49,9 +54,14 @@ export function guard(client: RedisClient): void {
       throw new TypeError(`Cannot create a Redis backend as client must be a node-redis client: it has no ${method}()`);
     }
   }
+  listen(client);
+}
+
+/** Hears the error events of what is connected, with one listener however often it is called. */
+export function listen(client: Pick<RedisClient, "on">, hear: (error: unknown) => void = () => {}): void {
   if (guarded.has(client)) return;
   guarded.add(client);
-  client.on("error", () => {});
+  client.on("error", hear);
 }
 
 /** A Lua script and the name under which servers keep it. */
@@ -66,19 +76,17 @@ export function script(text: string): Script {
 
 /** Runs a script on the server of its key, and sends its text where that server does not know it yet. */
 export async function runScript(
-  client: RedisClient,
+  client: Pick<RedisCommands, "eval" | "evalSha">,
   { text, sha1 }: Script,
   key: string,
   args: string[],
 ): Promise<unknown> {
-  return await answerOf(client, "unknown", async () => {
-    try {
-      return await client.evalSha(sha1, { keys: [key], arguments: args });
-    } catch (error) {
-      if (codeOf(error) !== "NOSCRIPT") throw error;
-      return await client.eval(text, { keys: [key], arguments: args });
-    }
-  });
+  try {
+    return await client.evalSha(sha1, { keys: [key], arguments: args });
+  } catch (error) {
+    if (codeOf(error) !== "NOSCRIPT") throw error;
+    return await client.eval(text, { keys: [key], arguments: args });
+  }
 }
 
 /**
@@ -96,9 +104,13 @@ export async function answerOf<R>(
   try {
     return await send();
   } catch (error) {
+    if (codeOf(error) === "READONLY") demotions.get(client)?.();
     throw backendError(error, lost);
   }
 }
+
+/** What to do, for some clients, when a server says that it is a replica. */
+export const demotions: WeakMap<object, () => void> = new WeakMap();
 
 /** The `isReady` of a sentinel client stays false after a failure, and true while its master is gone. */
 function isConnected(client: RedisClient): boolean {
@@ -132,25 +144,41 @@ export async function servers(client: RedisClient): Promise<readonly RedisKeys[]
 
 /** Replies of a server that will answer later, or that another one answers for. */
 const UNAVAILABLE: readonly string[] = ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "MOVED", "ASK"];
-/** Errors that node-redis raises before it sends. */
-const UNSENT: readonly string[] = ["ClientOfflineError", "ClientClosedError"];
+/** Errors that node-redis raises, or a socket, before anything is sent. */
+const UNSENT: readonly string[] = [
+  "ClientOfflineError",
+  "ClientClosedError",
+  "ConnectionTimeoutError",
+  "RootNodesUnavailableError",
+  "TimeoutError",
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+];
 
 function backendError(error: unknown, lost: SessionBackendError["outcome"]): SessionBackendError {
+  if (error instanceof SessionBackendError) return error;
   const code = codeOf(error);
   if (code !== null && !UNAVAILABLE.includes(code)) {
     const message = `The Redis server refused the operation: ${code}`;
     return new SessionBackendError(message, { reason: "rejected", outcome: "not-applied", cause: error });
   }
-  const unsent = code !== null || UNSENT.includes((error as Error | undefined)?.constructor.name ?? "");
+  const failure = error as (Error & { readonly code?: string }) | undefined;
+  const names = [failure?.code ?? "", failure?.constructor.name ?? ""];
+  const unsent = code !== null || names.some((name) => UNSENT.includes(name));
   return unavailable(unsent ? "not-applied" : lost, error);
 }
 
-function unavailable(outcome: SessionBackendError["outcome"], cause?: unknown): SessionBackendError {
+/** @param cause If it is not the connection that failed, what is wrong with the answer. */
+export function unavailable(outcome: SessionBackendError["outcome"], cause?: unknown): SessionBackendError {
   return new SessionBackendError("The Redis server is not available", { reason: "unavailable", outcome, cause });
 }
 
+/** Where Redis 6 puts the reply to a command inside a script. */
+const WITHIN_SCRIPT = /^ERR Error running script .*?: -?([A-Z]{2,}) /;
+
 /** The first word of an error reply, as in `WRONGTYPE Operation against...`; `null` for an error of the connection. */
-function codeOf(error: unknown): string | null {
+export function codeOf(error: unknown): string | null {
   const message = error instanceof Error ? error.message : "";
-  return /^([A-Z]+)(?: |$)/.exec(message)?.[1] ?? null;
+  return (WITHIN_SCRIPT.exec(message) ?? /^([A-Z]+)(?: |$)/.exec(message))?.[1] ?? null;
 }

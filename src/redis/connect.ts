@@ -1,0 +1,228 @@
+import { clearTimeout, setTimeout } from "node:timers";
+import { pause } from "../deadline.ts";
+import { SessionBackendError } from "../errors.ts";
+import { knownOptions, wholeNumber } from "../options.ts";
+import { codeOf, listen, type RedisClient } from "./client.ts";
+import { keepAlive } from "./heartbeat.ts";
+
+/**
+ * Where Redis is: `redis://`, `rediss://` (TLS) or `unix:///path/to/socket`; some nodes of a cluster; or the sentinels
+ * and the name under which they know the master. A URL may hold a user, a password and, but for a cluster, the number of
+ * a database.
+ */
+export type RedisAddress =
+  | string
+  | { readonly cluster: readonly string[] }
+  | { readonly sentinel: { readonly name: string; readonly nodes: readonly string[] } };
+
+/** Of `connectRedis`. */
+export interface ConnectOptions {
+  /** Of Redis itself; in the place of what the URL says. The URLs of sentinels hold those of the sentinels. */
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+  /** For `rediss://`: what `tls.connect` of `node:tls` takes. Default: the system's certificate authorities. */
+  readonly tls?:
+    | {
+        readonly ca?: string | undefined;
+        readonly cert?: string | undefined;
+        readonly key?: string | undefined;
+        readonly servername?: string | undefined;
+      }
+    | undefined;
+  /** Milliseconds until the first connection has to stand; default 10000. Later ones are tried for without end. */
+  readonly connectTimeoutMs?: number | undefined;
+}
+
+/** A client of node-redis. Whoever connects closes. */
+export interface ConnectedRedis extends RedisClient {
+  /** Waits for the answers that are due. */
+  close(): Promise<unknown>;
+  /** Does not. */
+  destroy(): unknown;
+}
+
+interface Client extends ConnectedRedis {
+  connect(): Promise<unknown>;
+}
+
+const ACTION = "connect to Redis";
+const DEFAULT_CONNECT_MS = 10_000;
+const RETRY_MS = 100;
+/** Of one attempt. */
+const ATTEMPT_MS = 2000;
+/** A server that is back is noticed within this. */
+const MAX_BACKOFF_MS = 1000;
+/** Of a cluster's topology, after a connection broke. */
+const TOPOLOGY_REFRESH_MS = 100;
+/** Between two looks at who the sentinels' master is. */
+const SCAN_MS = 2000;
+/** Silence after which a connection is given up that the client has asked for a sign of life. */
+const SILENCE_MS = 3000;
+const PING_MS = 1000;
+/** Replies to the handshake that no later attempt makes better. */
+const REFUSALS: readonly string[] = ["WRONGPASS", "NOAUTH", "NOPERM"];
+
+/**
+ * A connected client of node-redis with the settings that sessions need:
+ *
+ * - `disableOfflineQueue`: what is asked while there is no connection fails at once. In a queue it would leave when its
+ *   request was answered long ago.
+ * - `reconnectStrategy`: at most a second between attempts, without end. The default gives up for good on a socket that
+ *   was silent.
+ * - `connectTimeout`: 2 s for an attempt, so that an address that swallows packets does not hold up the next one.
+ * - `socketTimeout`, with a PING each second: a connection that is silent for 3 s is made anew, also while commands are
+ *   being written to it (by a heartbeat of our own, not behind sentinels). TCP alone takes a quarter of an hour.
+ * - cluster, `topologyRefreshOnReconnectionAttemptStrategy: 100`: a master that is lost is looked for after 100 ms, not 5 s.
+ * - sentinel, `maxCommandRediscovers: 0`: a command whose answer was lost is not sent again, which would count an
+ *   increment twice. `scanInterval: 2000`: a new master is found within 2 s, also if its announcement was missed.
+ * - no `useReplicas`, no `replicaPoolSize`: a replica may not have heard of a logout yet.
+ *
+ * A server that has become a replica is left for whichever its address now leads to.
+ *
+ * @throws {TypeError} If the address or an option is malformed. The message does not repeat it, as it may hold a password.
+ * @throws {SessionBackendError} `unavailable` if no connection stands in time, `rejected` if the server refuses the
+ * credentials.
+ */
+export async function connectRedis(address: RedisAddress, options: ConnectOptions = {}): Promise<ConnectedRedis> {
+  const names = ["username", "password", "tls", "connectTimeoutMs"] as const;
+  const { connectTimeoutMs = DEFAULT_CONNECT_MS } = knownOptions(ACTION, options, names);
+  wholeNumber(ACTION, "connectTimeoutMs", connectTimeoutMs, 1, 2 ** 31 - 1);
+  let isConnected = false;
+  const make = await factoryOf(address, options, () => isConnected);
+  const until = Date.now() + connectTimeoutMs;
+  for (;;) {
+    const client = make();
+    let last: unknown;
+    listen(client, (error) => {
+      last = error;
+    });
+    try {
+      await within(until - Date.now(), client.connect());
+      isConnected = true;
+      keepAlive(client, PING_MS, SILENCE_MS);
+      return client;
+    } catch (error) {
+      await Promise.resolve(client.destroy()).catch(() => {});
+      const refused = REFUSALS.includes(codeOf(error) ?? codeOf(last) ?? "");
+      if (!refused && Date.now() + RETRY_MS < until) {
+        await pause(RETRY_MS);
+        continue;
+      }
+      throw new SessionBackendError(
+        refused ? `Cannot ${ACTION} as it refuses the credentials` : `Cannot ${ACTION} within ${connectTimeoutMs} ms`,
+        { reason: refused ? "rejected" : "unavailable", outcome: "not-applied", cause: last ?? error },
+      );
+    }
+  }
+}
+
+/**
+ * Makes clients that are not connected yet.
+ *
+ * @param lasts Did they once connect, so that they have to try for ever?
+ */
+async function factoryOf(address: RedisAddress, options: ConnectOptions, lasts: () => boolean): Promise<() => Client> {
+  if (typeof address === "string") {
+    const { tls, ...place } = placeOf(address, ["redis:", "rediss:", "unix:"]);
+    const { createClient } = await import("redis");
+    const credentials = credentialsOf({ ...place, ...credentialsOf(options) });
+    const url = address.replace(/^(rediss?:\/\/)[^/?#]*@/, "$1");
+    return () => createClient({ url, ...credentials, ...settingsOf(tls, options, lasts) }) as Client;
+  }
+  if (typeof address === "object" && address !== null && "cluster" in address) {
+    const places = placesOf(address.cluster);
+    const [{ tls, ...first }] = places;
+    const { createCluster } = await import("redis");
+    const defaults = { ...credentialsOf({ ...first, ...credentialsOf(options) }), ...settingsOf(tls, options, lasts) };
+    const rootNodes = places.map(({ host, port = 6379 }) => ({ socket: { host, port } }));
+    const topologyRefreshOnReconnectionAttemptStrategy = TOPOLOGY_REFRESH_MS;
+    return () => createCluster({ rootNodes, defaults, topologyRefreshOnReconnectionAttemptStrategy }) as Client;
+  }
+  if (typeof address === "object" && address !== null && "sentinel" in address) {
+    const { name, nodes } = address.sentinel;
+    if (typeof name !== "string" || name === "") throw malformed("sentinel.name must say how the sentinels call it");
+    const places = placesOf(nodes);
+    const [{ tls, ...first }] = places;
+    const { createSentinel } = await import("redis");
+    const settings = settingsOf(tls, options, lasts);
+    return () =>
+      createSentinel({
+        name,
+        sentinelRootNodes: places.map(({ host, port = 26_379 }) => ({ host, port })),
+        sentinelClientOptions: { ...credentialsOf(first), ...settings },
+        nodeClientOptions: { ...credentialsOf(options), ...settings },
+        maxCommandRediscovers: 0,
+        scanInterval: SCAN_MS,
+      }) as unknown as Client;
+  }
+  throw malformed("the address must be a URL, { cluster } or { sentinel }");
+}
+
+/** The settings of every connection. */
+function settingsOf(tls: boolean, options: ConnectOptions, lasts: () => boolean) {
+  return {
+    disableOfflineQueue: true,
+    pingInterval: PING_MS,
+    socket: {
+      connectTimeout: ATTEMPT_MS,
+      socketTimeout: SILENCE_MS,
+      reconnectStrategy: (retries: number, cause: Error) => (lasts() ? backoff(retries) : cause),
+      ...(tls ? { ...options.tls, tls: true as const } : {}),
+    },
+  };
+}
+
+/** Half of it by chance, so that the processes of an application do not come back all at once. */
+function backoff(retries: number): number {
+  return Math.min(50 * 2 ** retries, MAX_BACKOFF_MS) * (0.5 + Math.random() / 2);
+}
+
+interface Credentials {
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+}
+
+function credentialsOf({ username, password }: Credentials): { username?: string; password?: string } {
+  return { ...(username === undefined ? {} : { username }), ...(password === undefined ? {} : { password }) };
+}
+
+interface Place extends Credentials {
+  readonly host: string;
+  readonly port?: number | undefined;
+  readonly tls: boolean;
+}
+
+/** @throws {TypeError} If there is none, or they do not agree whether to use TLS. */
+function placesOf(urls: readonly string[]): readonly [Place, ...Place[]] {
+  const [first, ...others] = (Array.isArray(urls) ? urls : []).map((url) => placeOf(url, ["redis:", "rediss:"]));
+  if (first === undefined) throw malformed("it names no node");
+  if (others.some(({ tls }) => tls !== first.tls)) throw malformed("either all nodes use rediss: or none does");
+  return [first, ...others];
+}
+
+function placeOf(address: string, protocols: readonly string[]): Place {
+  const url = typeof address === "string" ? URL.parse(address) : null;
+  if (url === null || !protocols.includes(url.protocol)) {
+    throw malformed(`an address must be a URL that begins with ${protocols.join(", ")}`);
+  }
+  const text = (part: string): string | undefined => (part === "" ? undefined : decodeURIComponent(part));
+  return {
+    host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
+    port: url.port === "" ? undefined : Number(url.port),
+    username: text(url.username),
+    password: text(url.password),
+    tls: url.protocol === "rediss:",
+  };
+}
+
+function malformed(why: string): TypeError {
+  return new TypeError(`Cannot ${ACTION} as ${why}`);
+}
+
+/** What settles later is not waited for. */
+function within<R>(milliseconds: number, attempt: Promise<R>): Promise<R> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(reject, milliseconds, new Error("The server does not answer"));
+    attempt.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}

@@ -1,0 +1,96 @@
+import { clearInterval, setInterval } from "node:timers";
+import { demotions, listen, type RedisClient } from "./client.ts";
+
+/** A connection to one server. */
+interface Connection extends Pick<RedisClient, "on"> {
+  readonly isOpen: boolean;
+  readonly isReady: boolean;
+  connect(): Promise<unknown>;
+  destroy(): void;
+  ping(): Promise<unknown>;
+  role(): Promise<readonly unknown[]>;
+  duplicate(): Connection;
+}
+
+/**
+ * Makes a connection anew on which the server has been silent, until the client is closed. TCP alone notices after a
+ * quarter of an hour that nothing it sends arrives, and a socket's own timeout starts again with every command that is
+ * written.
+ *
+ * @param silenceMs The silence after which a connection is given up, though asked for a sign of life every `pingMs`.
+ */
+export function keepAlive(
+  client: RedisClient & { readonly isOpen?: boolean },
+  pingMs: number,
+  silenceMs: number,
+): void {
+  const heard = new WeakMap<Connection, number>();
+
+  function beat(connection: Connection): void {
+    if (!connection.isReady) {
+      heard.delete(connection);
+      return;
+    }
+    const last = heard.get(connection);
+    if (last !== undefined && Date.now() - last >= silenceMs) {
+      heard.delete(connection);
+      startOver(connection);
+      return;
+    }
+    if (last === undefined) heard.set(connection, Date.now());
+    connection
+      .ping()
+      .then(() => heard.set(connection, Date.now()))
+      .catch(() => {});
+  }
+
+  const timer = setInterval(() => {
+    if (client.isOpen === false) clearInterval(timer);
+    else for (const connection of connectionsOf(client)) beat(connection);
+  }, pingMs);
+  timer.unref();
+  // A cluster is told by MOVED, and sentinels tell who the master is.
+  if (client.masters === undefined && client.getMasterNode === undefined) {
+    demotions.set(client, leaver(client as unknown as Connection, pingMs));
+  }
+}
+
+/** One, or one for each master of a cluster; none that can be got at behind sentinels. */
+function connectionsOf(client: RedisClient): readonly Connection[] {
+  if (client.getMasterNode !== undefined) return [];
+  if (client.masters === undefined) return [client as unknown as Connection];
+  const masters = client.masters as readonly { readonly client?: Connection | undefined }[];
+  return masters.map((master) => master.client).filter((connection) => connection !== undefined);
+}
+
+function startOver(connection: Connection): void {
+  listen(connection);
+  if (!connection.isOpen) return;
+  connection.destroy();
+  connection.connect().catch(() => {});
+}
+
+/**
+ * Leaves a server that has become a replica, once the address leads to a master: until then it can still be read.
+ *
+ * @param pauseMs Between two looks at where the address leads.
+ */
+function leaver(connection: Connection, pauseMs: number): () => void {
+  let next = 0;
+  return async () => {
+    if (Date.now() < next) return;
+    next = Number.POSITIVE_INFINITY;
+    const other = connection.duplicate();
+    listen(other);
+    try {
+      await other.connect();
+      const [role] = await other.role();
+      if (role === "master") startOver(connection);
+    } catch {
+      // The next refusal leads here again.
+    } finally {
+      other.destroy();
+      next = Date.now() + pauseMs;
+    }
+  };
+}

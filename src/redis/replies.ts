@@ -1,0 +1,77 @@
+import type { Absence, IndexPage, Member } from "../backend.ts";
+import { type Access, matchSecret, RESERVED_FIELDS, type StoredSession } from "../record.ts";
+import { unavailable } from "./client.ts";
+
+const ABSENCES = [null, "reused", "invalid", "expired"] as const satisfies readonly Absence[];
+
+/**
+ * The reply of a script in the place of a session. A session that this access does not open is somebody else's answer.
+ *
+ * @param others What else the script may say.
+ */
+export function sessionOf<Other extends string = never>(
+  reply: unknown,
+  access: Access,
+  fields: readonly string[] | null,
+  others: readonly Other[] = [],
+): StoredSession | Absence | Other {
+  if (!Array.isArray(reply)) return oneOf<Absence | Other>(reply, [...ABSENCES, ...others]);
+  const record = fields !== null && fields.length > 0 ? zip(reply, fields) : hashOf(reply);
+  return matchSecret(record, access) === "open" ? record : garbled();
+}
+
+/** The reserved fields of a session that a script ended, or why it did not. */
+export function endedOf<Other extends string | null>(
+  reply: unknown,
+  ...others: readonly Other[]
+): StoredSession | Other {
+  return Array.isArray(reply) ? zip(reply, []) : oneOf(reply, others);
+}
+
+/** A sum in decimal digits, or why there is none. */
+export function sumOf(reply: unknown): number | "too_small" | "too_big" | "invalid_type" | Absence {
+  if (typeof reply === "string" && /^-?[0-9]{1,16}$/.test(reply)) return Number(reply);
+  return oneOf(reply, [...ABSENCES, "too_small", "too_big", "invalid_type"]);
+}
+
+/** One of the answers that a script may give. */
+export function oneOf<Answer>(reply: unknown, answers: readonly Answer[]): Answer {
+  return answers.includes(reply as Answer) ? (reply as Answer) : garbled();
+}
+
+/** The reply of a script in the place of a page, with the sample that may follow. */
+export function pageOf(reply: unknown): IndexPage & { readonly sample: readonly Member[] } {
+  const [at, size, members, sample = []] = Array.isArray(reply) ? reply : [];
+  if (!Number.isInteger(at) || !Number.isInteger(size)) return garbled();
+  return { at, size, members: membersOf(members), sample: membersOf(sample) };
+}
+
+/** Members and scores by turns. */
+function membersOf(flat: unknown): Member[] {
+  if (!Array.isArray(flat)) return garbled();
+  const members = [];
+  for (let i = 0; i < flat.length; i += 2) members.push({ key: flat[i], score: Number(flat[i + 1]) });
+  return members;
+}
+
+/** Texts in the order of the reserved fields and those that were asked for. */
+export function zip(texts: readonly (string | null)[], fields: readonly string[]): StoredSession {
+  if (texts.length !== RESERVED_FIELDS.length + fields.length) return garbled();
+  const record: Record<string, string> = Object.create(null);
+  texts.forEach((text, at) => {
+    const name = RESERVED_FIELDS[at] ?? fields[at - RESERVED_FIELDS.length];
+    if (text !== null && name !== undefined) record[name] = text;
+  });
+  return record;
+}
+
+/** Names and texts by turns. */
+function hashOf(flat: readonly string[]): StoredSession {
+  const record: Record<string, string> = Object.create(null);
+  for (let at = 0; at < flat.length; at += 2) record[flat[at] as string] = flat[at + 1] as string;
+  return record;
+}
+
+function garbled(): never {
+  throw unavailable("unknown", new TypeError("The reply is none that this command has"));
+}
