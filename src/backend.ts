@@ -13,6 +13,11 @@ export interface ReadRequest {
   readonly touch: boolean;
   /** The user fields that are wanted, or `null` for all that are there; a backend may bring more. */
   readonly fields: readonly string[] | null;
+  /**
+   * Milliseconds. Without a touch, a copy that a backend keeps nearby will do if the session was last accessed less than
+   * this ago; default 0: what is there now.
+   */
+  readonly maxAgeMs?: number | undefined;
 }
 
 /** What a write does, in one step, after all of its checks. */

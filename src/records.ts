@@ -45,7 +45,8 @@ export interface Records<T> {
     opened: Opened,
     answer: R | Absence,
   ): Exclude<R, NonNullable<Absence>> | null;
-  read(step: Step, opened: Opened, touch: boolean): Promise<StoredSession | null>;
+  /** @param maxAgeMs What a near copy may be; default 0, none. */
+  read(step: Step, opened: Opened, touch: boolean, maxAgeMs?: number): Promise<StoredSession | null>;
   /** A touch that is not due yet is left out; one that is due decides what there is. */
   readAndTouch(step: Step, opened: Opened): Promise<StoredSession | null>;
   /** @throws {SessionConflictError} `revoked`. */
@@ -83,13 +84,14 @@ export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>, re
     return answer as Exclude<R, NonNullable<Absence>> | null;
   }
 
-  async function read(step: Step, opened: Opened, touch: boolean): Promise<StoredSession | null> {
-    const call = () => backend.read(opened.key, accessTo(opened), { touch, fields });
+  async function read(step: Step, opened: Opened, touch: boolean, maxAgeMs = 0): Promise<StoredSession | null> {
+    const call = () => backend.read(opened.key, accessTo(opened), { touch, fields, maxAgeMs });
     return present(opened, await step(touch ? "writes" : "reads", call));
   }
 
   async function readAndTouch(step: Step, opened: Opened): Promise<StoredSession | null> {
-    const record = touchInterval === 0 ? undefined : await read(step, opened, false);
+    // Any copy will do: one that is too old is touched, which decides.
+    const record = touchInterval === 0 ? undefined : await read(step, opened, false, Number.POSITIVE_INFINITY);
     if (record === null) return null;
     const age = time() - timestamp(record?.[reserved.lastAccessedAt]).getTime();
     if (record !== undefined && age >= 0 && age < touchInterval * 1000) return record;

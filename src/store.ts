@@ -212,7 +212,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
     },
     async peek(token: string, options?: CallOptions) {
       return await withToken("peek at a session", token, null, options, async (step, opened) =>
-        settle(step, opened, await read(step, opened, false)),
+        settle(step, opened, await read(step, opened, false, settings.touchInterval * 1000)),
       );
     },
     async update(token: string, patch: PatchInput<T>, options?: CallOptions) {

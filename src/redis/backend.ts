@@ -1,4 +1,4 @@
-import type { Absence, SessionBackend } from "../backend.ts";
+import type { Absence, ReadRequest, SessionBackend } from "../backend.ts";
 import { knownOptions } from "../options.ts";
 import {
   type Access,
@@ -69,20 +69,46 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
     args: string[],
     unreadable: string | null = "invalid",
   ): Promise<unknown> {
-    return await orUnreadable(runs(script, prefix + key, args), unreadable);
+    try {
+      return await orUnreadable(runs(script, prefix + key, args), unreadable);
+    } finally {
+      forget(key);
+    }
   }
 
-  /** What is there now, without a script: a plain read costs the server a fraction of one. */
-  async function peek(key: string, access: Access, fields: readonly string[] | null): Promise<StoredSession | Absence> {
-    const plain = answerOf(client, "not-applied", async () =>
+  /** Redis tells a near-cache of a write after it has answered that, and an ended session may come from nowhere else. */
+  function forget(key: string): void {
+    client.clientSideCache?.invalidate(prefix + key);
+  }
+
+  function plain(key: string, fields: readonly string[] | null): Promise<StoredSession> {
+    return answerOf(client, "not-applied", async () =>
       fields === null
         ? ownFields(await client.hGetAll(prefix + key))
         : zip(await client.hmGet(prefix + key, [...RESERVED_FIELDS, ...fields]), fields),
     );
-    const record = await orUnreadable(plain, "invalid" as const);
-    if (record === "invalid") return record;
-    const admitted = admit(record, access);
-    return admitted === "open" ? record : admitted;
+  }
+
+  /** Without a script: a plain read costs the server a fraction of one, and node-redis may keep its answer nearby. */
+  async function peek(
+    key: string,
+    access: Access,
+    { fields, maxAgeMs = 0 }: ReadRequest,
+  ): Promise<StoredSession | Absence> {
+    const isNear = maxAgeMs > 0 && client.clientSideCache !== undefined;
+    if (!isNear) forget(key);
+    const record = await orUnreadable(plain(key, fields), "invalid" as const);
+    const admitted = record === "invalid" ? record : admit(record, access);
+    if (record !== "invalid" && admitted === "open") {
+      const age = access.now - Date.parse(record[reserved.lastAccessedAt] ?? "");
+      if (!isNear || (age >= 0 && age < maxAgeMs)) return record;
+    } else if (!isNear) {
+      // Nor is it kept that there is nothing: tokens that somebody makes up would fill the cache.
+      forget(key);
+      return admitted as Absence;
+    }
+    // A copy may be from before a rotation.
+    return await peek(key, access, { touch: false, fields });
   }
 
   return {
@@ -92,8 +118,9 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
       return oneOf(await run(insert, prefix + key, args), ["inserted", "taken", "revoked"]);
     },
 
-    async read(key, access, { touch, fields }) {
-      if (!touch) return await peek(key, access, fields);
+    async read(key, access, request) {
+      const { touch, fields } = request;
+      if (!touch) return await peek(key, access, request);
       const args = [...accessArgs(access), ...(fields ?? [])];
       return sessionOf<never>(await onSession(run, read, key, args), access, fields);
     },

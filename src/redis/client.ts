@@ -28,6 +28,7 @@ export interface RedisKeys {
 export interface RedisClient extends RedisCommands {
   on(event: "error" | "end", listener: (error: unknown) => void): unknown;
   readonly isReady?: boolean;
+  readonly clientSideCache?: { invalidate(key: string): void } | undefined;
   /** Of a sentinel client: where the master is, if there is a connection to it. */
   getMasterNode?(): unknown;
   scan?: RedisKeys["scan"];

@@ -31,6 +31,11 @@ export interface ConnectOptions {
     | undefined;
   /** Milliseconds until the first connection has to stand; default 10000. Later ones are tried for without end. */
   readonly connectTimeoutMs?: number | undefined;
+  /**
+   * Keeps what is read in this process until Redis says that it has changed (client-side caching). Pays where a store has
+   * a `touchInterval`, and only there is anything read from it. Default false.
+   */
+  readonly clientSideCache?: boolean | undefined;
 }
 
 /** A client of node-redis. Whoever connects closes. */
@@ -59,6 +64,8 @@ const SCAN_MS = 2000;
 /** Silence after which a connection is given up that the client has asked for a sign of life. */
 const SILENCE_MS = 3000;
 const PING_MS = 1000;
+/** Sessions kept nearby: some tens of megabytes. */
+const CACHE_ENTRIES = 10_000;
 /** Replies to the handshake that no later attempt makes better. */
 const REFUSALS: readonly string[] = ["WRONGPASS", "NOAUTH", "NOPERM"];
 
@@ -84,8 +91,9 @@ const REFUSALS: readonly string[] = ["WRONGPASS", "NOAUTH", "NOPERM"];
  * credentials.
  */
 export async function connectRedis(address: RedisAddress, options: ConnectOptions = {}): Promise<ConnectedRedis> {
-  const names = ["username", "password", "tls", "connectTimeoutMs"] as const;
-  const { connectTimeoutMs = DEFAULT_CONNECT_MS } = knownOptions(ACTION, options, names);
+  const names = ["username", "password", "tls", "connectTimeoutMs", "clientSideCache"] as const;
+  const { connectTimeoutMs = DEFAULT_CONNECT_MS, clientSideCache = false } = knownOptions(ACTION, options, names);
+  if (typeof clientSideCache !== "boolean") throw malformed("clientSideCache must be true or false");
   wholeNumber(ACTION, "connectTimeoutMs", connectTimeoutMs, 1, 2 ** 31 - 1);
   let isConnected = false;
   const make = await factoryOf(address, options, () => isConnected);
@@ -127,7 +135,8 @@ async function factoryOf(address: RedisAddress, options: ConnectOptions, lasts: 
     const { createClient } = await import("redis");
     const credentials = credentialsOf({ ...place, ...credentialsOf(options) });
     const url = address.replace(/^(rediss?:\/\/)[^/?#]*@/, "$1");
-    return () => createClient({ url, ...credentials, ...settingsOf(tls, options, lasts) }) as Client;
+    return () =>
+      createClient({ url, ...credentials, ...settingsOf(tls, options, lasts), ...cacheOf(options) }) as Client;
   }
   if (typeof address === "object" && address !== null && "cluster" in address) {
     const places = placesOf(address.cluster);
@@ -136,7 +145,13 @@ async function factoryOf(address: RedisAddress, options: ConnectOptions, lasts: 
     const defaults = { ...credentialsOf({ ...first, ...credentialsOf(options) }), ...settingsOf(tls, options, lasts) };
     const rootNodes = places.map(({ host, port = 6379 }) => ({ socket: { host, port } }));
     const topologyRefreshOnReconnectionAttemptStrategy = TOPOLOGY_REFRESH_MS;
-    return () => createCluster({ rootNodes, defaults, topologyRefreshOnReconnectionAttemptStrategy }) as Client;
+    return () =>
+      createCluster({
+        rootNodes,
+        defaults,
+        topologyRefreshOnReconnectionAttemptStrategy,
+        ...cacheOf(options),
+      }) as Client;
   }
   if (typeof address === "object" && address !== null && "sentinel" in address) {
     const { name, nodes } = address.sentinel;
@@ -153,6 +168,7 @@ async function factoryOf(address: RedisAddress, options: ConnectOptions, lasts: 
         nodeClientOptions: { ...credentialsOf(options), ...settings },
         maxCommandRediscovers: 0,
         scanInterval: SCAN_MS,
+        ...cacheOf(options),
       }) as unknown as Client;
   }
   throw malformed("the address must be a URL, { cluster } or { sentinel }");
@@ -170,6 +186,10 @@ function settingsOf(tls: boolean, options: ConnectOptions, lasts: () => boolean)
       ...(tls ? { ...options.tls, tls: true as const } : {}),
     },
   };
+}
+
+function cacheOf({ clientSideCache }: ConnectOptions) {
+  return clientSideCache ? { clientSideCache: { ttl: 0, maxEntries: CACHE_ENTRIES, evictPolicy: "LRU" as const } } : {};
 }
 
 /** Half of it by chance, so that the processes of an application do not come back all at once. */
