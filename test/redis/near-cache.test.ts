@@ -1,0 +1,224 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { z } from "zod";
+import { createSessionStore } from "../../src/index.ts";
+import { type ConnectedRedis, connectRedis, redisBackend } from "../../src/redis/index.ts";
+import { type HeldPushes, holdPushes } from "../support/held-pushes.ts";
+import { until } from "../support/until.ts";
+
+const TOUCH_SECONDS = 2;
+const schema = z.object({ userId: z.string(), views: z.int().default(0), code: z.string().optional() });
+
+/** A process with a near-cache, whose invalidations are held up, and one without. */
+let pushes: HeldPushes;
+let near: ConnectedRedis;
+let far: ConnectedRedis;
+
+beforeAll(async () => {
+  const url = new URL(inject("redisUrl"));
+  pushes = await holdPushes(Number(url.port));
+  far = await connectRedis(url.href);
+  url.port = String(pushes.port);
+  near = await connectRedis(url.href, { clientSideCache: true });
+});
+afterAll(async () => {
+  near?.destroy();
+  await far?.close();
+  await pushes?.stop();
+});
+
+function scene(touchInterval = TOUCH_SECONDS) {
+  const prefix = `zession-test:${randomUUID()}:`;
+  let late = 0;
+  const now = () => Date.now() + late;
+  const storeOn = (client: ConnectedRedis) =>
+    createSessionStore({
+      schema,
+      backend: redisBackend(client, { prefix }),
+      touchInterval,
+      now,
+      indexes: { user: "userId" },
+    });
+  return {
+    prefix,
+    here: storeOn(near),
+    there: storeOn(far),
+    wait(milliseconds: number) {
+      late += milliseconds;
+    },
+  };
+}
+
+/** How many commands on hashes the server has run. */
+async function reads(): Promise<number> {
+  const { sendCommand } = far as unknown as { sendCommand(args: string[]): Promise<unknown> };
+  const stats = String(await sendCommand.call(far, ["INFO", "commandstats"]));
+  return [...stats.matchAll(/^cmdstat_(?:hmget|evalsha):calls=(\d+)/gm)].reduce(
+    (sum, [, calls]) => sum + Number(calls),
+    0,
+  );
+}
+
+describe("with client-side caching", () => {
+  test("reads within the touch interval reach Redis once", async () => {
+    const { here } = scene();
+    const { token } = await here.create({ userId: "42" });
+    await here.get(token);
+    const before = await reads();
+    for (let at = 0; at < 100; at++) expect((await here.get(token))?.data.userId).toBe("42");
+    for (let at = 0; at < 100; at++) expect((await here.peek(token))?.data.userId).toBe("42");
+    expect(await reads()).toBe(before);
+  });
+
+  test("one's own writes and ends are seen at once, though Redis has not said so yet", async () => {
+    pushes.hold();
+    const { here } = scene();
+    const { token, session } = await here.create({ userId: "42" });
+    const views = async () => (await here.get(token))?.data.views;
+    expect(await views()).toBe(0);
+    await here.update(token, { views: 1 });
+    expect(await views()).toBe(1);
+    await here.update(token, ({ views }) => ({ views: views + 1 }));
+    expect(await views()).toBe(2);
+    await here.increment(token, "views");
+    expect(await views()).toBe(3);
+    expect((await here.setIdleTimeout(token, 60))?.idleTimeout).toBe(60);
+    expect((await here.get(token))?.idleTimeout).toBe(60);
+    await here.update(token, { code: "1" });
+    await here.get(token);
+    expect(await here.take(token, "code")).toBe("1");
+    expect((await here.get(token))?.data.code).toBeUndefined();
+    await here.updateAll({ user: "42" }, { views: 7 });
+    expect(await views()).toBe(7);
+    const rotated = await here.rotate(token);
+    expect(await here.get(token)).toBeNull();
+    expect((await here.get(rotated?.token ?? ""))?.id).toBe(session.id);
+    await here.destroy(rotated?.token ?? "");
+    expect(await here.get(rotated?.token ?? "")).toBeNull();
+    expect(await here.peek(rotated?.token ?? "")).toBeNull();
+    expect(pushes.held).toBeGreaterThan(0);
+
+    for (const end of ["revoke", "revokeAll"] as const) {
+      const { token, session } = await here.create({ userId: "43" });
+      expect(await here.get(token)).not.toBeNull();
+      await (end === "revoke" ? here.revoke(session.id) : here.revokeAll({ user: "43" }));
+      expect(await here.get(token), end).toBeNull();
+    }
+    pushes.release();
+  });
+
+  test("others' writes and ends are seen when Redis says so, and at the latest after the touch interval", async () => {
+    for (const seen of ["told", "late"] as const) {
+      pushes.hold();
+      const { here, there, wait } = scene();
+      const { token } = await here.create({ userId: "42" });
+      await here.get(token);
+      await there.update(token, { views: 1 });
+      expect((await here.get(token))?.data.views, seen).toBe(0);
+      if (seen === "told") {
+        pushes.release();
+        await until("the invalidation is here", async () => (await here.get(token))?.data.views === 1);
+        pushes.hold();
+      } else {
+        wait(TOUCH_SECONDS * 1000);
+        expect((await here.peek(token))?.data.views).toBe(1);
+        expect((await here.get(token))?.data.views).toBe(1);
+      }
+      await here.get(token);
+      await there.destroy(token);
+      expect(await here.get(token), seen).not.toBeNull();
+      if (seen === "told") {
+        pushes.release();
+        await until("the invalidation is here", async () => (await here.get(token)) === null);
+      } else {
+        wait(TOUCH_SECONDS * 1000);
+        expect(await here.peek(token)).toBeNull();
+        expect(await here.get(token)).toBeNull();
+      }
+    }
+    pushes.release();
+  });
+
+  test("a token from a rotation elsewhere opens at once: a copy says no to nobody", async () => {
+    pushes.hold();
+    const { here, there } = scene();
+    const { token } = await here.create({ userId: "42" });
+    await here.get(token);
+    const rotated = await there.rotate(token);
+    expect((await here.get(rotated?.token ?? ""))?.data.userId).toBe("42");
+    expect((await here.peek(rotated?.token ?? ""))?.data.userId).toBe("42");
+    expect(await here.get(token)).toBeNull();
+    pushes.release();
+  });
+
+  test("what is counted, listed or compared is read from Redis", async () => {
+    pushes.hold();
+    const { here, there } = scene();
+    const { token } = await here.create({ userId: "42" });
+    await here.get(token);
+    await there.update(token, { views: 5 });
+    expect((await here.list({ user: "42" }))[0]?.data.views).toBe(5);
+    await here.get(token);
+    await there.update(token, { views: 6 });
+    expect((await here.update(token, ({ views }) => ({ views: views + 1 })))?.data.views).toBe(7);
+    await here.get(token);
+    await there.destroy(token);
+    expect(await here.count({ user: "42" })).toBe(0);
+    pushes.release();
+  });
+
+  test("tokens that somebody makes up are not kept", async () => {
+    const { here } = scene();
+    const { clientSideCache } = near as unknown as { clientSideCache: { size(): number } };
+    const before = clientSideCache.size();
+    for (let at = 0; at < 50; at++) {
+      const made = `${`${at}`.padStart(22, "x")}.${"y".repeat(43)}`;
+      expect(await here.peek(made)).toBeNull();
+      expect(await here.get(made)).toBeNull();
+    }
+    expect(clientSideCache.size()).toBeLessThanOrEqual(before);
+  });
+
+  test("without a touch interval every read reaches Redis", async () => {
+    pushes.hold();
+    const { here, there } = scene(0);
+    const { token } = await here.create({ userId: "42" });
+    expect((await here.peek(token))?.data.views).toBe(0);
+    await there.update(token, { views: 1 });
+    expect((await here.peek(token))?.data.views).toBe(1);
+    await there.update(token, { views: 2 });
+    expect((await here.get(token))?.data.views).toBe(2);
+    await there.destroy(token);
+    expect(await here.peek(token)).toBeNull();
+    pushes.release();
+  });
+
+  test("a connection that has fallen silent serves what it had for the touch interval and no longer", async () => {
+    const url = new URL(inject("redisUrl"));
+    const silent = await holdPushes(Number(url.port));
+    url.port = String(silent.port);
+    const client = await connectRedis(url.href, { clientSideCache: true });
+    try {
+      const prefix = `zession-test:${randomUUID()}:`;
+      let late = 0;
+      const store = createSessionStore({
+        schema,
+        backend: redisBackend(client, { prefix }),
+        touchInterval: TOUCH_SECONDS,
+        operationTimeoutMs: 200,
+        now: () => Date.now() + late,
+      });
+      const { token } = await store.create({ userId: "42" });
+      await store.get(token);
+      silent.fallSilent();
+      expect(await store.get(token)).not.toBeNull();
+      expect(await store.peek(token)).not.toBeNull();
+      late += TOUCH_SECONDS * 1000;
+      await expect(store.peek(token)).rejects.toMatchObject({ reason: "timeout" });
+      await expect(store.get(token)).rejects.toMatchObject({ reason: "timeout" });
+    } finally {
+      client.destroy();
+      await silent.stop();
+    }
+  });
+});

@@ -1,0 +1,81 @@
+import { once } from "node:events";
+import { connect, createServer, type Socket } from "node:net";
+
+/** A connection to a Redis server whose invalidations are held up. */
+export interface HeldPushes {
+  readonly port: number;
+  /** How many are held now. */
+  readonly held: number;
+  /** Lets go of what is held, and of whatever comes later. */
+  release(): void;
+  hold(): void;
+  /** Passes on nothing more in either direction, and closes nothing. */
+  fallSilent(): void;
+  stop(): Promise<void>;
+}
+
+/** What Redis sends to a client with client-side caching (RESP3), one frame. */
+const INVALIDATION = />2\r\n\$10\r\ninvalidate\r\n(?:\*1\r\n\$\d+\r\n[^\r]*\r\n|_\r\n)/g;
+
+/** In front of a server on loopback; begins by holding. */
+export async function holdPushes(to: number): Promise<HeldPushes> {
+  const sockets = new Set<Socket>();
+  const waiting: { near: Socket; frame: string }[] = [];
+  let holds = true;
+  let isSilent = false;
+
+  const server = createServer((near) => {
+    const far = connect(to, "127.0.0.1");
+    for (const socket of [near, far]) {
+      sockets.add(socket);
+      socket.on("error", () => {});
+      socket.on("close", () => {
+        sockets.delete(socket);
+        if (isSilent) return;
+        near.destroy();
+        far.destroy();
+      });
+    }
+    near.on("data", (data) => isSilent || far.write(data));
+    let rest = "";
+    far.on("data", (data) => {
+      if (isSilent) return;
+      rest += data.toString("latin1");
+      const passed = rest.replace(INVALIDATION, (frame) => {
+        if (!holds) return frame;
+        waiting.push({ near, frame });
+        return "";
+      });
+      // A frame may arrive in parts.
+      const open = holds ? passed.lastIndexOf(">2\r\n") : -1;
+      const end = open === -1 ? passed.length : open;
+      near.write(Buffer.from(passed.slice(0, end), "latin1"));
+      rest = passed.slice(end);
+    });
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("The proxy has no port");
+
+  return {
+    port: address.port,
+    get held() {
+      return waiting.length;
+    },
+    release() {
+      holds = false;
+      for (const { near, frame } of waiting.splice(0)) near.write(Buffer.from(frame, "latin1"));
+    },
+    hold() {
+      holds = true;
+    },
+    fallSilent() {
+      isSilent = true;
+    },
+    async stop() {
+      const closed = new Promise((done) => server.close(done));
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
