@@ -33,6 +33,8 @@ export interface RedisClient extends RedisCommands {
   getMasterNode?(): unknown;
   scan?: RedisKeys["scan"];
   readonly masters?: readonly unknown[];
+  /** Of a cluster client: those that it reads from. */
+  readonly replicas?: readonly unknown[];
   nodeClient?(master: never): Promise<RedisKeys>;
   getNodeClientForKey?(key: string): Promise<unknown>;
   createPool?(options: object): unknown;
@@ -47,7 +49,7 @@ const guarded = new WeakSet<object>();
  * Sees to it that the client has an error listener for as long as it lives: an error event without one ends the
  * process. The application's own listeners hear the same events.
  *
- * @throws {TypeError} If it is no node-redis client.
+ * @throws {TypeError} If it is no node-redis client, or a cluster client that reads from replicas.
  */
 export function guard(client: RedisClient): void {
   for (const method of ["evalSha", "eval", "hGetAll", "hmGet", "on"] as const) {
@@ -55,7 +57,14 @@ export function guard(client: RedisClient): void {
       throw new TypeError(`Cannot create a Redis backend as client must be a node-redis client: it has no ${method}()`);
     }
   }
+  refuseReplicas(client);
   listen(client);
+}
+
+/** Not every client is connected when it is handed over, and so only then are its replicas known. */
+function refuseReplicas(client: RedisClient): void {
+  if (client.replicas === undefined || client.replicas.length === 0) return;
+  throw new TypeError("Cannot use a Redis client with useReplicas as a replica may not have heard of a logout yet");
 }
 
 /** Hears the error events of what is connected, with one listener however often it is called. */
@@ -101,6 +110,7 @@ export async function answerOf<R>(
   lost: SessionBackendError["outcome"],
   send: () => Promise<R>,
 ): Promise<R> {
+  refuseReplicas(client);
   if (!isConnected(client)) throw unavailable("not-applied");
   try {
     return await send();
@@ -161,8 +171,12 @@ function backendError(error: unknown, lost: SessionBackendError["outcome"]): Ses
   if (error instanceof SessionBackendError) return error;
   const code = codeOf(error);
   if (code !== null && !UNAVAILABLE.includes(code)) {
-    const message = `The Redis server refused the operation: ${code}`;
+    const isOld = code === "ERR" && /unknown command/i.test((error as Error).message);
+    const message = `The Redis server refused the operation: ${isOld ? "it needs Redis >= 6.2" : code}`;
     return new SessionBackendError(message, { reason: "rejected", outcome: "not-applied", cause: error });
+  }
+  if (code === "MOVED" || code === "ASK") {
+    return unavailable("not-applied", error, "The Redis server is a node of a cluster, which takes a cluster client");
   }
   const failure = error as (Error & { readonly code?: string }) | undefined;
   const names = [failure?.code ?? "", failure?.constructor.name ?? ""];
@@ -171,8 +185,12 @@ function backendError(error: unknown, lost: SessionBackendError["outcome"]): Ses
 }
 
 /** @param cause If it is not the connection that failed, what is wrong with the answer. */
-export function unavailable(outcome: SessionBackendError["outcome"], cause?: unknown): SessionBackendError {
-  return new SessionBackendError("The Redis server is not available", { reason: "unavailable", outcome, cause });
+export function unavailable(
+  outcome: SessionBackendError["outcome"],
+  cause?: unknown,
+  message = "The Redis server is not available",
+): SessionBackendError {
+  return new SessionBackendError(message, { reason: "unavailable", outcome, cause });
 }
 
 /** Where Redis 6 puts the reply to a command inside a script. */

@@ -7,8 +7,8 @@ import { keepAlive } from "./heartbeat.ts";
 
 /**
  * Where Redis is: `redis://`, `rediss://` (TLS) or `unix:///path/to/socket`; some nodes of a cluster; or the sentinels
- * and the name under which they know the master. A URL may hold a user, a password and, but for a cluster, the number of
- * a database.
+ * and the name under which they know the master. A URL may hold a user and a password, and that of a single server the
+ * number of a database: `redis://host/1`, `unix:///path/to/socket?db=1`.
  */
 export type RedisAddress =
   | string
@@ -110,7 +110,8 @@ export async function connectRedis(address: RedisAddress, options: ConnectOption
       keepAlive(client, PING_MS, SILENCE_MS);
       return client;
     } catch (error) {
-      await Promise.resolve(client.destroy()).catch(() => {});
+      // Not waited for: a sentinel client first lets its attempt come to an end.
+      Promise.resolve(client.destroy()).catch(() => {});
       const refused = REFUSALS.includes(codeOf(error) ?? codeOf(last) ?? "");
       if (!refused && Date.now() + RETRY_MS < until) {
         await pause(RETRY_MS);
@@ -134,7 +135,7 @@ async function factoryOf(address: RedisAddress, options: ConnectOptions, lasts: 
     const { tls, ...place } = placeOf(address, ["redis:", "rediss:", "unix:"]);
     const { createClient } = await import("redis");
     const credentials = credentialsOf({ ...place, ...credentialsOf(options) });
-    const url = address.replace(/^(rediss?:\/\/)[^/?#]*@/, "$1");
+    const url = address.replace(/^([a-z]+:\/\/)[^/?#]*@/, "$1");
     return () =>
       createClient({ url, ...credentials, ...settingsOf(tls, options, lasts), ...cacheOf(options) }) as Client;
   }
@@ -176,6 +177,7 @@ async function factoryOf(address: RedisAddress, options: ConnectOptions, lasts: 
 
 /** The settings of every connection. */
 function settingsOf(tls: boolean, options: ConnectOptions, lasts: () => boolean) {
+  if (!tls && options.tls !== undefined) throw malformed("tls needs an address that begins with rediss:");
   return {
     disableOfflineQueue: true,
     pingInterval: PING_MS,
@@ -209,6 +211,7 @@ function credentialsOf({ username, password }: Credentials): { username?: string
 interface Place extends Credentials {
   readonly host: string;
   readonly port?: number | undefined;
+  readonly path: string;
   readonly tls: boolean;
 }
 
@@ -217,22 +220,35 @@ function placesOf(urls: readonly string[]): readonly [Place, ...Place[]] {
   const [first, ...others] = (Array.isArray(urls) ? urls : []).map((url) => placeOf(url, ["redis:", "rediss:"]));
   if (first === undefined) throw malformed("it names no node");
   if (others.some(({ tls }) => tls !== first.tls)) throw malformed("either all nodes use rediss: or none does");
+  if ([first, ...others].some(({ path }) => path.length > 1)) throw malformed("a node has no database of its own");
   return [first, ...others];
 }
 
 function placeOf(address: string, protocols: readonly string[]): Place {
-  const url = typeof address === "string" ? URL.parse(address) : null;
-  if (url === null || !protocols.includes(url.protocol)) {
+  const protocol = protocols.find((protocol) => String(address).startsWith(`${protocol}//`));
+  // No standard URL has a user and no host.
+  const url = protocol === undefined ? null : URL.parse(address.replace(/^(unix:\/\/(?:[^/?#]*@)?)\//, "$1socket/"));
+  if (url === null || url.hostname === "" || !isEncoded(address)) {
     throw malformed(`an address must be a URL that begins with ${protocols.join(", ")}`);
   }
   const text = (part: string): string | undefined => (part === "" ? undefined : decodeURIComponent(part));
   return {
     host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
     port: url.port === "" ? undefined : Number(url.port),
+    path: url.pathname,
     username: text(url.username),
     password: text(url.password),
-    tls: url.protocol === "rediss:",
+    tls: protocol === "rediss:",
   };
+}
+
+function isEncoded(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function malformed(why: string): TypeError {

@@ -1,4 +1,4 @@
-import { clearInterval, setInterval } from "node:timers";
+import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers";
 import { demotions, listen, type RedisClient } from "./client.ts";
 
 /** A connection to one server. */
@@ -8,7 +8,7 @@ interface Connection extends Pick<RedisClient, "on"> {
   connect(): Promise<unknown>;
   destroy(): void;
   ping(): Promise<unknown>;
-  role(): Promise<readonly unknown[]>;
+  role(): Promise<{ readonly role: string }>;
   duplicate(): Connection;
 }
 
@@ -24,24 +24,22 @@ export function keepAlive(
   pingMs: number,
   silenceMs: number,
 ): void {
-  const heard = new WeakMap<Connection, number>();
+  // Counted, as time also passes while this process does not get to read the answers.
+  const unanswered = new WeakMap<Connection, number>();
 
   function beat(connection: Connection): void {
-    if (!connection.isReady) {
-      heard.delete(connection);
-      return;
-    }
-    const last = heard.get(connection);
-    if (last !== undefined && Date.now() - last >= silenceMs) {
-      heard.delete(connection);
+    const pings = unanswered.get(connection) ?? 0;
+    unanswered.delete(connection);
+    if (!connection.isReady) return;
+    if (pings * pingMs >= silenceMs) {
       startOver(connection);
       return;
     }
-    if (last === undefined) heard.set(connection, Date.now());
-    connection
-      .ping()
-      .then(() => heard.set(connection, Date.now()))
-      .catch(() => {});
+    unanswered.set(connection, pings + 1);
+    connection.ping().then(
+      () => unanswered.delete(connection),
+      () => {},
+    );
   }
 
   const timer = setInterval(() => {
@@ -51,7 +49,7 @@ export function keepAlive(
   timer.unref();
   // A cluster is told by MOVED, and sentinels tell who the master is.
   if (client.masters === undefined && client.getMasterNode === undefined) {
-    demotions.set(client, leaver(client as unknown as Connection, pingMs));
+    demotions.set(client, leaver(client as unknown as Connection, pingMs, silenceMs));
   }
 }
 
@@ -74,21 +72,24 @@ function startOver(connection: Connection): void {
  * Leaves a server that has become a replica, once the address leads to a master: until then it can still be read.
  *
  * @param pauseMs Between two looks at where the address leads.
+ * @param lookMs For one of them: a connection that is not made would be tried for without end.
  */
-function leaver(connection: Connection, pauseMs: number): () => void {
+function leaver(connection: Connection, pauseMs: number, lookMs: number): () => void {
   let next = 0;
   return async () => {
     if (Date.now() < next) return;
     next = Number.POSITIVE_INFINITY;
     const other = connection.duplicate();
     listen(other);
+    const late = setTimeout(() => other.destroy(), lookMs);
     try {
       await other.connect();
-      const [role] = await other.role();
+      const { role } = await other.role();
       if (role === "master") startOver(connection);
     } catch {
       // The next refusal leads here again.
     } finally {
+      clearTimeout(late);
       other.destroy();
       next = Date.now() + pauseMs;
     }

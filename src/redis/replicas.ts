@@ -1,6 +1,15 @@
 import { SessionBackendError } from "../errors.ts";
 import { knownOptions, wholeNumber } from "../options.ts";
-import { answerOf, codeOf, listen, type RedisClient, type RedisCommands, runScript, type Script } from "./client.ts";
+import {
+  answerOf,
+  codeOf,
+  listen,
+  type RedisClient,
+  type RedisCommands,
+  runScript,
+  type Script,
+  unavailable,
+} from "./client.ts";
 
 /** What has to hold before an end or a rotation counts as done. */
 export interface ReplicaConfirmation {
@@ -23,6 +32,7 @@ type Lend = <R>(task: (lease: Lease) => Promise<R>) => Promise<R>;
 
 interface Pool extends Pick<RedisClient, "on"> {
   connect(): Promise<unknown>;
+  destroy(): void;
   execute: Lend;
 }
 
@@ -62,9 +72,13 @@ export function confirmedBy(client: RedisClient, options: ReplicaConfirmation): 
         const lend = await lenderOf(key);
         return await lend(async (lease) => {
           // Whoever asked has been told by now that it failed.
-          if (Date.now() > until) throw unconfirmed();
+          if (Date.now() > until) throw unavailable("not-applied");
           const reply = await runScript(lease, script, key, args);
-          if ((await lease.wait(count, timeoutMs)) < count) throw unconfirmed();
+          const confirmed = await lease.wait(count, timeoutMs).catch((error) => {
+            // Also if the server refuses: it has run the script.
+            throw unavailable("unknown", error);
+          });
+          if (confirmed < count) throw unconfirmed();
           return reply;
         });
       });
@@ -91,40 +105,54 @@ function lenders(client: RedisClient, timeoutMs: number): (key: string) => Promi
   };
 }
 
-const pools = new WeakMap<RedisClient, Promise<Lend>>();
-
-/** A pool of its own beside a connection; empties itself when it is idle, so that nobody has to close it. */
+/** A pool of its own beside a connection, which is empty while nobody confirms. */
 function poolOf(client: RedisClient, timeoutMs: number): Promise<Lend> {
-  return once(pools, client, async () => {
+  return beside(client, async () => {
     if (client.createPool === undefined) throw new TypeError("Cannot confirm as the client has no createPool()");
     const options = { minimum: 0, maximum: CONNECTIONS, acquireTimeout: timeoutMs, cleanupDelay: IDLE_MS };
     const pool = client.createPool(options) as Pool;
     listen(pool);
     await pool.connect();
-    return pool.execute.bind(pool) as Lend;
+    return { lend: pool.execute.bind(pool) as Lend, end: () => pool.destroy() };
   });
 }
 
-const sentinels = new WeakMap<RedisClient, Promise<Lend>>();
-
-/** A second sentinel client, which ends with the first. */
+/** A second sentinel client. */
 function sentinelOf(client: RedisClient): Promise<Lend> {
-  return once(sentinels, client, async () => {
+  return beside(client, async () => {
     const own = client.duplicate?.({ masterPoolSize: CONNECTIONS }) as Sentinel;
     listen(own);
     await own.connect();
-    client.on("end", () => own.destroy());
-    return own.use.bind(own) as Lend;
+    return { lend: own.use.bind(own) as Lend, end: () => own.destroy() };
   });
 }
 
-/** What is made once for a client, and again after it could not be made. */
-function once<V>(made: WeakMap<RedisClient, Promise<V>>, client: RedisClient, make: () => Promise<V>): Promise<V> {
-  let value = made.get(client);
-  if (value === undefined) {
-    value = make();
-    made.set(client, value);
-    value.catch(() => made.delete(client));
+interface Lender {
+  readonly lend: Lend;
+  end(): unknown;
+}
+
+const lendersBeside = new WeakMap<RedisClient, { made: Promise<Lender> | null }>();
+
+/**
+ * What is made once beside a client and ends with it: what tried for ever to reach a server that is gone would keep the
+ * process alive. Made again after it could not be made, and for a client that is connected again.
+ */
+async function beside(client: RedisClient, make: () => Promise<Lender>): Promise<Lend> {
+  const lender = lendersBeside.get(client) ?? { made: null };
+  if (!lendersBeside.has(client)) {
+    lendersBeside.set(client, lender);
+    client.on("end", () => {
+      lender.made?.then(({ end }) => end()).catch(() => {});
+      lender.made = null;
+    });
   }
-  return value;
+  lender.made ??= make();
+  const { made } = lender;
+  try {
+    return (await made).lend;
+  } catch (error) {
+    if (lender.made === made) lender.made = null;
+    throw error;
+  }
 }
