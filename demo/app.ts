@@ -8,7 +8,7 @@ import {
   sessionCookie,
   sessionMiddleware,
 } from "../src/index.ts";
-import { isCrossSite, Refusal, readForm } from "./form.ts";
+import { Refusal, readForm } from "./form.ts";
 import { CONTENT_SECURITY_POLICY, isEnd, type Status, statusText, type View, viewPage } from "./page.ts";
 
 /** What the demo runs on. */
@@ -126,7 +126,6 @@ function actionOf(request: Request, pathname: string): Action | null {
   if (action === undefined && !READS.includes(pathname)) throw new Refusal(404, "Not found");
   const allowed = action === undefined ? ["GET", "HEAD"] : ["POST"];
   if (!allowed.includes(request.method)) throw new Refusal(405, "Method not allowed", { allow: allowed.join(", ") });
-  if (action !== undefined && isCrossSite(request)) throw new Refusal(403, "Cross-site request refused");
   return action ?? null;
 }
 

@@ -45,14 +45,3 @@ async function readText(request: Request): Promise<string> {
   if (bytes > MAX_BODY_BYTES) throw new Refusal(413, "The body is too large.");
   return text;
 }
-
-/**
- * Was this request sent by a page of another site? SameSite=Lax keeps the cookie from such posts; this also covers other
- * ports of the same host, and a login, which needs no cookie.
- */
-export function isCrossSite(request: Request): boolean {
-  const site = request.headers.get("sec-fetch-site");
-  if (site !== null) return site !== "same-origin" && site !== "none";
-  const origin = request.headers.get("origin");
-  return origin !== null && URL.parse(origin)?.host !== new URL(request.url).host;
-}

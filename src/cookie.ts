@@ -40,8 +40,8 @@ const MAX_HEADER_LENGTH = 32_768;
 const TOKEN_LENGTH = 66;
 /** RFC 9110, section 5.6.2. */
 const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-/** RFC 6265bis, section 4.1.1: any character but controls and the semicolon. */
-const ATTRIBUTE = /^[\x20-\x3a\x3c-\x7e]*$/;
+/** RFC 6265bis, section 4.1.1, without the space and the comma, which no path of a URL holds and which some trim or split at. */
+const PATH = /^\/[\x21-\x2b\x2d-\x3a\x3c-\x7e]*$/;
 const HOST = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i;
 const SAME_SITE = { lax: "Lax", strict: "Strict", none: "None" } as const;
 
@@ -124,6 +124,18 @@ function trimmed(text: string, start: number, end: number): string {
   return text.slice(start, end);
 }
 
+/**
+ * Does a browser that gets this line of `Set-Cookie` send a cookie of this name? One without a name is sent as its value
+ * alone, which may look like a pair (RFC 6265bis, sections 5.6 and 5.8.3).
+ */
+export function setsCookie(name: string, line: string): boolean {
+  const [pair = ""] = line.split(";", 1);
+  const nameless = trimmed(pair, 0, pair.length).startsWith("=");
+  const start = nameless ? pair.indexOf("=") + 1 : 0;
+  const equals = pair.indexOf("=", start);
+  return equals !== -1 && trimmed(pair, start, equals) === name;
+}
+
 // ------------------------------------------------------------------------------------------ checks
 
 function refuse(why: string): never {
@@ -138,14 +150,8 @@ function checkAttributes(given: Omit<CookieOptions, "name">): void {
   if (typeof sameSite !== "string" || !Object.hasOwn(SAME_SITE, sameSite)) {
     refuse('sameSite must be "lax", "strict" or "none"');
   }
-  if (
-    typeof path !== "string" ||
-    !path.startsWith("/") ||
-    !ATTRIBUTE.test(path) ||
-    path.includes(",") ||
-    path.length > MAX_ATTRIBUTE_BYTES
-  ) {
-    refuse("path must begin with / and hold no control character, semicolon, comma or character beyond ASCII");
+  if (typeof path !== "string" || !PATH.test(path) || path.length > MAX_ATTRIBUTE_BYTES) {
+    refuse("path must begin with / and hold no control character, space, semicolon, comma or character beyond ASCII");
   }
   if (domain !== undefined && (typeof domain !== "string" || !HOST.test(domain) || /^[0-9.]+$/.test(domain))) {
     refuse("domain must be a host name in ASCII without a leading dot, and no IP address");

@@ -1,6 +1,8 @@
-import { type CookieOptions, MAX_AGE_SECONDS, sessionCookie } from "./cookie.ts";
+import { cachingHeaders } from "./caching.ts";
+import { type CookieOptions, MAX_AGE_SECONDS, sessionCookie, setsCookie } from "./cookie.ts";
 import { SessionDataError } from "./errors.ts";
 import { kindOf, knownOptions } from "./options.ts";
+import { serially } from "./serially.ts";
 import type {
   CallOptions,
   CreateOptions,
@@ -19,6 +21,7 @@ import type {
  * schema, which the store reports as an `invalid` event.
  *
  * Writes go through at once: an error surfaces where it can be handled, and nothing is saved when the request ends.
+ * `create`, `rotate` and `destroy` take turns, so that of several at once one session stays at most, and its cookie.
  */
 export interface RequestSession<T, New = T> {
   get(options?: CallOptions): Promise<Session<T> | null>;
@@ -37,6 +40,9 @@ export interface RequestSession<T, New = T> {
   readonly "~accepts"?: (data: New) => void;
 }
 
+/** What `create`, `rotate` and `destroy` of one request take turns for. */
+const TURN = "token";
+
 /** Of `sessionExchange`. */
 export interface SessionExchangeOptions<in T = unknown> {
   readonly cookie?: CookieOptions | undefined;
@@ -47,14 +53,21 @@ export interface SessionExchangeOptions<in T = unknown> {
   readonly persistent?: boolean | ((session: Session<T>) => boolean) | undefined;
 }
 
-/** A header of the answer. `Set-Cookie` is appended to what is there; any other takes the place of what was there. */
-export type AnswerHeader = readonly [name: string, value: string];
+/**
+ * A header of the answer, which takes the place of what was there under its name: one line for each value, and none
+ * without a value. Of `Set-Cookie` all lines are given, the handler's own among them.
+ */
+export type AnswerHeader = readonly [name: string, ...values: string[]];
 
 /** One request without `Request` and `Response`: what adapters are made of. */
 export interface SessionExchange<T, New = T> {
   readonly session: RequestSession<T, New>;
   /**
    * Called once when the handler has answered; after that, `create` and `rotate` are refused with a `TypeError`.
+   *
+   * The session cookie goes out at most once, and only as it was issued here: what the handler itself sets under its name
+   * is taken out of the answer, even where the session was not used, as it can only be a token that somebody chose or
+   * that was meant for somebody else. Its other cookies stay, in order.
    *
    * @param answer The handler's headers, which are left as they are.
    */
@@ -66,7 +79,8 @@ export interface SessionExchange<T, New = T> {
 /**
  * Takes the `Cookie` header of a request and gives its session; reads nothing from the backend by itself.
  *
- * @throws {TypeError} If the cookie's attributes contradict each other, or an option is unknown.
+ * @throws {TypeError} If the cookie's attributes contradict each other, or an option is unknown; for a request, if its
+ * header is no text.
  */
 export function sessionExchange<T, New>(
   store: SessionStore<T, New>,
@@ -82,7 +96,13 @@ export function sessionExchange<T, New>(
   const cookie = sessionCookie(attributes);
 
   return (cookieHeader) => {
+    if (typeof (cookieHeader ?? "") !== "string") {
+      throw new TypeError(
+        `Cannot read the session cookie as its header must be text: received ${kindOf(cookieHeader)}`,
+      );
+    }
     let token = cookie.read(cookieHeader);
+    const inTurn = serially();
     /** What this request knows of the session: whether the read that it came from touched. */
     let known: { readonly touched: boolean; readonly session: Promise<Session<T> | null> } | null = null;
     let setCookie: string | null = null;
@@ -164,42 +184,50 @@ export function sessionExchange<T, New>(
           )
         );
       },
-      async create(data, options) {
-        refuseLate();
-        used = true;
-        const before = token;
-        const created = await store.create(data, options);
-        try {
-          if (before !== null) await store.destroy(before, options);
-        } catch (error) {
-          await store.destroy(created.token).catch(() => {});
-          throw error;
-        }
-        return await issue(created.token, created.session);
-      },
+      create: (data, options) =>
+        inTurn(TURN, async () => {
+          refuseLate();
+          used = true;
+          const before = token;
+          const created = await store.create(data, options);
+          try {
+            refuseLate();
+            if (before !== null) await store.destroy(before, options);
+          } catch (error) {
+            await store.destroy(created.token).catch(() => {});
+            throw error;
+          }
+          return await issue(created.token, created.session);
+        }),
       update: (patch, options) => changed((token) => store.update(token, patch, options)),
       increment: (field, by, options) => changing((token) => store.increment(token, field, by, options)),
       take: (field, options) => changing((token) => store.take(token, field, options)),
       setIdleTimeout: (seconds, options) => changed((token) => store.setIdleTimeout(token, seconds, options)),
-      async rotate(options) {
-        refuseLate();
-        const rotated = await changing((token) => store.rotate(token, options));
-        return rotated && (await issue(rotated.token, rotated.session));
-      },
-      async destroy(options) {
-        const ended = await withToken(false, (token) => store.destroy(token, options));
-        // A late logout must not clear a newer cookie; one that this very request was about to set it must.
-        if (ended || issued !== null) setCookie = cookie.clear();
-        token = issued = known = null;
-        return ended;
-      },
+      rotate: (options) =>
+        inTurn(TURN, async () => {
+          refuseLate();
+          const rotated = await changing((token) => store.rotate(token, options));
+          return rotated && (await issue(rotated.token, rotated.session));
+        }),
+      destroy: (options) =>
+        inTurn(TURN, async () => {
+          const ended = await withToken(false, (token) => store.destroy(token, options));
+          // A late logout must not clear a newer cookie; one that this very request was about to set it must.
+          if (ended || issued !== null) setCookie = cookie.clear();
+          token = issued = known = null;
+          return ended;
+        }),
     };
 
     return {
       session,
       finish(answer) {
         over = true;
-        return used ? answerHeaders(answer, setCookie) : [];
+        const given = answer.getSetCookie();
+        const lines = given.filter((line) => !setsCookie(cookie.name, line));
+        if (setCookie !== null) lines.push(setCookie);
+        const headers: AnswerHeader[] = used ? cachingHeaders(answer, setCookie !== null) : [];
+        return setCookie === null && lines.length === given.length ? headers : [["Set-Cookie", ...lines], ...headers];
       },
       async abandon() {
         over = true;
@@ -216,28 +244,4 @@ export function sessionExchange<T, New>(
 function lastingSeconds({ deadline, lastAccessedAt }: Session<unknown>): number {
   const left = deadline === null ? MAX_AGE_SECONDS : Math.ceil((deadline.getTime() - lastAccessedAt.getTime()) / 1000);
   return Math.min(Math.max(left, 1), MAX_AGE_SECONDS);
-}
-
-/**
- * What an answer that depends on the session says to caches: `Set-Cookie` alone does not keep one from storing it
- * (RFC 9111, section 7.3; ASVS 5.0 14.2.2).
- */
-function answerHeaders(answer: Headers, setCookie: string | null): AnswerHeader[] {
-  const headers: AnswerHeader[] = [];
-  if (setCookie !== null) headers.push(["Set-Cookie", setCookie]);
-  const cacheControl = cacheControlOf(answer.get("cache-control"), setCookie !== null);
-  if (cacheControl !== null) headers.push(["Cache-Control", cacheControl]);
-  const vary = answer.get("vary");
-  const names = (vary ?? "").split(",").map((name) => name.trim().toLowerCase());
-  if (!names.includes("*") && !names.includes("cookie")) headers.push(["Vary", vary ? `${vary}, Cookie` : "Cookie"]);
-  return headers;
-}
-
-function cacheControlOf(given: string | null, withCookie: boolean): string | null {
-  const directives = (given ?? "").split(",").map((directive) => directive.trim());
-  const has = (name: string): boolean => directives.some((one) => one.toLowerCase() === name);
-  if (withCookie) return has("no-store") ? null : "no-store";
-  if (given === null || given.trim() === "") return "private";
-  if (!has("public")) return null;
-  return directives.map((one) => (one.toLowerCase() === "public" ? "private" : one)).join(", ");
 }

@@ -15,6 +15,12 @@ export type {
   SessionBackend,
 } from "./backend.ts";
 export { type CookieOptions, type SessionCookie, sessionCookie } from "./cookie.ts";
+export {
+  type CrossOriginOptions,
+  type CrossOriginProtection,
+  crossOriginProtection,
+  type OriginatedRequest,
+} from "./cross-origin.ts";
 export { SessionBackendError, SessionConflictError, SessionDataError, type SessionIssue } from "./errors.ts";
 export {
   type AnswerHeader,

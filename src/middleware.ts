@@ -1,11 +1,23 @@
 import { sessionCookie } from "./cookie.ts";
+import { type CrossOriginProtection, crossOriginProtection } from "./cross-origin.ts";
 import { SessionBackendError } from "./errors.ts";
-import { type AnswerHeader, type RequestSession, type SessionExchangeOptions, sessionExchange } from "./exchange.ts";
+import {
+  type AnswerHeader,
+  type RequestSession,
+  type SessionExchange,
+  type SessionExchangeOptions,
+  sessionExchange,
+} from "./exchange.ts";
 import { kindOf, knownOptions } from "./options.ts";
 import type { SessionStore } from "./session.ts";
 
 /** Of `sessionMiddleware`. */
 export interface SessionMiddlewareOptions<in T = unknown> extends SessionExchangeOptions<T> {
+  /**
+   * Answers 403 to requests that other origins send with a method that may change something, before anything else; see
+   * `crossOriginProtection`. Default true; or the origins that may.
+   */
+  readonly crossOriginProtection?: CrossOriginProtection | undefined;
   /** Takes the place of the answer 503 with `Retry-After` when the backend fails and the handler did not deal with it. */
   readonly onBackendError?:
     | ((error: SessionBackendError, request: Request) => Response | Promise<Response>)
@@ -24,8 +36,9 @@ const RETRY_SECONDS = 5;
  * Sessions for handlers of web-standard requests: `Bun.serve`, `Deno.serve`, route handlers, hooks.
  *
  * The session cookie is set on `create`, `rotate` and `destroy` only, once per answer. It is never set by a touch and
- * never cleared because its session is unknown, so that a late answer does not overwrite a newer cookie. If the handler
- * throws, a session that it created or rotated is ended, as nobody can receive its token.
+ * never cleared because its session is unknown, so that a late answer does not overwrite a newer cookie. A cookie of its
+ * name that the handler sets by itself does not go out. If the handler throws, a session that it created or rotated is
+ * ended, as nobody can receive its token.
  *
  * @throws {TypeError} If the cookie's attributes contradict each other, or an option is unknown.
  */
@@ -38,16 +51,31 @@ export function sessionMiddleware<T, New>(
     onBackendError = unavailable,
     cookie,
     persistent,
-  } = knownOptions(action, options, ["cookie", "persistent", "onBackendError"]);
+    crossOriginProtection: protection,
+  } = knownOptions(action, options, ["cookie", "persistent", "crossOriginProtection", "onBackendError"]);
   if (typeof onBackendError !== "function") {
     throw new TypeError(`Cannot ${action} as onBackendError must be a function: received ${kindOf(onBackendError)}`);
   }
   const { name } = sessionCookie(cookie);
   const exchangeOf = sessionExchange(store, { cookie, persistent });
+  const passes = crossOriginProtection(protection);
+
+  /** `null` for a request that does not pass. */
+  function begin(request: Request): SessionExchange<T, New> | null {
+    let header: string | null;
+    try {
+      if (!passes(request)) return null;
+      header = request.headers.get("cookie");
+    } catch (cause) {
+      throw new TypeError("Cannot handle a request as its headers cannot be read", { cause });
+    }
+    return exchangeOf(header);
+  }
 
   return async (request, handler) => {
+    const exchange = begin(request);
+    if (exchange === null) return refused();
     const leave = enter(request, name);
-    const exchange = exchangeOf(request.headers.get("cookie"));
     try {
       const answer = await handler(exchange.session);
       if (answer === undefined) {
@@ -65,17 +93,27 @@ export function sessionMiddleware<T, New>(
   };
 }
 
+function refused(): Response {
+  return plain("Cross-origin request refused", 403);
+}
+
 function unavailable(): Response {
-  return new Response("Service Unavailable", {
-    status: 503,
-    headers: { "retry-after": String(RETRY_SECONDS), "cache-control": "no-store" },
-  });
+  return plain("Service Unavailable", 503, { "retry-after": String(RETRY_SECONDS) });
+}
+
+/** Bun gives a text no type of its own. */
+function plain(text: string, status: number, headers: Readonly<Record<string, string>> = {}): Response {
+  const common = { "content-type": "text/plain;charset=UTF-8", "cache-control": "no-store" };
+  return new Response(text, { status, headers: { ...common, ...headers } });
 }
 
 /** An answer's own headers are changed where they can be, as a copy loses what only the original has. */
 function withHeaders<Answer extends Response>(answer: Answer, headers: readonly AnswerHeader[]): Answer | Response {
   const apply = (to: Headers): void => {
-    for (const [name, value] of headers) name === "Set-Cookie" ? to.append(name, value) : to.set(name, value);
+    for (const [name, ...values] of headers) {
+      to.delete(name);
+      for (const value of values) to.append(name, value);
+    }
   };
   try {
     apply(answer.headers);

@@ -7,50 +7,15 @@ import {
   type Session,
   SessionBackendError,
   type SessionEvent,
-  type SessionMiddlewareOptions,
   sessionCookie,
   sessionExchange,
   sessionMiddleware,
 } from "../src/index.ts";
 import { type BackendMethod, intercept, keysOf } from "./support/backends.ts";
 import { gate } from "./support/gate.ts";
-import { cookieJar, request, tokenOf } from "./support/http.ts";
-import { type NewVisit, type Visit, type VisitOptions, visits } from "./support/visits.ts";
-
-type Handler = (session: RequestSession<Visit, NewVisit>) => unknown;
-
-/** A middleware on a store of its own, and a browser. */
-function site(options: SessionMiddlewareOptions<Visit> = {}, storeOptions: VisitOptions = {}) {
-  const base = visits(storeOptions);
-  const handle = sessionMiddleware(base.store, options);
-  const jar = cookieJar(sessionCookie(options.cookie).name);
-  async function visitBy(handler: Handler, answer: () => Response = () => new Response("ok")): Promise<Response> {
-    return await handle(jar.request(), async (session) => {
-      await handler(session);
-      return answer();
-    });
-  }
-  return {
-    ...base,
-    handle,
-    jar,
-    /** One request of the browser. */
-    visit: async (handler: Handler, answer?: () => Response) => jar.receive(await visitBy(handler, answer)),
-  };
-}
-
-/** One whose browser has a session. */
-async function signedIn(options?: SessionMiddlewareOptions<Visit>, storeOptions?: VisitOptions) {
-  const made = site(options, storeOptions);
-  await made.visit((session) => session.create({ userId: "42", flash: "hi" }));
-  const cookie = made.jar.cookie;
-  made.calls.length = made.events.length = 0;
-  return { ...made, cookie, token: tokenOf(cookie) };
-}
-
-function setCookies(response: Response): string[] {
-  return response.headers.getSetCookie();
-}
+import { request, tokenOf } from "./support/http.ts";
+import { type Handler, setCookies, signedIn, site } from "./support/sites.ts";
+import { type NewVisit, type Visit, visits } from "./support/visits.ts";
 
 /** A backend whose methods fail while they are told to. */
 function failing() {
@@ -257,6 +222,59 @@ describe("create", () => {
     expect(jar.cookie).toBe(cookie);
     const session = await store.get(token);
     expect(await keysOf(inner)).toEqual([session?.id]);
+  });
+});
+
+describe("several at once", () => {
+  const at = {
+    create: (session: RequestSession<Visit, NewVisit>) => session.create({ userId: "43" }),
+    rotate: (session: RequestSession<Visit, NewVisit>) => session.rotate(),
+    destroy: (session: RequestSession<Visit, NewVisit>) => session.destroy(),
+  };
+  const names = Object.keys(at) as (keyof typeof at)[];
+  const orders = names.flatMap((one) => names.flatMap((two) => names.map((three) => [one, two, three] as const)));
+
+  test.each(orders)("%s, %s and %s leave one session at most, and its cookie", async (...order) => {
+    const { visit, jar, store, backend, cookie, events } = await signedIn();
+    const response = await visit((session) => Promise.all(order.map((name) => at[name](session))));
+    expect(setCookies(response)).toHaveLength(1);
+    expect(events.map((event) => event.type)).not.toContain("reused");
+    const ended = order.lastIndexOf("destroy") > order.lastIndexOf("create");
+    const keys = await keysOf(backend);
+    expect(keys).toHaveLength(ended ? 0 : 1);
+    if (ended) expect(jar.cookie).toBeNull();
+    else expect((await store.peek(tokenOf(jar.cookie)))?.id).toBe(keys[0]);
+    expect(await store.peek(tokenOf(cookie))).toBeNull();
+  });
+
+  test("one that fails does not keep the next from its turn", async () => {
+    const { visit, jar, store, backend } = await signedIn();
+    await visit((session) =>
+      Promise.allSettled([session.create({ theme: "blue" as never }), session.create({ userId: "2" })]),
+    );
+    expect((await store.get(tokenOf(jar.cookie)))?.data.userId).toBe("2");
+    expect(await keysOf(backend)).toHaveLength(1);
+  });
+
+  test("one that is late does not end the session that came", async () => {
+    const held = gate();
+    let holding = false;
+    const { handle, jar, store, backend, token } = await signedIn(
+      {},
+      { backend: intercept(memoryBackend(), (method) => (holding && method === "insert" ? held.passed : undefined)) },
+    );
+    const [kept] = await keysOf(backend);
+    let late: Promise<unknown> = Promise.resolve();
+    holding = true;
+    const response = await handle(jar.request(), (session) => {
+      late = Promise.allSettled([session.create({}), session.create({})]);
+      return new Response();
+    });
+    held.open();
+    expect(await late).toMatchObject([{ status: "rejected" }, { status: "rejected" }]);
+    expect(setCookies(response)).toEqual([]);
+    expect(await keysOf(backend)).toEqual([kept]);
+    expect(await store.get(token)).not.toBeNull();
   });
 });
 
@@ -548,6 +566,18 @@ describe("persistent", () => {
     advance(600.5);
     const response = await visit((session) => session.rotate());
     expect(setCookies(response)[0]).toContain("; Max-Age=3000;");
+  });
+
+  test("true lasts as long as the session that was given a deadline of its own, and so after a rotation", async () => {
+    const { visit, advance } = site({ persistent: true }, { absoluteTimeout: 3600 });
+    const created = await visit((session) => session.create({}, { idleTimeout: 600, absoluteTimeout: 900 }));
+    expect(setCookies(created)[0]).toContain("; Max-Age=900;");
+    for (const left of [600, 300]) {
+      advance(300);
+      expect(setCookies(await visit((session) => session.rotate()))[0]).toContain(`; Max-Age=${left};`);
+    }
+    advance(300);
+    expect(setCookies(await visit((session) => session.rotate()))).toEqual([]);
   });
 
   test("false, and nothing, ends with the browser", async () => {
@@ -857,7 +887,7 @@ describe("sessionExchange", () => {
       ["Vary", "Cookie"],
     ]);
 
-    const second = exchangeOf(setCookie?.[1].split(";")[0]);
+    const second = exchangeOf(setCookie?.[1]?.split(";")[0]);
     expect(await second.session.get()).toEqual(created);
     expect(second.finish(new Headers({ vary: "Accept", "cache-control": "no-cache" }))).toEqual([
       ["Vary", "Accept, Cookie"],

@@ -21,7 +21,8 @@ test("every entry point is built from the source that JSR publishes", () => {
 });
 
 test("JSR resolves zod to the range that npm asks for, and nothing depends on anything else", () => {
-  expect(jsr.imports).toEqual({ "zod/v4/core": `npm:zod@${npm.peerDependencies.zod}/v4/core` });
+  const { redis, zod } = npm.peerDependencies;
+  expect(jsr.imports).toEqual({ redis: `npm:redis@${redis}`, "zod/v4/core": `npm:zod@${zod}/v4/core` });
   expect(npm.dependencies).toBeUndefined();
   expect(Object.keys(npm.peerDependencies).sort()).toEqual(["redis", "zod"]);
 });
