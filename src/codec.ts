@@ -2,7 +2,7 @@ import * as core from "zod/v4/core";
 import { SessionDataError, type SessionIssue } from "./errors.ts";
 import { isReserved, type StoredSession } from "./record.ts";
 import type { Field, Plan } from "./schema.ts";
-import { assertJson, deepFreeze, isPlain, ownCopy, parseJson, Unstorable } from "./value.ts";
+import { assertJson, deepFreeze, isPlain, legible, ownCopy, parseJson, Unstorable } from "./value.ts";
 
 /**
  * Data to stored text and back. A field whose values are strings is stored as it is, any other as JSON; zod decides
@@ -79,7 +79,7 @@ export function codecOf<T>(plan: Plan): Codec<T> {
           issues.push({ code: "custom", path: [key], message: "The value cannot be read" });
         }
       } else {
-        const message = `Unrecognized key: ${JSON.stringify(String(key))}`;
+        const message = `Unrecognized key: ${legible(key)}`;
         issues.push({ code: "unrecognized_keys", path: [key], message });
       }
     }
@@ -170,7 +170,7 @@ export function codecOf<T>(plan: Plan): Codec<T> {
 // ------------------------------------------------------------------------------------------ issues
 
 function dataError(what: string, issues: readonly SessionIssue[], origin: "given" | "stored"): SessionDataError {
-  const list = issues.slice(0, 5).map(({ code, path }) => `${path.map(String).join(".") || "the whole"}: ${code}`);
+  const list = issues.slice(0, 5).map(({ code, path }) => `${path.map(legible).join(".") || "the whole"}: ${code}`);
   if (issues.length > list.length) list.push(`and ${issues.length - list.length} more`);
   return new SessionDataError(`${what} as its data does not fit the schema: ${list.join(", ")}`, issues, { origin });
 }

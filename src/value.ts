@@ -100,3 +100,11 @@ export function deepFreeze<V>(value: V, seen: Set<unknown> = new Set()): V {
   for (const item of Object.values(value)) deepFreeze(item, seen);
   return Object.freeze(value);
 }
+
+const LEGIBLE_LENGTH = 64;
+
+/** A key, which may come from anywhere, for a message: it must not begin a line of its own in a log (ASVS 5.0 16.4.1). */
+export function legible(key: PropertyKey): string {
+  const text = String(key).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "\ufffd");
+  return text.length > LEGIBLE_LENGTH ? `${text.slice(0, LEGIBLE_LENGTH)}...` : text;
+}

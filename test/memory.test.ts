@@ -56,7 +56,7 @@ describe("expiry", () => {
       vi.useRealTimers();
     });
 
-    test("sessions hold no timer that would keep the process alive", async () => {
+    test("M-05 sessions hold no timer that would keep the process alive", async () => {
       vi.useFakeTimers();
       const store = createSessionStore({ schema: z.object({ name: z.string() }), backend: memoryBackend() });
       const { token } = await store.create({ name: "andrew" });
@@ -67,7 +67,7 @@ describe("expiry", () => {
     });
   });
 
-  test("a hundred thousand expired sessions are swept by later inserts, a few by each", async () => {
+  test("M-02 a hundred thousand expired sessions are swept by later inserts, a few by each", async () => {
     const backend = memoryBackend();
     for (let at = 0; at < 100_000; at++) await backend.insert(`old${at}`, record(1 + (at % 7)), START + (at % 11));
     const later = START + 60_000;
@@ -114,7 +114,7 @@ test("whatever order sessions came and went in, later inserts sweep all that hav
 });
 
 describe("capacity", () => {
-  test("an insert beyond it is refused, changes nothing, and says so", async () => {
+  test("M-03 an insert beyond it is refused, changes nothing, and says so", async () => {
     const backend = memoryBackend({ capacity: 2 });
     await backend.insert("a", record(60), START);
     await backend.insert("b", record(60), START);
@@ -182,7 +182,7 @@ describe("capacity", () => {
   });
 });
 
-test("a key is a key, whatever its name", async () => {
+test("M-01 a key is a key, whatever its name", async () => {
   const backend = memoryBackend();
   for (const key of ["__proto__", "constructor", "", "0"]) {
     expect(await backend.read(key, access(), look)).toBeNull();
@@ -192,6 +192,39 @@ test("a key is a key, whatever its name", async () => {
   }
   expect(({} as { name?: string }).name).toBeUndefined();
 });
+
+test("M-02 of a million expired sessions none is read, and no insert waits for all to be swept", async () => {
+  const backend = memoryBackend();
+  for (let at = 0; at < 1_000_000; at++) await backend.insert(`old${at}`, record(1), START);
+  const later = START + 60_000;
+  let longest = 0;
+  for (let at = 0; at < 1000; at++) {
+    expect(await backend.read(`old${at * 999}`, access(later), look)).toBeNull();
+    const start = performance.now();
+    await backend.insert(`new${at}`, record(60), later);
+    longest = Math.max(longest, performance.now() - start);
+  }
+  // Sweeping them all takes seconds; what is left is for the garbage collector and a busy machine.
+  expect(longest).toBeLessThan(500);
+}, 30_000);
+
+test("M-04 what is read or given is a copy: changing it changes nothing stored", async () => {
+  const backend = memoryBackend();
+  const given = record(60);
+  await backend.insert("a", given, START);
+  given["name"] = "changed";
+  const change = { set: { more: "text" }, remove: [], fields: null };
+  const found = [await backend.read("a", access(), look), await backend.write("a", access(), change)];
+  change.set.more = "changed";
+  for (const one of found) {
+    expect(() => {
+      (one as Record<string, string>)["name"] = "changed";
+    }).toThrow(TypeError);
+  }
+  expect(await backend.read("a", access(), look)).toMatchObject({ name: "andrew", more: "text" });
+});
+
+// M-06, several processes: each has a memory of its own, as the documentation of `memoryBackend` says.
 
 test("the keys come in pages", async () => {
   const backend = memoryBackend();

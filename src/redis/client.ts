@@ -167,8 +167,9 @@ const UNSENT: readonly string[] = [
   "EAI_AGAIN",
 ];
 
-function backendError(error: unknown, lost: SessionBackendError["outcome"]): SessionBackendError {
-  if (error instanceof SessionBackendError) return error;
+function backendError(given: unknown, lost: SessionBackendError["outcome"]): SessionBackendError {
+  if (given instanceof SessionBackendError) return given;
+  const error = withoutArguments(given);
   const code = codeOf(error);
   if (code !== null && !UNAVAILABLE.includes(code)) {
     const isOld = code === "ERR" && /unknown command/i.test((error as Error).message);
@@ -182,6 +183,12 @@ function backendError(error: unknown, lost: SessionBackendError["outcome"]): Ses
   const names = [failure?.code ?? "", failure?.constructor.name ?? ""];
   const unsent = code !== null || names.some((name) => UNSENT.includes(name));
   return unavailable(unsent ? "not-applied" : lost, error);
+}
+
+/** Redis quotes the arguments of a command that it does not know, keys and data among them. */
+function withoutArguments(error: unknown): unknown {
+  const [said = "", quoted] = error instanceof Error ? error.message.split(", with args beginning with:") : [];
+  return quoted === undefined ? error : new Error(said);
 }
 
 /** @param cause If it is not the connection that failed, what is wrong with the answer. */

@@ -1,0 +1,260 @@
+import { randomUUID } from "node:crypto";
+import { createClient } from "redis";
+import { afterAll, describe, expect, test } from "vitest";
+import { SessionBackendError } from "../../src/index.ts";
+import { type RedisClient, redisBackend } from "../../src/redis/index.ts";
+import * as indexScripts from "../../src/redis/index-scripts.ts";
+import * as scripts from "../../src/redis/scripts.ts";
+import { manualClock } from "../../src/testing/index.ts";
+import { accounts, advisories, expectNothingOpens } from "../support/advisories.ts";
+import { ownBackend } from "../support/redis.ts";
+import { startServer } from "../support/redis-server.ts";
+
+const { client, prefix: root } = await ownBackend();
+
+function open() {
+  const prefix = `${root}${randomUUID()}:`;
+  return { prefix, backend: redisBackend(client, { prefix }), clock: manualClock(new Date()) };
+}
+
+advisories(open);
+
+async function allKeys(prefix: string): Promise<string[]> {
+  const keys: string[] = [];
+  for await (const page of client.scanIterator({ MATCH: `${prefix}*`, COUNT: 1000 })) keys.push(...page);
+  return keys;
+}
+
+/** A client of which something is different. */
+function clientWith(methods: Partial<RedisClient>, inner: RedisClient = client): RedisClient {
+  return new Proxy(inner, {
+    get(target, name) {
+      const method: unknown = Reflect.get(methods, name) ?? Reflect.get(target, name);
+      return typeof method === "function" ? method.bind(target) : method;
+    },
+  });
+}
+
+test("R-2 a hash of parts that somebody else wrote is no session and is left as it is", async () => {
+  const { prefix, ...ground } = open();
+  const store = accounts(ground);
+  const { token, session } = await store.create({});
+  await client.del(prefix + session.id);
+  const parts = { last_accessed_at: new Date().toISOString(), role: "admin" };
+  await client.hSet(prefix + session.id, parts);
+  await expectNothingOpens(store, token);
+  expect({ ...(await client.hGetAll(prefix + session.id)) }).toEqual(parts);
+});
+
+test("R-4 a session whose key lost its expiry ends at its deadline all the same", async () => {
+  const { prefix, ...ground } = open();
+  const store = accounts(ground);
+  const { token, session } = await store.create({ userId: "42" });
+  await client.persist(prefix + session.id);
+  ground.clock.advance(3600 * 1000 - 1);
+  expect(await store.peek(token)).not.toBeNull();
+  ground.clock.advance(1);
+  await expectNothingOpens(store, token);
+});
+
+describe("R-23 the token of one store", () => {
+  test("opens nothing below another prefix, be it a part of this one", async () => {
+    const users = open();
+    const admins = open();
+    const within = { ...users, backend: redisBackend(client, { prefix: `${users.prefix}admin:` }) };
+    const around = { ...users, backend: redisBackend(client, { prefix: users.prefix.slice(0, -1) }) };
+    const user = await accounts(users).create({ userId: "42" });
+    const admin = await accounts(admins).create({ userId: "42" });
+    const inner = await accounts(within).create({ userId: "42" });
+    for (const other of [admins, within, around]) await expectNothingOpens(accounts(other), user.token);
+    for (const { token } of [admin, inner]) await expectNothingOpens(accounts(users), token);
+    expect(await accounts(users).revokeAll({ user: "42" })).toBe(1);
+    for (const [ground, { token }] of [
+      [admins, admin],
+      [within, inner],
+    ] as const) {
+      expect(await accounts(ground).peek(token)).not.toBeNull();
+    }
+    for await (const { id } of accounts(users).all()) expect.fail(`${id} is listed`);
+  });
+});
+
+describe("R-27 a reply that belongs to somebody else", () => {
+  test("never comes to a request after others gave up on theirs", async () => {
+    const server = await startServer();
+    const own = createClient({ url: server.url });
+    own.on("error", () => {});
+    await own.connect();
+    afterAll(async () => {
+      own.destroy();
+      await server.stop("SIGKILL");
+    });
+    const ground = { backend: redisBackend(own), clock: manualClock(new Date()) };
+    const store = accounts(ground);
+    const tokens = await Promise.all(
+      Array.from({ length: 40 }, async (_, at) => (await store.create({ userId: `u${at}` })).token),
+    );
+    for (let round = 0; round < 5; round++) {
+      const resume = server.stall();
+      const controllers = tokens.map(() => new AbortController());
+      const asked = tokens.flatMap((token, at) => [
+        store.get(token, { signal: controllers[at]?.signal }).catch(() => null),
+        store.peek(token, { signal: controllers[at]?.signal }).catch(() => null),
+      ]);
+      for (const [at, controller] of controllers.entries()) if (at % 3 !== round % 3) controller.abort();
+      resume();
+      const late = await Promise.all(asked);
+      const next = await Promise.all(tokens.flatMap((token) => [store.get(token), store.peek(token)]));
+      for (const [at, session] of next.entries()) {
+        expect(session?.data.userId).toBe(`u${Math.floor(at / 2)}`);
+        expect([null, `u${Math.floor(at / 2)}`]).toContain(late[at]?.data.userId ?? null);
+      }
+    }
+  });
+
+  /** Of two commands that are sent together each gets the other's reply. */
+  function swapping(method: "evalSha" | "hmGet"): RedisClient {
+    let first: { resolve(reply: unknown): void; reply: Promise<unknown> } | null = null;
+    const send = client[method] as (...args: unknown[]) => Promise<unknown>;
+    return clientWith({
+      [method](...args: unknown[]) {
+        const reply = send.apply(client, args);
+        return new Promise((resolve) => {
+          if (first === null) {
+            first = { resolve, reply };
+          } else {
+            const other = first;
+            first = null;
+            other.resolve(reply);
+            resolve(other.reply);
+          }
+        });
+      },
+    });
+  }
+
+  const reads = [
+    ["peek", "hmGet"],
+    ["get", "evalSha"],
+  ] as const;
+  async function expectNobodyElse(calls: readonly Promise<{ readonly data: object } | null>[]): Promise<void> {
+    for (const answer of await Promise.allSettled(calls)) {
+      if (answer.status === "fulfilled") expect(answer.value).toBeNull();
+      else expect(answer.reason).toBeInstanceOf(SessionBackendError);
+    }
+  }
+
+  test.each(reads)("is absence or a failure to %s, and not somebody else's session", async (read, method) => {
+    const ground = open();
+    const store = accounts(ground);
+    const mine = await store.create({ userId: "42" });
+    const theirs = await store.create({ userId: "43" });
+    const mixed = accounts({ ...ground, backend: redisBackend(swapping(method), { prefix: ground.prefix }) });
+    await expectNobodyElse([mixed[read](mine.token), mixed[read](theirs.token)]);
+  });
+
+  test("is absence or a failure to update, and not somebody else's session", async () => {
+    const ground = open();
+    const store = accounts(ground);
+    const mine = await store.create({ userId: "42" });
+    const theirs = await store.create({ userId: "43" });
+    const mixed = accounts({ ...ground, backend: redisBackend(swapping("evalSha"), { prefix: ground.prefix }) });
+    await expectNobodyElse([mixed.update(mine.token, { role: "a" }), mixed.update(theirs.token, { role: "a" })]);
+  });
+});
+
+/** What PTTL says of a key that is not there. */
+const GONE = -2;
+
+describe("near the deadline", () => {
+  const writes = {
+    get: (store, token) => store.get(token),
+    update: (store, token) => store.update(token, { role: "admin" }),
+    "update by a function": (store, token) => store.update(token, ({ views }) => ({ views: views + 1 })),
+    move: (store, token) => store.update(token, { userId: "43" }),
+    increment: (store, token) => store.increment(token, "views"),
+    take: (store, token) => store.take(token, "role"),
+    setIdleTimeout: (store, token) => store.setIdleTimeout(token, 86_400),
+    rotate: (store, token) => store.rotate(token, { idleTimeout: 86_400 }),
+    updateAll: (store) => store.updateAll({ user: "42" }, { role: "admin" }),
+  } satisfies Record<string, (store: ReturnType<typeof accounts>, token: string) => Promise<unknown>>;
+
+  test.each(Object.entries(writes))("R-28 %s gives no key a life beyond what is left", async (use, act) => {
+    for (const left of [1500, 1000, 999, 20, 1, 0, -1, -1500]) {
+      const { prefix, ...ground } = open();
+      const store = accounts(ground);
+      const { token, session } = await store.create({ userId: "42" });
+      ground.clock.advance(3600 * 1000 - left);
+      await act(store, token);
+      const remaining = await client.pTTL(prefix + session.id);
+      // What was written ends with the session; what was not keeps the end that it had. Neither is without one.
+      const most = left > 0 && use !== "updateAll" ? left : 1800 * 1000;
+      expect(remaining === GONE || (remaining >= 0 && remaining <= most), `${left}: ${remaining}`).toBe(true);
+    }
+  });
+});
+
+test("R-29 no key of the library is ever without an end, those of indexes and of revoked sessions included", async () => {
+  const { prefix, ...ground } = open();
+  const store = accounts(ground);
+  const acts: (() => Promise<unknown>)[] = [];
+  let { token } = await store.create({ userId: "42", role: "a" });
+  const { token: other } = await store.create({});
+  acts.push(
+    () => store.get(token),
+    () => store.peek(token),
+    () => store.update(token, { role: "b" }),
+    () => store.update(token, { userId: "43" }),
+    () => store.update(other, ({ views }) => ({ views: views + 1, userId: "44" })),
+    () => store.increment(token, "views"),
+    () => store.take(token, "role"),
+    () => store.setIdleTimeout(token, 60),
+    async () => {
+      token = (await store.rotate(token, { grace: 5 }))?.token ?? "";
+    },
+    () => store.list({ user: "43" }),
+    () => store.count({ user: "43" }),
+    () => store.updateAll({ user: "43" }, { role: "c" }),
+    () => store.revokeAll({ user: "43" }),
+    // A member without a session, as a sign-in leaves that is under way: it gets a tombstone.
+    () => ground.backend.enter("user:45", "A".repeat(22), 60_000, 0, ground.clock.now()),
+    () => store.revokeAll({ user: "45" }),
+    () => store.destroy(other),
+  );
+  for (const [at, act] of acts.entries()) {
+    await act();
+    for (const key of await allKeys(prefix)) expect(await client.pTTL(key), `${at}: ${key}`).toBeGreaterThan(0);
+  }
+  expect(await client.exists(prefix + "A".repeat(22))).toBe(1);
+});
+
+test("R-42 scripts are constants, and what a session holds comes as arguments", async () => {
+  const known = new Set<unknown>([...Object.values(scripts), ...Object.values(indexScripts)]);
+  const texts = new Set<string>();
+  const keys = new Set<number>();
+  const watching = clientWith({
+    // As if no server knew a script by its digest.
+    async evalSha(_, { keys: given }) {
+      keys.add(given?.length ?? 0);
+      throw new Error("NOSCRIPT No matching script.");
+    },
+    eval(text, options) {
+      texts.add(text);
+      return client.eval(text, options);
+    },
+  });
+  const { prefix, clock } = open();
+  const store = accounts({ backend: redisBackend(watching, { prefix }), clock });
+  const evil = '"]] redis.call("FLUSHALL") --';
+  const { token } = await store.create({ userId: evil, role: evil });
+  await store.get(token);
+  await store.update(token, { userId: `${evil}2` });
+  await store.increment(token, "views");
+  const rotated = await store.rotate(token);
+  await store.list({ user: `${evil}2` });
+  await store.revokeAll({ user: `${evil}2` });
+  await store.destroy(rotated?.token ?? "");
+  expect(texts.size).toBeGreaterThanOrEqual(8);
+  for (const text of texts) expect(known).toContain(text);
+  expect([...keys]).toEqual([1]);
+});

@@ -1,0 +1,51 @@
+import { createClient } from "redis";
+import { describe, expect, inject, onTestFinished, test } from "vitest";
+import { SessionBackendError } from "../../src/index.ts";
+import { type RedisClient, redisBackend } from "../../src/redis/index.ts";
+import { madeUp } from "../support/advisories.ts";
+import { ownBackend } from "../support/redis.ts";
+import { visits } from "../support/visits.ts";
+
+const { client, prefix } = await ownBackend();
+
+describe("T-11 a client that cannot do it", () => {
+  // Clients that were closed or never connected: test/redis/backend.test.ts. One of a cluster's nodes: test/faults.
+
+  test("as it is a transaction, is refused at once", () => {
+    const transaction = client.multi() as unknown as RedisClient;
+    expect(() => redisBackend(transaction)).toThrow(/client must be a node-redis client: it has no \w+\(\)/);
+  });
+
+  test.each([2, 3] as const)(
+    "as it is subscribed, on RESP %d, does it or is unavailable, and never hangs",
+    async (RESP) => {
+      const own = createClient({ url: inject("redisUrl"), RESP, disableOfflineQueue: true });
+      own.on("error", () => {});
+      await own.connect();
+      onTestFinished(() => own.destroy());
+      await own.subscribe(`${prefix}channel`, () => {});
+      const { store } = visits({ backend: redisBackend(own as unknown as RedisClient, { prefix }) });
+      const since = Date.now();
+      for (const call of [() => store.create({}), () => store.get(madeUp()), () => store.peek(madeUp())]) {
+        await call().catch((error: unknown) => expect(error).toBeInstanceOf(SessionBackendError));
+      }
+      expect(Date.now() - since).toBeLessThan(1000);
+    },
+  );
+
+  test("as it is in the middle of a transaction that was sent by hand, gets no session wrong", async () => {
+    const own = createClient({ url: inject("redisUrl") });
+    own.on("error", () => {});
+    await own.connect();
+    onTestFinished(() => own.destroy());
+    const { store } = visits({ backend: redisBackend(own, { prefix }), operationTimeoutMs: 500 });
+    await own.sendCommand(["MULTI"]);
+    for (const call of [() => store.create({}), () => store.get(madeUp()), () => store.peek(madeUp())]) {
+      const answer = await call().catch((error: unknown) => error);
+      expect(answer).toBeInstanceOf(SessionBackendError);
+    }
+    await own.sendCommand(["DISCARD"]);
+    const { token } = await store.create({ userId: "42" });
+    expect((await store.get(token))?.data.userId).toBe("42");
+  });
+});

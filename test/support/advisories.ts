@@ -1,0 +1,505 @@
+import { describe, expect, test, vi } from "vitest";
+import { z } from "zod";
+import {
+  createSessionStore,
+  type SessionBackend,
+  SessionConflictError,
+  type SessionEvent,
+  sessionMiddleware,
+} from "../../src/index.ts";
+import { newSecret } from "../../src/token.ts";
+import { keysOf } from "./backends.ts";
+import { request, tokenOf } from "./http.ts";
+import { atEveryCall } from "./pauses.ts";
+
+/** Where the rows are played: nothing is stored there yet. */
+export interface Ground {
+  readonly backend: SessionBackend;
+  /** The store's. On Redis it moves while the server's own stands still. */
+  readonly clock: { readonly now: () => number; advance(milliseconds: number): unknown };
+}
+
+const IDLE = 1800;
+const ABSOLUTE = 3600;
+
+const account = z.object({
+  userId: z.string().optional(),
+  role: z.string().optional(),
+  csrf: z.string().optional(),
+  views: z.number().int().default(0),
+  anything: z.any().optional(),
+});
+
+export function accounts(
+  { backend, clock }: Ground,
+  onEvent: (event: SessionEvent) => void = () => {},
+  options: { readonly touchInterval?: number; readonly operationTimeoutMs?: number } = {},
+) {
+  return createSessionStore({
+    ...options,
+    schema: account,
+    backend,
+    indexes: { user: "userId" },
+    idleTimeout: IDLE,
+    absoluteTimeout: ABSOLUTE,
+    now: clock.now,
+    onEvent,
+  });
+}
+
+type Accounts = ReturnType<typeof accounts>;
+
+/** What a token is good for. */
+const uses: Readonly<Record<string, (store: Accounts, token: string) => Promise<unknown>>> = {
+  get: (store, token) => store.get(token),
+  peek: (store, token) => store.peek(token),
+  update: (store, token) => store.update(token, { role: "admin" }),
+  "update by a function": (store, token) => store.update(token, ({ views }) => ({ views: views + 1 })),
+  "move to another user": (store, token) => store.update(token, { userId: "43" }),
+  increment: (store, token) => store.increment(token, "views"),
+  take: (store, token) => store.take(token, "role"),
+  setIdleTimeout: (store, token) => store.setIdleTimeout(token, 60),
+  rotate: (store, token) => store.rotate(token),
+  "rotate with a patch": (store, token) => store.rotate(token, { patch: { role: "admin" } }),
+  destroy: async (store, token) => (await store.destroy(token)) || null,
+};
+
+export async function expectNothingOpens(store: Accounts, token: string): Promise<void> {
+  for (const [use, act] of Object.entries(uses)) expect(await act(store, token), use).toBeNull();
+}
+
+/** A token of the right form that nobody issued. */
+export function madeUp(): string {
+  return `${newSecret().text.slice(0, 22)}.${newSecret().text}`;
+}
+
+/** The rows of the advisories that are about what is stored: they hold on every backend. */
+export function advisories(open: () => Ground | Promise<Ground>): void {
+  test("R-1 what a late request does brings no session back", async () => {
+    for (const [use, act] of Object.entries(uses)) {
+      await atEveryCall(open, async ({ clock, backend: inner }, { around, backend, where }) => {
+        const store = accounts({ backend: inner, clock });
+        const { token } = await store.create({ userId: "42", role: "user" });
+        await around(
+          () => act(accounts({ backend, clock }), token),
+          () => store.destroy(token),
+        );
+        // A rotation that came first took the session away from the logout's token.
+        if (use.startsWith("rotate")) await store.revokeAll({ user: "42" });
+        expect(await keysOf(inner), `${use}, ${where}`).toEqual([]);
+      });
+    }
+  });
+
+  test("R-2 no write makes a record of parts, and a record of parts is no session and is left as it is", async () => {
+    const { backend, clock } = await open();
+    const store = accounts({ backend, clock });
+    await expectNothingOpens(store, madeUp());
+    expect(await keysOf(backend)).toEqual([]);
+    const { token, session } = await store.create({});
+    await store.destroy(token);
+    await backend.insert(session.id, { last_accessed_at: new Date(clock.now()).toISOString() }, clock.now());
+    await expectNothingOpens(store, token);
+    for await (const found of store.all()) expect.fail(`${found.id} is listed`);
+  });
+
+  test("R-3 of a rotation and an end, and of two rotations, one wins and the other answers null", async () => {
+    const { backend, clock } = await open();
+    const store = accounts({ backend, clock });
+    const gone = await store.create({});
+    await store.destroy(gone.token);
+    expect(await store.rotate(gone.token)).toBeNull();
+    const { token } = await store.create({});
+    const answers = await Promise.all([store.rotate(token), store.rotate(token)]);
+    const [winner, ...more] = answers.filter((answer) => answer !== null);
+    expect(more).toEqual([]);
+    expect(await store.get(winner?.token ?? "")).not.toBeNull();
+    expect(await keysOf(backend)).toHaveLength(1);
+  });
+
+  test("R-4 a deadline that has passed ends the session though its key is still there, and nothing moves it", async () => {
+    const ground = await open();
+    const { clock } = ground;
+    const store = accounts(ground);
+    const { token, session } = await store.create({ userId: "42", role: "user" });
+    let now = token;
+    for (const [use, act] of Object.entries(uses)) {
+      if (use === "destroy" || use === "setIdleTimeout") continue;
+      clock.advance(1000);
+      const answer = await act(store, now);
+      if (use.startsWith("rotate")) now = (answer as { token: string }).token;
+      expect((await store.peek(now))?.deadline, use).toEqual(session.deadline);
+    }
+    const left = (session.deadline?.getTime() ?? 0) - clock.now();
+    clock.advance(left - 1000);
+    // Half a minute of the server's own time is far from what its key has left.
+    await expectNothingOpens(accounts({ ...ground, clock: { ...clock, now: () => clock.now() + 1000 } }), now);
+  });
+
+  test("R-5 after a rotation the old token opens nothing and no second record is left", async () => {
+    const ground = await open();
+    const store = accounts(ground);
+    const { token, session } = await store.create({ userId: "42" });
+    const rotated = await store.rotate(token);
+    await expectNothingOpens(store, token);
+    expect(await keysOf(ground.backend)).toEqual([session.id]);
+    expect((await store.get(rotated?.token ?? ""))?.data.userId).toBe("42");
+  });
+
+  test("R-6 a cookie that was copied opens nothing after the logout, and nothing after the deadline", async () => {
+    const ground = await open();
+    const store = accounts(ground);
+    const handle = sessionMiddleware(store);
+    const signIn = async (): Promise<string> => {
+      const response = await handle(request(), async (session) => {
+        await session.create({ userId: "42" });
+        return new Response();
+      });
+      return response.headers.getSetCookie()[0]?.split(";")[0] ?? "";
+    };
+    const replay = async (cookie: string): Promise<unknown> => {
+      let found: unknown;
+      await handle(request(cookie), async (session) => {
+        found = await session.get();
+        return new Response();
+      });
+      return found;
+    };
+    const [first, second] = [await signIn(), await signIn()];
+    await store.destroy(tokenOf(first));
+    expect(await replay(first)).toBeNull();
+    expect(await replay(second)).not.toBeNull();
+    ground.clock.advance(ABSOLUTE * 1000);
+    expect(await replay(second)).toBeNull();
+  });
+
+  test("R-7 an id that a client chose never becomes a session", async () => {
+    const ground = await open();
+    const store = accounts(ground);
+    const chosen = madeUp();
+    const [id = ""] = chosen.split(".");
+    const response = await sessionMiddleware(store)(request(`__Host-sid=${chosen}`), async (session) => {
+      expect(await session.update({ role: "admin" })).toBeNull();
+      await session.create({ userId: "42" });
+      return new Response();
+    });
+    const issued = tokenOf(response.headers.getSetCookie()[0]);
+    expect(issued.slice(0, 22)).not.toBe(id);
+    expect(issued).not.toContain(chosen.slice(23));
+    expect(await keysOf(ground.backend)).toEqual([issued.slice(0, 22)]);
+    await expectNothingOpens(store, chosen);
+  });
+
+  test("R-8 login, login again as the same user and a second factor each end the token before", async () => {
+    const ground = await open();
+    const store = accounts(ground);
+    const handle = sessionMiddleware(store);
+    let cookie: string | null = null;
+    const dead: string[] = [];
+    const steps = ["create", "create", "factor"] as const;
+    for (const step of steps) {
+      const response: Response = await handle(request(cookie), async (session) => {
+        if (step === "create") await session.create({ userId: "42" });
+        else await session.rotate({ authenticated: true });
+        return new Response();
+      });
+      if (cookie !== null) dead.push(tokenOf(cookie));
+      cookie = response.headers.getSetCookie()[0]?.split(";")[0] ?? null;
+    }
+    expect(new Set([...dead, tokenOf(cookie)]).size).toBe(3);
+    for (const token of dead) expect(await store.peek(token)).toBeNull();
+    expect(await keysOf(ground.backend)).toHaveLength(1);
+  });
+
+  // The library has no CSRF tokens: test/cross-origin.test.ts. An application that has its own keeps them in the data.
+  test("R-9 a CSRF secret in the data changes in the step that changes the token, and is no other session's", async () => {
+    const store = accounts(await open());
+    const other = await store.create({ csrf: "other" });
+    const { token } = await store.create({ csrf: "before" });
+    const rotated = await store.rotate(token, { authenticated: true, patch: { csrf: "after" } });
+    expect(rotated?.session.data.csrf).toBe("after");
+    expect(await store.peek(token)).toBeNull();
+    expect((await store.peek(other.token))?.data.csrf).toBe("other");
+  });
+
+  test("R-10 between two factors nobody sees what only the second one gives", async () => {
+    await atEveryCall(open, async ({ clock, backend: inner }, { around, backend, where }) => {
+      const store = accounts({ backend: inner, clock });
+      const { token } = await store.create({ role: "pending" });
+      let seen: unknown;
+      const rotated = await around(
+        () => accounts({ backend, clock }).rotate(token, { authenticated: true, patch: { role: "user" } }),
+        async () => {
+          seen = (await store.get(token))?.data.role ?? null;
+        },
+      );
+      expect(["pending", null], where).toContain(seen);
+      expect(rotated?.session.data.role, where).toBe("user");
+    });
+  });
+
+  test("R-11 what is no id or somebody else's secret ends nothing", async () => {
+    const ground = await open();
+    const store = accounts(ground);
+    const mine = await store.create({ userId: "42" });
+    const theirs = await store.create({ userId: "43" });
+    const [, secret] = mine.token.split(".");
+    const keys = (await keysOf(ground.backend)).sort();
+    for (const id of [mine.token, secret, "", "*", `${theirs.session.id}\n`, "index:user:43", "../x", undefined]) {
+      expect(await store.revoke(id as string)).toBe(false);
+    }
+    expect(await store.destroy(`${theirs.session.id}.${secret}`)).toBe(false);
+    expect(await store.destroy(theirs.session.id)).toBe(false);
+    expect(await store.revokeAll({ user: "4*" })).toBe(0);
+    expect((await keysOf(ground.backend)).sort()).toEqual(keys);
+  });
+
+  test("R-12 fifty rotations at once have one successor, and after its grace the old token is told of and ends nobody", async () => {
+    const events: SessionEvent[] = [];
+    const ground = await open();
+    const store = accounts(ground, (event) => events.push(event));
+    const { token } = await store.create({ userId: "42" });
+    const answers = await Promise.all(Array.from({ length: 50 }, () => store.rotate(token, { grace: 10 })));
+    const winners = answers.filter((answer) => answer !== null);
+    expect(winners).toHaveLength(1);
+    const successor = winners[0]?.token ?? "";
+    expect((await store.get(token))?.id).toBe((await store.get(successor))?.id);
+    expect(await store.rotate(token)).toBeNull();
+    ground.clock.advance(10_001);
+    events.length = 0;
+    expect(await store.get(token)).toBeNull();
+    expect(events.map(({ type }) => type)).toEqual(["reused"]);
+    expect(await store.get(successor)).not.toBeNull();
+  });
+
+  // R-13, answers in every order: test/support/scenarios.ts, "the user stays logged in", for every use of a session.
+
+  test("R-14 no backend is ever told a secret, only its digest", async () => {
+    const ground = await open();
+    const told: unknown[] = [];
+    const spy = new Proxy(ground.backend, {
+      get(target, name, receiver) {
+        const method = Reflect.get(target, name, receiver);
+        if (typeof method !== "function") return method;
+        return (...args: unknown[]) => {
+          told.push(args);
+          return Reflect.apply(method, target, args);
+        };
+      },
+    });
+    const store = accounts({ ...ground, backend: spy });
+    let { token } = await store.create({ userId: "42", role: "user" });
+    const secrets = [token.slice(23)];
+    for (const [use, act] of Object.entries(uses)) {
+      const answer = await act(store, token);
+      if (!use.startsWith("rotate")) continue;
+      token = (answer as { token: string }).token;
+      secrets.push(token.slice(23));
+    }
+    expect(told.length).toBeGreaterThan(10);
+    for (const secret of secrets) expect(JSON.stringify(told)).not.toContain(secret);
+  });
+
+  test("R-16 unknown tokens and logouts of nobody store nothing", async () => {
+    const ground = await open();
+    const handle = sessionMiddleware(accounts(ground));
+    const ask = (cookie: string | null, logOut: boolean) =>
+      handle(request(cookie), async (session) => {
+        if (logOut) await session.destroy();
+        else await session.update({ views: 1 });
+        return new Response();
+      });
+    for (let round = 0; round < 20; round++) {
+      const cookies = Array.from({ length: 100 }, () => `__Host-sid=${madeUp()}`);
+      const responses = await Promise.all(
+        cookies.flatMap((cookie) => [ask(cookie, false), ask(cookie, true), ask(null, true)]),
+      );
+      expect(responses.flatMap((response) => response.headers.getSetCookie())).toEqual([]);
+    }
+    expect(await keysOf(ground.backend)).toEqual([]);
+  });
+
+  test("R-24 a listener that throws keeps nothing from happening", async () => {
+    for (const listener of [
+      () => {
+        throw new Error("listener");
+      },
+      () => Promise.reject(new Error("listener")) as unknown as undefined,
+    ]) {
+      const ground = await open();
+      const store = accounts(ground, listener);
+      const { token } = await store.create({ userId: "42" });
+      const rotated = await store.rotate(token);
+      expect(await store.get(token)).toBeNull();
+      expect(await store.destroy(rotated?.token ?? "")).toBe(true);
+      const { session } = await store.create({ userId: "42" });
+      expect(await store.revoke(session.id)).toBe(true);
+      await store.create({ userId: "42" });
+      expect(await store.revokeAll({ user: "42" })).toBe(1);
+      expect(await keysOf(ground.backend)).toEqual([]);
+    }
+  });
+
+  test("R-25 a session whose last field was removed is read without it", async () => {
+    const store = accounts(await open());
+    const { token } = await store.create({ userId: "42", role: "admin" });
+    await store.update(token, { userId: undefined, role: undefined });
+    expect((await store.get(token))?.data).toEqual({ views: 0 });
+    expect(await store.list({ user: "42" })).toEqual([]);
+  });
+
+  test("R-27 a record under another key than its own opens with no other token", async () => {
+    const { backend, clock } = await open();
+    const store = accounts({ backend, clock });
+    const mine = await store.create({ userId: "42" });
+    const theirs = await store.create({ userId: "43" });
+    const access = { verifier: null, previous: false, now: clock.now() };
+    const record = await backend.read(theirs.session.id, access, { touch: false, fields: null });
+    await store.destroy(mine.token);
+    expect(await backend.insert(mine.session.id, record as Record<string, string>, clock.now())).toBe("inserted");
+    await expectNothingOpens(store, mine.token);
+  });
+
+  test("R-31 nothing that exists is ever overwritten by a create", async () => {
+    const random = vi.spyOn(crypto, "getRandomValues").mockImplementation((bytes) => bytes);
+    try {
+      const store = accounts(await open());
+      const { token } = await store.create({ userId: "42" });
+      await expect(store.create({ userId: "43" })).rejects.toThrow(SessionConflictError);
+      random.mockRestore();
+      expect((await store.get(token))?.data.userId).toBe("42");
+    } finally {
+      random.mockRestore();
+    }
+  });
+
+  test("R-30 without randomness there is no session and no new token", async () => {
+    const ground = await open();
+    const store = accounts(ground);
+    const { token } = await store.create({ userId: "42" });
+    const random = vi.spyOn(crypto, "getRandomValues").mockImplementation(() => {
+      throw new Error("There is no entropy");
+    });
+    try {
+      await expect(store.create({ userId: "43" })).rejects.toThrow("There is no entropy");
+      await expect(store.rotate(token)).rejects.toThrow("There is no entropy");
+    } finally {
+      random.mockRestore();
+    }
+    expect(await keysOf(ground.backend)).toHaveLength(1);
+    expect((await store.get(token))?.data.userId).toBe("42");
+  });
+
+  test.each(["__proto__", "constructor", "prototype"])("R-33 a stored %s is inert at every depth", async (key) => {
+    const { backend, clock } = await open();
+    const store = accounts({ backend, clock });
+    const { token, session } = await store.create({});
+    const evil = `{"${key}":{"isAdmin":true,"prototype":{"isAdmin":true}},"a":[{"${key}":{"isAdmin":true}}]}`;
+    const access = { verifier: null, previous: false, now: clock.now() };
+    const set = Object.fromEntries([
+      ["anything", evil],
+      [key, evil],
+    ]);
+    await backend.write(session.id, access, { set, remove: [], fields: [] });
+    const data = (await store.get(token))?.data;
+    await store.update(token, ({ views }) => ({ views: views + 1 }));
+    for (const part of [data, data?.anything, data?.anything.a[0], {}, Object]) {
+      expect((part as { isAdmin?: boolean }).isAdmin).toBeUndefined();
+    }
+    expect(Object.keys(data ?? {})).not.toContain(key);
+  });
+
+  test("R-36 of a thousand requests that overlap each sees its own session", async () => {
+    const store = accounts(await open());
+    const handle = sessionMiddleware(store);
+    const tokens = await Promise.all(
+      Array.from({ length: 50 }, async (_, at) => (await store.create({ userId: `u${at}` })).token),
+    );
+    const mixed = await Promise.all(
+      Array.from({ length: 1000 }, async (_, round) => {
+        const own = round % tokens.length;
+        const wrong: unknown[] = [];
+        await handle(request(`__Host-sid=${tokens[own]}`), async (session) => {
+          for (const read of [session.peek, session.get]) {
+            const userId = (await read())?.data.userId;
+            if (userId !== `u${own}`) wrong.push(userId);
+          }
+          return new Response();
+        });
+        return wrong;
+      }),
+    );
+    expect(mixed.flat()).toEqual([]);
+  });
+
+  test("R-36 a request and its clone have sessions of their own that say the same", async () => {
+    const store = accounts(await open());
+    const handle = sessionMiddleware(store);
+    const { token } = await store.create({ userId: "42" });
+    const asked = request(`__Host-sid=${token}`);
+    const clone = asked.clone();
+    await handle(asked, async (one) => {
+      await handle(clone, async (other) => {
+        expect(other).not.toBe(one);
+        await other.update({ role: "user" });
+        return new Response();
+      });
+      expect((await one.get())?.data.role).toBe("user");
+      return new Response();
+    });
+  });
+
+  test("R-37 a list has ids that open nothing", async () => {
+    const store = accounts(await open());
+    const { token } = await store.create({ userId: "42" });
+    const listed = await store.list({ user: "42" });
+    expect(listed).toHaveLength(1);
+    expect(JSON.stringify(listed)).not.toContain(token.slice(23));
+    for (const { id } of listed) {
+      await expectNothingOpens(store, id);
+      await expectNothingOpens(store, `${id}.${newSecret().text}`);
+    }
+  });
+
+  test("R-38 a socket that looks again learns in one call that its session was ended", async () => {
+    const store = accounts(await open());
+    const { token, session } = await store.create({ userId: "42" });
+    expect(await store.peek(token)).not.toBeNull();
+    await store.revoke(session.id);
+    expect(await store.peek(token)).toBeNull();
+  });
+
+  test("R-39 all other sessions of a user end though they are used and rotated meanwhile", async () => {
+    const store = accounts(await open());
+    const current = await store.create({ userId: "42" });
+    const others = await Promise.all(Array.from({ length: 20 }, () => store.create({ userId: "42" })));
+    const [ended, ...issued] = await Promise.all([
+      store.revokeAll({ user: "42" }, { except: current.session }),
+      ...others.map(async ({ token }) => {
+        const rotated = await store.rotate(token);
+        return [token, rotated?.token ?? token];
+      }),
+    ]);
+    expect(ended).toBe(20);
+    for (const token of issued.flat()) expect(await store.peek(token)).toBeNull();
+    expect((await store.list({ user: "42" })).map(({ id }) => id)).toEqual([current.session.id]);
+  });
+
+  describe("R-43 text of a session is never part of a command", () => {
+    test.each(["' OR 1=1 --", "\r\nFLUSHALL\r\n", "redis.call('FLUSHALL')", "#{7*7}", "]]return 1--[[", "\0", "%s"])(
+      "%j is stored as it is",
+      async (text) => {
+        const ground = await open();
+        const store = accounts(ground);
+        const { token } = await store.create({ userId: text, anything: { [`k${text}`]: text } });
+        await store.update(token, { role: text });
+        expect((await store.get(token))?.data).toMatchObject({
+          userId: text,
+          role: text,
+          anything: { [`k${text}`]: text },
+        });
+        expect((await store.list({ user: text })).map(({ id }) => id)).toEqual(await keysOf(ground.backend));
+      },
+    );
+  });
+}

@@ -1,0 +1,147 @@
+import process from "node:process";
+import { expect, test } from "vitest";
+import { SessionBackendError, sessionMiddleware } from "../../src/index.ts";
+import { accounts, type Ground } from "./advisories.ts";
+import { counted, keysOf } from "./backends.ts";
+import { gate } from "./gate.ts";
+import { cookieJar, request, tokenOf } from "./http.ts";
+import { atEveryCall } from "./pauses.ts";
+
+// Rows that are shown elsewhere, on memory and on Redis, for every use of a session and at every point of it:
+//
+//   X-01, X-02, two requests that write: test/support/races.ts "two requests that write", test/support/scenarios.ts
+//         "two requests at once";
+//   X-03, a session that is destroyed meanwhile: scenarios.ts "a log out while a request runs", races.ts "after a logout";
+//   X-04, one that expires meanwhile: races.ts "after the session expired";
+//   X-05, two ends at once: races.ts "a session ended twice";
+//   X-06, two rotations at once: races.ts "at once with another one wins, and the other sets no cookie";
+//   X-07, a rotation and late requests: scenarios.ts "a login that rotates the token while requests run with the old one";
+//   X-09, revokeAll against create, rotate and moves: test/support/revocations.ts;
+//   X-10, many first visits: races.ts "a hundred first visits at once".
+//
+// X-14, an end of the process in the middle of a request, cannot lose anything that was answered: every write goes
+// through when it is made, and the library has nothing to close.
+
+/** What happens at once, on every backend. */
+export function concurrency(open: () => Ground | Promise<Ground>): void {
+  test("X-08 a login in one tab and a logout of the session before it in another leave the login", async () => {
+    for (const first of ["login", "logout"] as const) {
+      await atEveryCall(open, async ({ clock, backend: inner }, { around, backend, where }) => {
+        const store = accounts({ backend: inner, clock });
+        const { token } = await store.create({ userId: "42" });
+        const jar = cookieJar("__Host-sid", `__Host-sid=${token}`);
+        const [one, other] = [jar.request(), jar.request()];
+        const logIn = (on: typeof backend) =>
+          sessionMiddleware(accounts({ backend: on, clock }))(one, async (session) => {
+            await session.create({ userId: "43" });
+            return new Response();
+          });
+        const logOut = (on: typeof backend) =>
+          sessionMiddleware(accounts({ backend: on, clock }))(other, async (session) => {
+            await session.destroy();
+            return new Response();
+          });
+        const [held, whole] = first === "login" ? [logIn, logOut] : [logOut, logIn];
+        // The browser hears of them in the order in which they were answered.
+        await around(
+          async () => jar.receive(await held(backend)),
+          async () => jar.receive(await whole(inner)),
+        );
+        expect(await store.peek(token), where).toBeNull();
+        // The logout ended what it was asked to end, before the login did or not at all: the login stays.
+        expect((await store.peek(tokenOf(jar.cookie)))?.data.userId, where).toBe("43");
+        expect(await keysOf(inner), where).toEqual([tokenOf(jar.cookie).slice(0, 22)]);
+      });
+    }
+  });
+
+  test("X-11 a handler that runs for long finds its session alive, and its late patch changes what it names alone", async () => {
+    const { clock, backend } = await open();
+    const store = accounts({ backend, clock });
+    const { token } = await store.create({ userId: "42", role: "old" });
+    const response = await sessionMiddleware(store)(request(`__Host-sid=${token}`), async (session) => {
+      await session.get();
+      for (let minute = 0; minute < 10; minute++) {
+        clock.advance(60_000);
+        await store.update(token, ({ views }) => ({ views: views + 1, role: "others" }));
+      }
+      await session.update({ csrf: "late" });
+      return new Response();
+    });
+    expect(response.status).toBe(200);
+    expect((await store.peek(token))?.data).toMatchObject({ views: 10, role: "others", csrf: "late" });
+  });
+
+  test("X-12 a request that is given up at any point has done all of a change or nothing", async () => {
+    const rejections: unknown[] = [];
+    const note = (reason: unknown): void => void rejections.push(reason);
+    process.on("unhandledRejection", note);
+    const before = { userId: "42", role: "old", views: 0 };
+    const after = { userId: "43", role: "new", views: 0 };
+    try {
+      await atEveryCall(open, async ({ clock, backend: inner }, { around, backend, where }) => {
+        const store = accounts({ backend: inner, clock });
+        const { token } = await store.create({ userId: "42", role: "old" });
+        const controller = new AbortController();
+        const { signal } = controller;
+        const given = await around(
+          () =>
+            accounts({ backend, clock })
+              .update(token, { userId: "43", role: "new" }, { signal })
+              .catch((error: unknown) => error),
+          async () => controller.abort(),
+        );
+        const { data, id } = (await store.peek(token)) ?? {};
+        expect([before, after], where).toContainEqual(data);
+        const users = await Promise.all(["42", "43"].map((user) => store.list({ user })));
+        expect(
+          users.flat().map((session) => [session.id, session.data.userId]),
+          where,
+        ).toEqual([[id, data?.userId]]);
+        if (!(given instanceof SessionBackendError)) return;
+        expect(given.reason, where).toBe("aborted");
+        if (given.outcome === "not-applied") expect(data, where).toEqual(before);
+      });
+      await new Promise(setImmediate);
+    } finally {
+      process.off("unhandledRejection", note);
+    }
+    expect(rejections).toEqual([]);
+  });
+
+  test("X-13 the same request can be handled twice, one after the other, and each sees what is there", async () => {
+    const store = accounts(await open());
+    const handle = sessionMiddleware(store);
+    const { token } = await store.create({ userId: "42" });
+    const asked = request(`__Host-sid=${token}`);
+    for (const expected of [0, 1]) {
+      const response = await handle(asked, async (session) => {
+        expect((await session.get())?.data.views).toBe(expected);
+        await session.increment("views");
+        return new Response();
+      });
+      expect(response.headers.getSetCookie()).toEqual([]);
+    }
+  });
+
+  test("X-15 ten thousand requests of one session all get it, and those after its touch touch no more", async () => {
+    const { clock, backend: inner } = await open();
+    const { backend, calls } = counted(inner);
+    const { token } = await accounts({ clock, backend }).create({ userId: "42" });
+    const store = accounts({ clock, backend }, undefined, { touchInterval: 60, operationTimeoutMs: 30_000 });
+    const going = gate();
+    const asked = Array.from({ length: 10_000 }, async () => {
+      await going.passed;
+      return (await store.get(token))?.data.userId;
+    });
+    calls.length = 0;
+    going.open();
+    expect(new Set(await Promise.all(asked))).toEqual(new Set(["42"]));
+    expect(calls).toEqual(Array.from({ length: 10_000 }, () => "read"));
+    clock.advance(60_000);
+    calls.length = 0;
+    // The first one touches: a second call. None after it does.
+    for (let at = 0; at < 100; at++) await store.get(token);
+    expect(calls).toHaveLength(101);
+  });
+}
