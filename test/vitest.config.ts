@@ -9,6 +9,7 @@ export default defineConfig({
       { extends: true, test: { name: "unit", include: ["test/*.test.ts"] } },
       { extends: true, test: { name: "redis", include: ["test/redis/**/*.test.ts"], ...redis } },
       { extends: true, test: { name: "demo", include: ["test/demo/**/*.test.ts"], ...redis } },
+      { extends: true, test: { name: "faults", include: ["test/faults/**/*.test.ts"], ...redis } },
       {
         extends: true,
         // The oldest zod that is supported.

@@ -1,0 +1,261 @@
+import { randomUUID } from "node:crypto";
+import { expect, test } from "vitest";
+import type { Session, SessionEvent } from "../../src/index.ts";
+import { redisBackend } from "../../src/redis/index.ts";
+import {
+  expectFailure,
+  expectNoSecrets,
+  type Failure,
+  type Grounds,
+  type GroundsOptions,
+  holdUps,
+  onGrounds,
+  recovers,
+  storeOn,
+} from "./fault-grounds.ts";
+import { type Jar, request, tokenOf } from "./http.ts";
+import { send, signIn, type Visit, type Visitor, type Visits } from "./requests.ts";
+
+const kinds = ["look", "touch", "write", "trim", "rotate", "exchange", "end", "list", "sweep"] as const;
+
+/**
+ * What a call does first, and then, as a fault may let one through and not the other: a plain read (`look`); one step
+ * that reads and touches, writes, only removes a field, or ends a session (`touch`, `write`, `trim`, `end`); one that
+ * writes, and then asks whether it did should its answer be lost (`rotate`); a plain read, then a write (`exchange`); a
+ * page of an index, then plain reads (`list`) or ends (`sweep`).
+ */
+export type Kind = (typeof kinds)[number];
+
+/** What a call gives: what it always does, the session although its touch was refused, or a failure. */
+export type Answer = "works" | "untouched" | Failure;
+export type Expected = Readonly<Record<Kind, Answer>>;
+
+/** One row of the matrix. */
+export interface Fault extends GroundsOptions {
+  /** Before the first session. */
+  prepare?(grounds: Grounds): Promise<unknown>;
+  /** Brings the fault about and gives what ends it. */
+  start(grounds: Grounds): Promise<() => unknown> | (() => unknown);
+  /** What a call of each kind gives meanwhile. */
+  readonly expected: Expected;
+  /** Milliseconds within which every operation has to settle; by default so many that no answer looks like a timeout. */
+  readonly timeoutMs?: number;
+}
+
+interface Use {
+  readonly kind: Kind;
+  /** Of a request with the session. */
+  readonly act?: (session: Visitor) => Promise<unknown>;
+  /** Of the store, by id or by user. */
+  readonly call?: (store: Visits, by: { readonly id: string; readonly user: string }) => Promise<unknown>;
+  /** The text of fields afterwards, if it has taken effect. */
+  readonly effect?: Readonly<Record<string, unknown>>;
+}
+
+const uses: Readonly<Record<string, Use>> = {
+  peek: { kind: "look", act: (session) => session.peek() },
+  get: { kind: "touch", act: (session) => session.get() },
+  update: { kind: "write", act: (session) => session.update({ theme: "dark" }), effect: { theme: "dark" } },
+  "update by a function": {
+    kind: "exchange",
+    act: (session) => session.update(({ pageViews }) => ({ pageViews: pageViews + 1 })),
+    effect: { pageViews: "1" },
+  },
+  increment: { kind: "write", act: (session) => session.increment("pageViews"), effect: { pageViews: "1" } },
+  take: { kind: "trim", act: (session) => session.take("code"), effect: { code: undefined } },
+  setIdleTimeout: { kind: "write", act: (session) => session.setIdleTimeout(3600), effect: { session_ttl: "3600" } },
+  rotate: {
+    kind: "rotate",
+    act: (session) => session.rotate(),
+    effect: { session_verifier: expect.any(String), session_previous: expect.any(String) },
+  },
+  create: { kind: "write", act: (session) => session.create({ userId: "create" }) },
+  destroy: { kind: "end", act: (session) => session.destroy() },
+  revoke: { kind: "end", call: (store, { id }) => store.revoke(id) },
+  revokeAll: { kind: "sweep", call: (store, { user }) => store.revokeAll({ user }) },
+  list: { kind: "list", call: (store, { user }) => store.list({ user }) },
+  count: { kind: "list", call: (store, { user }) => store.count({ user }) },
+};
+
+function everything(answer: Answer): Expected {
+  return Object.fromEntries(kinds.map((kind) => [kind, answer])) as Record<Kind, Answer>;
+}
+
+const failing = (reason: Failure["reason"], outcome: Failure["outcome"] = "not-applied"): Failure => ({
+  reason,
+  outcome,
+});
+const rejected = failing("rejected");
+
+export const works: Expected = everything("works");
+export const unavailable: Expected = everything(failing("unavailable"));
+export const rejectsAll: Expected = everything(rejected);
+/** Reads stand, and a touch that is refused is left out. */
+export const readsOnly: Expected = { ...rejectsAll, look: "works", touch: "untouched", list: "works" };
+/** Nothing new is stored. */
+export const full: Expected = { ...works, write: rejected, rotate: rejected, exchange: rejected };
+
+/** What may have been done is open where the step that was sent may write. */
+const silent = (reason: Failure["reason"]): Expected => ({
+  ...everything(failing(reason)),
+  touch: failing(reason, "unknown"),
+  write: failing(reason, "unknown"),
+  trim: failing(reason, "unknown"),
+  // Asks whether it happened until its time is over.
+  rotate: failing("timeout", "unknown"),
+  end: failing(reason, "unknown"),
+});
+export const hangs: Expected = silent("timeout");
+export const breaks: Expected = silent("unavailable");
+
+const PATIENT_MS = 3000;
+const LATE_MS = 500;
+/** What is left of what is stored before the fault, so that a touch shows. */
+const SHORTENED_MS = 600_000;
+
+type Hash = Readonly<Record<string, string>>;
+
+interface Stored {
+  /** Without what a touch moves. */
+  readonly hash: Hash;
+  readonly left: number;
+}
+
+/** Every session under a prefix, by its id. */
+async function storedUnder({ admin }: Grounds, prefix: string): Promise<Readonly<Record<string, Stored>>> {
+  const found: Record<string, Stored> = {};
+  for await (const keys of admin.scanIterator({ MATCH: `${prefix}*`, TYPE: "hash" })) {
+    for (const key of keys) {
+      const { last_accessed_at: _, ...hash } = await admin.hGetAll(key);
+      found[key.slice(prefix.length)] = { hash, left: await admin.pTTL(key) };
+    }
+  }
+  return found;
+}
+
+/** What came of one use. */
+interface Outcome {
+  readonly result?: unknown;
+  readonly error?: unknown;
+  readonly response?: Response;
+  readonly milliseconds: number;
+}
+
+interface SignedIn {
+  readonly jar: Jar;
+  readonly session: Session<Visit>;
+}
+
+/** As a request where a request does it, which need not know what went wrong. */
+async function attempt(store: Visits, name: string, { jar, session }: SignedIn): Promise<Outcome> {
+  const { act, call } = uses[name] as Use;
+  const since = performance.now();
+  let error: unknown;
+  const caught = (reason: unknown): never => {
+    error = reason;
+    throw reason;
+  };
+  const from = name === "create" ? request() : jar.request();
+  const done = act
+    ? send(store, from, (visitor) => act(visitor).catch(caught))
+    : call?.(store, { id: session.id, user: name }).then((result) => ({ result }), caught);
+  const answer = await done?.catch((reason: unknown) => ({ result: undefined, error: reason }));
+  return { ...answer, ...(error === undefined ? {} : { error }), milliseconds: performance.now() - since };
+}
+
+function expectWorked(
+  name: string,
+  wanted: "works" | "untouched",
+  { session }: SignedIn,
+  outcome: Outcome,
+  is?: Stored,
+): void {
+  const { kind } = uses[name] as Use;
+  expect(outcome, name).not.toHaveProperty("error");
+  expect(outcome.result ?? "nothing", name).not.toBe("nothing");
+  if (kind === "look" || kind === "touch") {
+    expect(outcome.result, name).toMatchObject({ id: session.id, data: { userId: name } });
+  }
+  if (kind === "end" || kind === "sweep") expect(is, name).toBeUndefined();
+  else if (kind === "look" || kind === "list" || name === "create" || wanted === "untouched") {
+    expect(is?.left, name).toBeLessThanOrEqual(SHORTENED_MS);
+  } else expect(is?.left, name).toBeGreaterThan(SHORTENED_MS);
+}
+
+function expectFailed(name: string, wanted: Failure, { jar }: SignedIn, outcome: Outcome): void {
+  const { error, response } = outcome;
+  expectFailure(error, wanted, name);
+  expectNoSecrets(error, tokenOf(jar.cookie), tokenOf(jar.cookie).slice(23));
+  if (response === undefined) return;
+  expect(response.status, name).toBe(503);
+  expect(response.headers.get("retry-after"), name).not.toBeNull();
+  expect(response.headers.getSetCookie(), name).toEqual([]);
+}
+
+/** What was left open is done once or not at all. */
+function expectOnce(name: string, was: Stored | undefined, is: Stored | undefined): void {
+  const { kind, effect } = uses[name] as Use;
+  if (kind === "end" && is === undefined) return;
+  const { code: _, ...rest } = was?.hash ?? {};
+  const changed = name === "take" ? rest : { ...was?.hash, ...effect };
+  expect([was?.hash, changed], name).toContainEqual(is?.hash);
+}
+
+/**
+ * One row: while the fault lasts every use of a session settles in time and as expected; no cookie is set or cleared and
+ * nothing that is stored is lost; and after it the same client works again by itself.
+ */
+export function fault(name: string, { prepare, start, expected, timeoutMs = PATIENT_MS, ...options }: Fault): void {
+  test.concurrent(name, async () => {
+    await onGrounds(options, async (grounds) => {
+      const { admin, client } = grounds;
+      await prepare?.(grounds);
+      const prefix = `${randomUUID()}:`;
+      const place = { backend: redisBackend(admin, { prefix }), now: Date.now };
+      const names = Object.keys(uses);
+      const everybody = await Promise.all(names.map((use) => signIn(place, { userId: use, code: "123456" })));
+      const before = await storedUnder(grounds, prefix);
+      await Promise.all(Object.keys(before).map((id) => admin.pExpire(prefix + id, SHORTENED_MS)));
+      const events: SessionEvent[] = [];
+      const store = storeOn(client, prefix, timeoutMs, (event) => events.push(event));
+
+      const end = await start(grounds);
+      const heldUp = holdUps();
+      let outcomes: Outcome[];
+      try {
+        outcomes = await Promise.all(names.map((use, at) => attempt(store, use, everybody[at] as SignedIn)));
+      } finally {
+        await end();
+      }
+      const inTimeMs = timeoutMs + LATE_MS + heldUp();
+      const reasons = events.flatMap((event) => (event.type === "unavailable" ? [event.reason] : []));
+      const bystander = await signIn(place, { userId: "bystander" });
+      await recovers(store, tokenOf(bystander.jar.cookie));
+
+      const after = await storedUnder(grounds, prefix);
+      for (const [at, use] of names.entries()) {
+        const [who, outcome] = [everybody[at] as SignedIn, outcomes[at] as Outcome];
+        const [was, is] = [before[who.session.id], after[who.session.id]];
+        const wanted = expected[(uses[use] as Use).kind];
+        expect(outcome.milliseconds, use).toBeLessThan(inTimeMs);
+        if (typeof wanted === "string") {
+          expectWorked(use, wanted, who, outcome, is);
+          const told = events.filter((event) => event.type === "unavailable" && event.id === who.session.id);
+          expect(told, use).toHaveLength(wanted === "untouched" ? 1 : 0);
+          continue;
+        }
+        expectFailed(use, wanted, who, outcome);
+        expect(reasons, use).toContain(wanted.reason);
+        if (wanted.outcome === "unknown") expectOnce(use, was, is);
+        else {
+          expect(is?.hash, use).toEqual(was?.hash);
+          expect(is?.left, use).toBeLessThanOrEqual(SHORTENED_MS);
+        }
+      }
+      const created = Object.keys(after).filter((id) => before[id] === undefined && id !== bystander.session.id);
+      const { write } = expected;
+      const most = typeof write === "object" && write.outcome === "not-applied" ? 0 : 1;
+      expect(created.length).toBeLessThanOrEqual(most);
+    });
+  });
+}
