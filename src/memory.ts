@@ -15,6 +15,7 @@ import {
   type StoredSession,
   TOMBSTONE_FIELD,
 } from "./record.ts";
+import { bare } from "./value.ts";
 
 /** Of `memoryBackend`. */
 export interface MemoryBackendOptions {
@@ -46,7 +47,7 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
   const indexes = memoryIndexes();
 
   function add(key: string, record: StoredSession, expires: number): void {
-    const kept = Object.freeze(Object.assign(Object.create(null), record));
+    const kept = Object.freeze(Object.assign(bare(), record));
     const entry: Entry = { key, record: kept, expires, due: 0, at: 0 };
     entries.set(key, entry);
     queue.add(entry);
@@ -83,9 +84,11 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
 
   /** Writes the fields with the touch that every write is. */
   function touch(entry: Entry, now: number, set: StoredSession, remove: readonly string[] = []): StoredSession {
-    const idle = idleSeconds({ ...entry.record, ...set }) ?? remaining(entry, now);
-    const stamps = { [reserved.idleTimeout]: String(idle), [reserved.lastAccessedAt]: new Date(now).toISOString() };
-    entry.record = changed(entry.record, { ...set, ...stamps }, remove);
+    const next = changed(entry.record, set, remove);
+    const idle = idleSeconds(next) ?? remaining(entry, now);
+    next[reserved.idleTimeout] = String(idle);
+    next[reserved.lastAccessedAt] = new Date(now).toISOString();
+    entry.record = Object.freeze(next);
     entry.expires = now + lifetime(entry.record, idle, now);
     queue.advance(entry);
     return entry.record;
@@ -121,7 +124,7 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
         if ((before[field] ?? null) !== text) return "changed";
       }
       if (access.now > (change.notAfter ?? Number.POSITIVE_INFINITY)) return "revoked";
-      if (change.touch === false) entry.record = changed(before, change.set, change.remove);
+      if (change.touch === false) entry.record = Object.freeze(changed(before, change.set, change.remove));
       else touch(entry, access.now, change.set, change.remove);
       return before;
     },
@@ -180,10 +183,10 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
   };
 }
 
-function changed(record: StoredSession, set: StoredSession, remove: readonly string[]): StoredSession {
-  const next: Record<string, string> = Object.assign(Object.create(null), record, set);
+function changed(record: StoredSession, set: StoredSession, remove: readonly string[]): Record<string, string> {
+  const next = Object.assign(bare(), record, set);
   for (const field of remove) delete next[field];
-  return Object.freeze(next);
+  return next;
 }
 
 const isTombstone = (entry: Entry): boolean => entry.record[TOMBSTONE_FIELD] !== undefined;

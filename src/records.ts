@@ -17,7 +17,7 @@ import type { Plan } from "./schema.ts";
 import type { Session } from "./session.ts";
 import type { Settings } from "./settings.ts";
 import type { Opened } from "./token.ts";
-import { isPlain } from "./value.ts";
+import { bare, isPlain } from "./value.ts";
 
 /** The deadline of every session of a store with indexes that gives it none; an index has to end some day. */
 export const UNLIMITED_SECONDS: number = 400 * 86_400;
@@ -206,7 +206,7 @@ function changed(
   change: Pick<Change, "set" | "remove">,
   stamp: StoredSession = {},
 ): StoredSession {
-  const next: Record<string, string> = Object.assign(Object.create(null), record, change.set, stamp);
+  const next: Record<string, string> = Object.assign(bare(), record, change.set, stamp);
   for (const name of change.remove) delete next[name];
   return next;
 }
@@ -227,7 +227,7 @@ export function undoing({ before, after }: Written): Pick<Change, "set" | "remov
 
 /** What a compare-and-set has to find. */
 export function textOf(record: StoredSession, names: readonly string[]): Record<string, string | null> {
-  const text: Record<string, string | null> = Object.create(null);
+  const text = bare<string | null>();
   for (const name of names) text[name] = record[name] ?? null;
   return text;
 }

@@ -27,6 +27,7 @@ import { checkTimeouts, readOptions } from "./settings.ts";
 import type { SessionStoreOptions } from "./store-options.ts";
 import { newSecret, type Opened } from "./token.ts";
 import { updatesOf } from "./updates.ts";
+import { bare } from "./value.ts";
 
 /** Of a new id: 128 random bits do not collide, so a generator that repeats itself is broken. */
 const MAX_INSERTS = 3;
@@ -71,7 +72,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
         const { token, key, id, verifier } = tokens.issue();
         const now = time();
         const at = new Date(now);
-        const record: StoredSession = Object.assign(Object.create(null), set, {
+        const record: StoredSession = Object.assign(bare(), set, {
           [reserved.createdAt]: at.toISOString(),
           [reserved.lastAccessedAt]: at.toISOString(),
           [reserved.idleTimeout]: String(idleTimeout),

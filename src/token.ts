@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
 /** Ids, secrets and what is kept of them. A token is `<id>.<secret>`; only the verifier of the secret is stored. */
 
@@ -70,7 +70,7 @@ export function newSecret(): { readonly text: string; readonly verifier: string 
 
 /** SHA-256 of the text as presented: a second spelling of the same bytes is another secret. */
 function digest(text: string): string {
-  return createHash("sha256").update(text).digest("base64url");
+  return hash("sha256", text, "base64url");
 }
 
 function randomText(bytes: number): string {

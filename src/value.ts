@@ -85,20 +85,32 @@ export function parseJson(text: string): unknown {
 function withoutPrototypes(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) return value.map(withoutPrototypes);
-  const bare: Record<string, unknown> = Object.create(null);
+  const copy: Record<string, unknown> = Object.create(null);
   for (const key of Object.keys(value)) {
-    if (key !== "__proto__") bare[key] = withoutPrototypes((value as Record<string, unknown>)[key]);
+    if (key !== "__proto__") copy[key] = withoutPrototypes((value as Record<string, unknown>)[key]);
   }
-  return bare;
+  return copy;
 }
 
 /** A snapshot that looks changeable would lose every change made to it. */
-export function deepFreeze<V>(value: V, seen: Set<unknown> = new Set()): V {
-  if (typeof value !== "object" || value === null || seen.has(value)) return value;
+export function deepFreeze<V>(value: V, seen?: Set<unknown>): V {
+  if (typeof value !== "object" || value === null || seen?.has(value)) return value;
   if (!Array.isArray(value) && !isPlain(value)) return value;
-  seen.add(value); // What is frozen already, as by `.readonly()`, need not be so in its depth.
-  for (const item of Object.values(value)) deepFreeze(item, seen);
+  let within = seen?.add(value); // What is frozen already, as by `.readonly()`, need not be so in its depth.
+  for (const item of Object.values(value)) {
+    if (typeof item !== "object" || item === null) continue;
+    within ??= new Set<unknown>([value]);
+    deepFreeze(item, within);
+  }
   return Object.freeze(value);
+}
+
+function Bare(): void {}
+Bare.prototype = Object.freeze(Object.create(null));
+
+/** An object that inherits nothing, as from `Object.create(null)`, which engines make slow and large. */
+export function bare<V = string>(): Record<string, V> {
+  return new (Bare as unknown as { new (): Record<string, V> })();
 }
 
 const LEGIBLE_LENGTH = 64;

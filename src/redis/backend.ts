@@ -10,6 +10,7 @@ import {
   reserved,
   type StoredSession,
 } from "../record.ts";
+import { bare } from "../value.ts";
 import { answerOf, codeOf, guard, type RedisClient, runScript, type Script, script, servers } from "./client.ts";
 import * as indexScripts from "./index-scripts.ts";
 import { confirmedBy, type ReplicaConfirmation, type RunScript } from "./replicas.ts";
@@ -204,5 +205,5 @@ async function orUnreadable<R, Unreadable>(answer: Promise<R>, unreadable: Unrea
 
 /** What a hash holds, and nothing that an object inherits. */
 function ownFields(hash: Readonly<Record<string, string>>): StoredSession {
-  return Object.assign(Object.create(null), hash);
+  return Object.assign(bare(), hash);
 }

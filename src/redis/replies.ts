@@ -1,5 +1,6 @@
 import type { Absence, IndexPage, Member } from "../backend.ts";
 import { type Access, matchSecret, RESERVED_FIELDS, type StoredSession } from "../record.ts";
+import { bare } from "../value.ts";
 import { unavailable } from "./client.ts";
 
 const ABSENCES = [null, "reused", "invalid", "expired"] as const satisfies readonly Absence[];
@@ -57,7 +58,7 @@ function membersOf(flat: unknown): Member[] {
 /** Texts in the order of the reserved fields and those that were asked for. */
 export function zip(texts: readonly (string | null)[], fields: readonly string[]): StoredSession {
   if (texts.length !== RESERVED_FIELDS.length + fields.length) return garbled();
-  const record: Record<string, string> = Object.create(null);
+  const record = bare();
   texts.forEach((text, at) => {
     const name = RESERVED_FIELDS[at] ?? fields[at - RESERVED_FIELDS.length];
     if (text !== null && name !== undefined) record[name] = text;
@@ -67,7 +68,7 @@ export function zip(texts: readonly (string | null)[], fields: readonly string[]
 
 /** Names and texts by turns. */
 function hashOf(flat: readonly string[]): StoredSession {
-  const record: Record<string, string> = Object.create(null);
+  const record = bare();
   for (let at = 0; at < flat.length; at += 2) record[flat[at] as string] = flat[at + 1] as string;
   return record;
 }
