@@ -2,6 +2,7 @@ import { clearTimeout, setTimeout } from "node:timers";
 import { pause } from "../deadline.ts";
 import { SessionBackendError } from "../errors.ts";
 import { knownOptions, wholeNumber } from "../options.ts";
+import { ACTION, credentialsOf, malformed, placeOf, placesOf } from "./address.ts";
 import { codeOf, listen, type RedisClient } from "./client.ts";
 import { keepAlive } from "./heartbeat.ts";
 
@@ -50,7 +51,6 @@ interface Client extends ConnectedRedis {
   connect(): Promise<unknown>;
 }
 
-const ACTION = "connect to Redis";
 const DEFAULT_CONNECT_MS = 10_000;
 const RETRY_MS = 100;
 /** Of one attempt. */
@@ -78,7 +78,7 @@ const REFUSALS: readonly string[] = ["WRONGPASS", "NOAUTH", "NOPERM"];
  *   was silent.
  * - `connectTimeout`: 2 s for an attempt, so that an address that swallows packets does not hold up the next one.
  * - `socketTimeout`, with a PING each second: a connection that is silent for 3 s is made anew, also while commands are
- *   being written to it (by a heartbeat of our own, not behind sentinels). TCP alone takes a quarter of an hour.
+ *   being written to it (by a heartbeat of our own). TCP alone takes a quarter of an hour.
  * - cluster, `topologyRefreshOnReconnectionAttemptStrategy: 100`: a master that is lost is looked for after 100 ms, not 5 s.
  * - sentinel, `maxCommandRediscovers: 0`: a command whose answer was lost is not sent again, which would count an
  *   increment twice. `scanInterval: 2000`: a new master is found within 2 s, also if its announcement was missed.
@@ -199,66 +199,10 @@ function backoff(retries: number): number {
   return Math.min(50 * 2 ** retries, MAX_BACKOFF_MS) * (0.5 + Math.random() / 2);
 }
 
-interface Credentials {
-  readonly username?: string | undefined;
-  readonly password?: string | undefined;
-}
-
-function credentialsOf({ username, password }: Credentials): { username?: string; password?: string } {
-  return { ...(username === undefined ? {} : { username }), ...(password === undefined ? {} : { password }) };
-}
-
-interface Place extends Credentials {
-  readonly host: string;
-  readonly port?: number | undefined;
-  readonly path: string;
-  readonly tls: boolean;
-}
-
-/** @throws {TypeError} If there is none, or they do not agree whether to use TLS. */
-function placesOf(urls: readonly string[]): readonly [Place, ...Place[]] {
-  const [first, ...others] = (Array.isArray(urls) ? urls : []).map((url) => placeOf(url, ["redis:", "rediss:"]));
-  if (first === undefined) throw malformed("it names no node");
-  if (others.some(({ tls }) => tls !== first.tls)) throw malformed("either all nodes use rediss: or none does");
-  if ([first, ...others].some(({ path }) => path.length > 1)) throw malformed("a node has no database of its own");
-  return [first, ...others];
-}
-
-function placeOf(address: string, protocols: readonly string[]): Place {
-  const protocol = protocols.find((protocol) => String(address).startsWith(`${protocol}//`));
-  // No standard URL has a user and no host.
-  const url = protocol === undefined ? null : URL.parse(address.replace(/^(unix:\/\/(?:[^/?#]*@)?)\//, "$1socket/"));
-  if (url === null || url.hostname === "" || !isEncoded(address)) {
-    throw malformed(`an address must be a URL that begins with ${protocols.join(", ")}`);
-  }
-  const text = (part: string): string | undefined => (part === "" ? undefined : decodeURIComponent(part));
-  return {
-    host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
-    port: url.port === "" ? undefined : Number(url.port),
-    path: url.pathname,
-    username: text(url.username),
-    password: text(url.password),
-    tls: protocol === "rediss:",
-  };
-}
-
-function isEncoded(text: string): boolean {
-  try {
-    decodeURIComponent(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function malformed(why: string): TypeError {
-  return new TypeError(`Cannot ${ACTION} as ${why}`);
-}
-
 /** What settles later is not waited for. */
 function within<R>(milliseconds: number, attempt: Promise<R>): Promise<R> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(reject, milliseconds, new Error("The server does not answer"));
+    const timer = setTimeout(reject, Math.max(0, milliseconds), new Error("The server does not answer"));
     attempt.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }

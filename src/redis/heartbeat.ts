@@ -1,5 +1,5 @@
 import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers";
-import { demotions, listen, type RedisClient } from "./client.ts";
+import { demotions, listen, masterOf, type RedisClient } from "./client.ts";
 
 /** A connection to one server. */
 interface Connection extends Pick<RedisClient, "on"> {
@@ -44,7 +44,11 @@ export function keepAlive(
 
   const timer = setInterval(() => {
     if (client.isOpen === false) clearInterval(timer);
-    else for (const connection of connectionsOf(client)) beat(connection);
+    else
+      connectionsOf(client).then(
+        (connections) => connections.forEach(beat),
+        () => {},
+      );
   }, pingMs);
   timer.unref();
   // A cluster is told by MOVED, and sentinels tell who the master is.
@@ -53,9 +57,11 @@ export function keepAlive(
   }
 }
 
-/** One, or one for each master of a cluster; none that can be got at behind sentinels. */
-function connectionsOf(client: RedisClient): readonly Connection[] {
-  if (client.getMasterNode !== undefined) return [];
+/** The one, or that to each master of a cluster, or the one to the master that sentinels know. */
+async function connectionsOf(client: RedisClient): Promise<readonly Connection[]> {
+  if (client.getMasterNode !== undefined) {
+    return client.getMasterNode() === undefined ? [] : [(await masterOf(client)) as unknown as Connection];
+  }
   if (client.masters === undefined) return [client as unknown as Connection];
   const masters = client.masters as readonly { readonly client?: Connection | undefined }[];
   return masters.map((master) => master.client).filter((connection) => connection !== undefined);

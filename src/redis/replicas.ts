@@ -4,6 +4,7 @@ import {
   answerOf,
   codeOf,
   listen,
+  masterOf,
   type RedisClient,
   type RedisCommands,
   runScript,
@@ -23,23 +24,14 @@ export interface ReplicaConfirmation {
 export type RunScript = (script: Script, key: string, args: string[]) => Promise<unknown>;
 
 /** A connection that nobody else uses meanwhile. */
-interface Lease extends Pick<RedisCommands, "eval" | "evalSha"> {
+interface Lease extends Pick<RedisCommands, "eval"> {
   wait(replicas: number, milliseconds: number): Promise<number>;
 }
-
-/** Gives a connection to a task, as the pool and the sentinel client of node-redis do. */
-type Lend = <R>(task: (lease: Lease) => Promise<R>) => Promise<R>;
 
 interface Pool extends Pick<RedisClient, "on"> {
   connect(): Promise<unknown>;
   destroy(): void;
-  execute: Lend;
-}
-
-interface Sentinel extends Pick<RedisClient, "on"> {
-  connect(): Promise<unknown>;
-  destroy(): unknown;
-  use: Lend;
+  execute<R>(task: (lease: Lease) => Promise<R>): Promise<R>;
 }
 
 const CONNECTIONS = 8;
@@ -58,28 +50,36 @@ export function confirmedBy(client: RedisClient, options: ReplicaConfirmation): 
   const { count, timeoutMs } = knownOptions(action, options, ["count", "timeoutMs"]);
   wholeNumber(action, "confirmReplicas.count", count, 1, 1000);
   wholeNumber(action, "confirmReplicas.timeoutMs", timeoutMs, 1, MAX_WAIT_MS);
-  const lenderOf = lenders(client, timeoutMs);
 
   function unconfirmed(cause?: unknown): SessionBackendError {
     const message = `Not every one of ${count} replicas confirmed the operation within ${timeoutMs} ms`;
     return new SessionBackendError(message, { reason: "timeout", outcome: "unknown", cause });
   }
 
+  /**
+   * Sent together, as a WAIT that left after a reconnection would confirm nothing and say that it did; and as text, as a
+   * WAIT behind a script that the server does not know takes its time.
+   */
+  async function confirmed(lease: Lease, { text }: Script, key: string, args: string[]): Promise<unknown> {
+    const run = lease.eval(text, { keys: [key], arguments: args });
+    const wait = lease.wait(count, timeoutMs).catch((error) => {
+      // Also if the server refuses: it has run the script.
+      throw unavailable("unknown", error);
+    });
+    const [reply, replicas] = await Promise.all([run, wait]);
+    if (replicas < count) throw unconfirmed();
+    return reply;
+  }
+
   return async (script, key, args) => {
     const until = Date.now() + timeoutMs;
     try {
       return await answerOf(client, "unknown", async () => {
-        const lend = await lenderOf(key);
-        return await lend(async (lease) => {
+        const pool = isPool(client) ? client : poolOf(await serverOf(client, key), timeoutMs);
+        return await pool.execute(async (lease) => {
           // Whoever asked has been told by now that it failed.
           if (Date.now() > until) throw unavailable("not-applied");
-          const reply = await runScript(lease, script, key, args);
-          const confirmed = await lease.wait(count, timeoutMs).catch((error) => {
-            // Also if the server refuses: it has run the script.
-            throw unavailable("unknown", error);
-          });
-          if (confirmed < count) throw unconfirmed();
-          return reply;
+          return await confirmed(lease, script, key, args);
         });
       });
     } catch (error) {
@@ -92,67 +92,44 @@ export function confirmedBy(client: RedisClient, options: ReplicaConfirmation): 
   };
 }
 
-/** Where connections to the server of a key come from, by the kind of client. */
-function lenders(client: RedisClient, timeoutMs: number): (key: string) => Promise<Lend> {
-  if (client.execute !== undefined) {
-    const pool = client as unknown as Pool;
-    return async () => pool.execute.bind(pool) as Lend;
-  }
-  if (client.use !== undefined) return async () => await sentinelOf(client);
-  return async (key) => {
-    const node = client.getNodeClientForKey === undefined ? client : await client.getNodeClientForKey(key);
-    return await poolOf(node as RedisClient, timeoutMs);
-  };
+function isPool(client: object): client is Pool {
+  return "execute" in client;
 }
 
-/** A pool of its own beside a connection, which is empty while nobody confirms. */
-function poolOf(client: RedisClient, timeoutMs: number): Promise<Lend> {
-  return beside(client, async () => {
-    if (client.createPool === undefined) throw new TypeError("Cannot confirm as the client has no createPool()");
-    const options = { minimum: 0, maximum: CONNECTIONS, acquireTimeout: timeoutMs, cleanupDelay: IDLE_MS };
-    const pool = client.createPool(options) as Pool;
-    listen(pool);
-    await pool.connect();
-    return { lend: pool.execute.bind(pool) as Lend, end: () => pool.destroy() };
-  });
+/** The one connection of a client to the server of a key. */
+async function serverOf(client: RedisClient, key: string): Promise<RedisClient> {
+  if (client.use !== undefined) return await masterOf(client);
+  if (client.getNodeClientForKey !== undefined) return (await client.getNodeClientForKey(key)) as RedisClient;
+  return client;
 }
 
-/** A second sentinel client. */
-function sentinelOf(client: RedisClient): Promise<Lend> {
-  return beside(client, async () => {
-    const own = client.duplicate?.({ masterPoolSize: CONNECTIONS }) as Sentinel;
-    listen(own);
-    await own.connect();
-    return { lend: own.use.bind(own) as Lend, end: () => own.destroy() };
-  });
-}
-
-interface Lender {
-  readonly lend: Lend;
-  end(): unknown;
-}
-
-const lendersBeside = new WeakMap<RedisClient, { made: Promise<Lender> | null }>();
+const besides = new WeakMap<RedisClient, { pool: Pool | null }>();
 
 /**
- * What is made once beside a client and ends with it: what tried for ever to reach a server that is gone would keep the
- * process alive. Made again after it could not be made, and for a client that is connected again.
+ * A pool beside a connection, to the same server, empty while nobody confirms. Ends with it: what tried for ever to reach
+ * a server that is gone would keep the process alive, and what still led to a master that was left would not confirm.
  */
-async function beside(client: RedisClient, make: () => Promise<Lender>): Promise<Lend> {
-  const lender = lendersBeside.get(client) ?? { made: null };
-  if (!lendersBeside.has(client)) {
-    lendersBeside.set(client, lender);
+function poolOf(client: RedisClient, timeoutMs: number): Pool {
+  let beside = besides.get(client);
+  if (beside === undefined) {
+    const place: { pool: Pool | null } = { pool: null };
+    besides.set(client, place);
     client.on("end", () => {
-      lender.made?.then(({ end }) => end()).catch(() => {});
-      lender.made = null;
+      place.pool?.destroy();
+      place.pool = null;
     });
+    beside = place;
   }
-  lender.made ??= make();
-  const { made } = lender;
-  try {
-    return (await made).lend;
-  } catch (error) {
-    if (lender.made === made) lender.made = null;
-    throw error;
-  }
+  beside.pool ??= newPool(client, timeoutMs);
+  return beside.pool;
+}
+
+function newPool(client: RedisClient, timeoutMs: number): Pool {
+  if (client.createPool === undefined) throw new TypeError("Cannot confirm as the client has no createPool()");
+  const options = { minimum: 0, maximum: CONNECTIONS, acquireTimeout: timeoutMs, cleanupDelay: IDLE_MS };
+  const pool = client.createPool(options) as Pool;
+  listen(pool);
+  // There is none to connect yet.
+  pool.connect().catch(() => {});
+  return pool;
 }

@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { createCluster } from "redis";
+import type { createCluster } from "redis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { createSessionStore, SessionBackendError } from "../../src/index.ts";
-import { redisBackend } from "../../src/redis/index.ts";
+import { connectRedis, redisBackend } from "../../src/redis/index.ts";
 import { backendContract } from "../../src/testing/index.ts";
 import { keysOf } from "../support/backends.ts";
 import { races } from "../support/races.ts";
@@ -16,21 +16,11 @@ import { until } from "../support/until.ts";
 const MASTERS = 3;
 
 let cluster: Topology;
-let client: ReturnType<typeof connectTo>;
-
-function connectTo(topology: Topology) {
-  return createCluster({
-    rootNodes: topology.servers.map(({ url }) => ({ url })),
-    topologyRefreshOnReconnectionAttemptStrategy: 100,
-    defaults: { disableOfflineQueue: true },
-  });
-}
+let client: ReturnType<typeof createCluster>;
 
 beforeAll(async () => {
   cluster = await startCluster();
-  client = connectTo(cluster);
-  client.on("error", () => {});
-  await client.connect();
+  client = (await connectRedis({ cluster: cluster.servers.map(({ url }) => url) })) as unknown as typeof client;
 });
 afterAll(async () => {
   client?.destroy();

@@ -3,7 +3,7 @@ import { createSentinel } from "redis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { createSessionStore, SessionBackendError } from "../../src/index.ts";
-import { redisBackend } from "../../src/redis/index.ts";
+import { connectRedis, redisBackend } from "../../src/redis/index.ts";
 import { backendContract } from "../../src/testing/index.ts";
 import { keysOf } from "../support/backends.ts";
 import { type BreakingConnection, connectThrough } from "../support/proxy.ts";
@@ -17,8 +17,8 @@ import { until } from "../support/until.ts";
 let group: SentinelGroup;
 let client: ReturnType<typeof connectTo>;
 
-/** @param proxyPort In front of the master. */
-function connectTo({ name, sentinels, servers }: SentinelGroup, proxyPort?: number) {
+/** A client of the application's own, to a master behind a proxy. */
+function connectTo({ name, sentinels, servers }: SentinelGroup, proxyPort: number) {
   const [master] = servers;
   return createSentinel({
     name,
@@ -26,17 +26,14 @@ function connectTo({ name, sentinels, servers }: SentinelGroup, proxyPort?: numb
     // With any more the client sends a command whose answer was lost a second time.
     maxCommandRediscovers: 0,
     nodeAddressMap: (address) =>
-      proxyPort !== undefined && address.endsWith(`:${master?.port}`)
-        ? { host: "127.0.0.1", port: proxyPort }
-        : undefined,
+      address.endsWith(`:${master?.port}`) ? { host: "127.0.0.1", port: proxyPort } : undefined,
   });
 }
 
 beforeAll(async () => {
   group = await startSentinels();
-  client = connectTo(group);
-  client.on("error", () => {});
-  await client.connect();
+  const nodes = group.sentinels.map(({ url }) => url);
+  client = (await connectRedis({ sentinel: { name: group.name, nodes } })) as unknown as typeof client;
 });
 afterAll(async () => {
   await client?.destroy();

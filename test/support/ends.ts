@@ -12,7 +12,7 @@ import { connectRedis, redisBackend } from "../../src/redis/index.ts";
 export interface Task {
   readonly address: Parameters<typeof connectRedis>[0];
   readonly how: "close" | "destroy";
-  /** Says so and waits for a line before it uses a session again and closes. */
+  /** Says so and waits for a line before it ends a session and closes. */
   readonly waits: boolean;
 }
 
@@ -24,13 +24,12 @@ const store = createSessionStore({
   operationTimeoutMs: 500,
 });
 const { token } = await store.create({ userId: "42" });
-// Nobody confirms it; what matters are the connections that this takes.
-await store.destroy(token).catch(() => {});
 if (waits) {
-  console.log("used");
+  console.log("waits");
   await new Promise((told) => process.stdin.once("data", told));
   process.stdin.destroy();
-  await store.destroy(token).catch(() => {});
 }
+// Nobody confirms it; what matters are the connections that this takes.
+await store.destroy(token).catch(() => {});
 await client[how]();
 console.log("closed");

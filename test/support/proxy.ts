@@ -16,6 +16,8 @@ export interface BreakingConnection {
   silence(): void;
   /** Where new connections lead. */
   lead(to: number): void;
+  /** Nobody is connected any more who is not already. */
+  refuse(): void;
   /** Nobody gets through, until what this gives is called. */
   cut(): Promise<() => Promise<void>>;
   stop(): Promise<void>;
@@ -104,6 +106,9 @@ export async function connectThrough(to: number): Promise<BreakingConnection> {
     },
     lead(to) {
       target = to;
+    },
+    refuse() {
+      server.close();
     },
     async cut() {
       await close();

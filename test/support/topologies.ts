@@ -54,9 +54,13 @@ export async function isInStep(master: Server, replica: Server): Promise<boolean
   return String(await command(replica, "INFO", "replication")).includes(`slave_repl_offset:${offset}`);
 }
 
-/** Three masters, and the replica of each in the same order. */
-export async function startCluster(): Promise<Topology> {
-  const options = ["--cluster-enabled", "yes", "--cluster-node-timeout", `${FAILOVER_MS}`, ...REPLICATES_AT_ONCE];
+/**
+ * Three masters, and the replica of each in the same order.
+ *
+ * @param failoverMs Silence of a master after which its replica takes its place.
+ */
+export async function startCluster(failoverMs = FAILOVER_MS): Promise<Topology> {
+  const options = ["--cluster-enabled", "yes", "--cluster-node-timeout", `${failoverMs}`, ...REPLICATES_AT_ONCE];
   const servers = await Promise.all(Array.from({ length: 2 * MASTERS }, () => startServer(...options)));
   const [masters, replicas] = [servers.slice(0, MASTERS), servers.slice(MASTERS)];
   const [first, ...others] = servers as [Server, ...Server[]];
@@ -80,8 +84,12 @@ export async function startCluster(): Promise<Topology> {
   return { servers, stop: () => kill(servers) };
 }
 
-/** A master, two replicas and the three sentinels that watch them. */
-export async function startSentinels(): Promise<SentinelGroup> {
+/**
+ * A master, two replicas and the three sentinels that watch them.
+ *
+ * @param failoverMs Silence of the master after which the sentinels take it for gone.
+ */
+export async function startSentinels(failoverMs = FAILOVER_MS): Promise<SentinelGroup> {
   const name = "main";
   const master = await startServer(...REPLICATES_AT_ONCE);
   const replicaOf = ["--replicaof", "127.0.0.1", `${master.port}`];
@@ -91,7 +99,7 @@ export async function startSentinels(): Promise<SentinelGroup> {
     [1, 2, 3].map(() =>
       startSentinel(
         `sentinel monitor ${name} 127.0.0.1 ${master.port} 2`,
-        `sentinel down-after-milliseconds ${name} ${FAILOVER_MS}`,
+        `sentinel down-after-milliseconds ${name} ${failoverMs}`,
         `sentinel failover-timeout ${name} 3000`,
       ),
     ),

@@ -1,0 +1,555 @@
+import { execFileSync } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inspect } from "node:util";
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import { createSessionStore } from "../../src/index.ts";
+import {
+  type ConnectedRedis,
+  type ConnectOptions,
+  connectRedis,
+  type RedisAddress,
+  redisBackend,
+} from "../../src/redis/index.ts";
+import type { Task } from "../support/ends.ts";
+import {
+  atEnd,
+  bySentinel,
+  follow,
+  ownServers,
+  serve,
+  serveCluster,
+  serveSentinel,
+  through,
+} from "../support/own-servers.ts";
+import { startProcess } from "../support/processes.ts";
+import { freePort, startSentinel } from "../support/redis-server.ts";
+import { command } from "../support/topologies.ts";
+import { until } from "../support/until.ts";
+
+const SECRET = "hunter2";
+const TIME_MS = 1000;
+/** A socket that is silent is noticed after three seconds and a ping. */
+const NOTICED_MS = 5000;
+
+ownServers();
+
+/** A client that is destroyed when the tests are over. */
+async function open(address: RedisAddress, options?: ConnectOptions) {
+  const client = (await connectRedis(address, options)) as ConnectedRedis & {
+    sendCommand(args: readonly string[]): Promise<unknown>;
+    listenerCount(event: string): number;
+    on(event: string, listener: (...args: never[]) => void): unknown;
+  };
+  atEnd(() => client.destroy());
+  return client;
+}
+
+/** Sentinels and their master, which they and the client know by a connection that can break. */
+async function watched() {
+  const proxy = await through(await serve());
+  const sentinel = await startSentinel(`sentinel monitor main 127.0.0.1 ${proxy.port} 1`);
+  atEnd(() => sentinel.stop("SIGKILL"));
+  return { proxy, client: await open(bySentinel(sentinel)) };
+}
+
+function storeOn(client: ConnectedRedis) {
+  const backend = redisBackend(client, { prefix: `${randomUUID()}:` });
+  return createSessionStore({
+    schema: z.object({ userId: z.string(), views: z.int().default(0) }),
+    backend,
+    operationTimeoutMs: TIME_MS,
+  });
+}
+
+async function works(client: ConnectedRedis): Promise<boolean> {
+  const store = storeOn(client);
+  const { token } = await store.create({ userId: "42" });
+  return (await store.increment(token, "views")) === 1 && (await store.destroy(token));
+}
+
+async function failure(address: RedisAddress, options?: ConnectOptions) {
+  const since = performance.now();
+  const error = await connectRedis(address, options).then(
+    (client) => {
+      client.destroy();
+      throw new Error("It is connected");
+    },
+    (reason: unknown) => reason,
+  );
+  return { error, milliseconds: performance.now() - since };
+}
+
+describe("connectRedis connects", () => {
+  test.concurrent("to a server, a cluster, and the master that sentinels know", async () => {
+    const [single, cluster, { sentinel }] = await Promise.all([serve(), serveCluster(), serveSentinel()]);
+    expect(await works(await open(single.url))).toBe(true);
+    expect(await works(await open({ cluster: [cluster.url] }))).toBe(true);
+    expect(await works(await open(bySentinel(sentinel)))).toBe(true);
+  });
+
+  test.concurrent("to a unix socket, with the credentials and the database of the URL", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "zession-socket-"));
+    atEnd(() => rmSync(folder, { recursive: true, force: true }));
+    const path = join(folder, "redis.sock");
+    await serve("--unixsocket", path, "--requirepass", SECRET);
+    const client = await open(`unix://:${SECRET}@${path}?db=3`);
+    expect(await works(client)).toBe(true);
+    expect(await client.sendCommand(["CLIENT", "INFO"])).toMatch(/ db=3 /);
+    expect(await works(await open(`unix://:wrong@${path}`, { password: SECRET }))).toBe(true);
+  });
+
+  test.concurrent("with the credentials and the database of the URL, and those of the options before them", async () => {
+    const { port } = await serve("--user", "app", "on", `>p@ss/${SECRET}`, "~*", "+@all");
+    const password = `p@ss/${SECRET}`;
+    const client = await open(`redis://app:${encodeURIComponent(password)}@127.0.0.1:${port}/2`);
+    expect(await works(client)).toBe(true);
+    expect(await client.sendCommand(["CLIENT", "INFO"])).toMatch(/ db=2 .*user=app /);
+    expect(await works(await open(`redis://app:wrong@127.0.0.1:${port}`, { password }))).toBe(true);
+    expect(await works(await open(`redis://nobody:wrong@127.0.0.1:${port}`, { username: "app", password }))).toBe(true);
+    expect(await works(await open(`redis://127.0.0.1:${port}`, { username: "app", password }))).toBe(true);
+  });
+
+  test.concurrent("to a cluster and behind sentinels with a password", async () => {
+    const [{ port }, { sentinel }] = await Promise.all([
+      serveCluster("--requirepass", SECRET),
+      serveSentinel("--requirepass", SECRET),
+    ]);
+    expect(await works(await open({ cluster: [`redis://:${SECRET}@127.0.0.1:${port}`] }))).toBe(true);
+    expect(await works(await open({ cluster: [`redis://127.0.0.1:${port}`] }, { password: SECRET }))).toBe(true);
+    expect(await works(await open(bySentinel(sentinel), { password: SECRET }))).toBe(true);
+  });
+
+  test.concurrent("to a cluster of which one of the nodes it is told is gone", async () => {
+    const gone = `redis://127.0.0.1:${await freePort()}`;
+    const { url } = await serveCluster();
+    for (const cluster of [
+      [gone, url],
+      [url, gone],
+    ]) {
+      expect(await works(await open({ cluster }))).toBe(true);
+    }
+  });
+
+  test.concurrent("to a server that appears meanwhile", async () => {
+    const port = await freePort();
+    const connecting = open(`redis://127.0.0.1:${port}`);
+    await new Promise((done) => setTimeout(done, 300));
+    await serve("--port", `${port}`);
+    expect(await works(await connecting)).toBe(true);
+  });
+
+  test.concurrent("over TLS, if it knows the authority of the certificate", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "zession-tls-"));
+    atEnd(() => rmSync(folder, { recursive: true, force: true }));
+    const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
+    execFileSync(
+      "openssl",
+      [
+        ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"],
+        ...[
+          "-keyout",
+          key,
+          "-out",
+          cert,
+          "-subj",
+          "/CN=localhost",
+          "-addext",
+          "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        ],
+      ],
+      { stdio: "ignore" },
+    );
+    const port = await freePort();
+    const options = [
+      "--tls-port",
+      `${port}`,
+      "--tls-cert-file",
+      cert,
+      "--tls-key-file",
+      key,
+      "--tls-auth-clients",
+      "no",
+    ];
+    await serve(...options);
+    const ca = readFileSync(cert, "utf8");
+    expect(await works(await open(`rediss://localhost:${port}`, { tls: { ca } }))).toBe(true);
+    const { error, milliseconds } = await failure(`rediss://localhost:${port}`, { connectTimeoutMs: 400 });
+    expect(error).toMatchObject({ name: "SessionBackendError", reason: "unavailable", outcome: "not-applied" });
+    expect((error as Error).cause).toBeInstanceOf(Error);
+    expect(milliseconds).toBeLessThan(1000);
+  });
+});
+
+describe("connectRedis refuses", () => {
+  const nodes = (...urls: string[]) => [{ cluster: urls }, { sentinel: { name: "main", nodes: urls } }];
+  const malformed: unknown[] = [
+    "",
+    "localhost:6379",
+    `http://:${SECRET}@localhost`,
+    `redis:/:${SECRET}@localhost`,
+    `redis://:${SECRET}@localhost:port`,
+    `redis://:${SECRET}@localhost:70000`,
+    `redis://:${SECRET}@localhost/first`,
+    `redis://:${SECRET}%zz@localhost`,
+    `redis://:${SECRET}%ff@localhost`,
+    `redis://:${SECRET}@`,
+    `REDIS://:${SECRET}@localhost`,
+    ` redis://:${SECRET}@localhost`,
+    `unix://:${SECRET}@`,
+    "unix:///%zz",
+    42,
+    null,
+    undefined,
+    {},
+    [],
+    ...nodes(),
+    ...nodes(`redis://:${SECRET}@one`, `rediss://:${SECRET}@two`),
+    ...nodes(`redis://:${SECRET}@one`, `http://:${SECRET}@two`),
+    ...nodes(`unix://:${SECRET}@/tmp/socket`),
+    ...nodes(`redis://:${SECRET}@one/1`),
+    { cluster: SECRET },
+    { cluster: null },
+    { sentinel: { name: "", nodes: ["redis://localhost"] } },
+    { sentinel: { nodes: ["redis://localhost"] } },
+  ];
+  for (const address of malformed) {
+    test(`the address ${JSON.stringify(address)} without repeating it`, async () => {
+      const { error } = await failure(address as RedisAddress, { connectTimeoutMs: 200 });
+      expect(error).toBeInstanceOf(TypeError);
+      expect(inspect(error)).not.toContain(SECRET);
+    });
+  }
+
+  const options: Record<string, unknown> = {
+    "an option that it does not know": { passwort: SECRET },
+    "options that are none": SECRET,
+    "a time that is none": { connectTimeoutMs: SECRET },
+    "a time that is no whole number": { connectTimeoutMs: 0.5 },
+    "no time": { connectTimeoutMs: 0 },
+    "settings of TLS for a connection without": { tls: { ca: SECRET } },
+  };
+  for (const [what, given] of Object.entries(options)) {
+    test(what, async () => {
+      const { error } = await failure("redis://localhost", given as ConnectOptions);
+      expect(error).toMatchObject({ name: expect.stringMatching(/^(TypeError|RangeError)$/) });
+      expect(inspect(error)).not.toContain(SECRET);
+    });
+  }
+});
+
+describe("connectRedis gives up", () => {
+  test.concurrent("at once where its credentials are refused, and tells no secret", async () => {
+    const [single, cluster, { sentinel }] = await Promise.all([
+      serve("--requirepass", "right"),
+      serveCluster("--requirepass", "right"),
+      serveSentinel("--requirepass", "right"),
+    ]);
+    const addresses: RedisAddress[] = [single.url, { cluster: [cluster.url] }, bySentinel(sentinel)];
+    for (const address of addresses) {
+      for (const given of [{ password: SECRET }, {}]) {
+        const { error, milliseconds } = await failure(address, given);
+        expect(error, inspect(address)).toMatchObject({ name: "SessionBackendError", reason: "rejected" });
+        expect(milliseconds).toBeLessThan(3000);
+        expect(inspect(error, { depth: 9, showHidden: true })).not.toContain(SECRET);
+      }
+    }
+  });
+
+  test.concurrent("in time where there is nobody, or somebody who says nothing", async () => {
+    const silent = createServer(() => {}).listen(0, "127.0.0.1");
+    atEnd(() => silent.close());
+    await until("it listens", () => silent.listening);
+    const { port } = silent.address() as { port: number };
+    for (const url of [`redis://127.0.0.1:${await freePort()}`, `redis://127.0.0.1:${port}`]) {
+      for (const address of [url, { cluster: [url] }, bySentinel({ url })]) {
+        const { error, milliseconds } = await failure(address, { connectTimeoutMs: 400 });
+        expect(error).toMatchObject({ name: "SessionBackendError", reason: "unavailable", outcome: "not-applied" });
+        expect((error as Error).message).toBe("Cannot connect to Redis within 400 ms");
+        expect(milliseconds).toBeGreaterThan(250);
+        expect(milliseconds).toBeLessThan(900);
+      }
+    }
+  });
+});
+
+describe("a client of connectRedis", () => {
+  test.concurrent("has the settings that it is said to have", async () => {
+    const settings = {
+      disableOfflineQueue: true,
+      pingInterval: 1000,
+      socket: { connectTimeout: 2000, socketTimeout: 3000, reconnectStrategy: expect.any(Function) },
+    };
+    const [single, node] = await Promise.all([serve(), serveCluster()]);
+    const client = (await open(single.url)) as unknown as { options: typeof settings & { socket: object } };
+    expect(client.options).toMatchObject(settings);
+    const strategy = client.options.socket.reconnectStrategy as unknown as (retries: number, cause: Error) => unknown;
+    for (const retries of [0, 1, 5, 100, 100_000]) {
+      const wait = strategy(retries, new Error("gone"));
+      expect(wait).toBeGreaterThanOrEqual(25);
+      expect(wait).toBeLessThanOrEqual(1000);
+    }
+    const cluster = (await open({ cluster: [node.url] })) as unknown as { masters: { client: unknown }[] };
+    expect(cluster.masters[0]?.client).toMatchObject({ options: settings });
+    expect((cluster as unknown as { replicas: unknown[] }).replicas).toEqual([]);
+  });
+
+  test.concurrent("has one error listener, whatever is built on it", async () => {
+    const [single, node, { sentinel }] = await Promise.all([serve(), serveCluster(), serveSentinel()]);
+    for (const address of [single.url, { cluster: [node.url] }, bySentinel(sentinel)]) {
+      const client = await open(address);
+      expect(client.listenerCount("error")).toBe(1);
+      const confirmReplicas = { count: 1, timeoutMs: 200 };
+      for (const prefix of ["a:", "b:"]) {
+        const backend = redisBackend(client, { prefix, confirmReplicas });
+        const store = createSessionStore({ schema: z.object({}), backend });
+        for (let round = 0; round < 3; round++) {
+          const { token } = await store.create({});
+          await expect(store.destroy(token)).rejects.toMatchObject({ outcome: "unknown" });
+        }
+      }
+      expect(client.listenerCount("error")).toBe(1);
+      expect(client.listenerCount("end")).toBeLessThanOrEqual(1);
+    }
+  });
+
+  test.concurrent("answers at once that there is no connection, and has one when the server is back", async () => {
+    const server = await serve();
+    const client = await open(server.url);
+    const store = storeOn(client);
+    await server.stop("SIGKILL");
+    await until("the client knows", () => client.isReady === false);
+    const since = performance.now();
+    await expect(store.create({ userId: "42" })).rejects.toMatchObject({
+      reason: "unavailable",
+      outcome: "not-applied",
+    });
+    expect(performance.now() - since).toBeLessThan(100);
+    await serve("--port", `${server.port}`);
+    await until("the client is back", () => works(client).catch(() => false), 3000);
+  });
+});
+
+describe("a connection that falls silent is made anew although it is written to all the time", () => {
+  /** How long a store cannot be used, once what connects it hears and says nothing any more. */
+  async function silence(client: ConnectedRedis, fall: () => void): Promise<number> {
+    const store = storeOn(client);
+    const { token } = await store.create({ userId: "42" });
+    const since = performance.now();
+    fall();
+    let recovered = 0;
+    while (recovered === 0) {
+      store.get(token).then(
+        () => {
+          recovered ||= performance.now() - since;
+        },
+        () => {},
+      );
+      await new Promise((done) => setTimeout(done, 20));
+      if (performance.now() - since > 3 * NOTICED_MS) throw new Error("It is still silent");
+    }
+    return recovered;
+  }
+
+  test.concurrent("on a server", async () => {
+    const proxy = await through(await serve());
+    const client = await open(`redis://127.0.0.1:${proxy.port}`);
+    expect(await silence(client, proxy.silence)).toBeLessThan(NOTICED_MS);
+    expect(await works(client)).toBe(true);
+  });
+
+  test.concurrent("on a cluster", async () => {
+    const port = await freePort();
+    const proxy = await through({ port });
+    await serveCluster("--port", `${port}`, "--cluster-announce-port", `${proxy.port}`);
+    const client = await open({ cluster: [`redis://127.0.0.1:${proxy.port}`] });
+    expect((client.masters as { port: number }[])[0]?.port).toBe(proxy.port);
+    expect(await silence(client, proxy.silence)).toBeLessThan(NOTICED_MS);
+    expect(await works(client)).toBe(true);
+  });
+
+  test.concurrent("behind sentinels", async () => {
+    const { proxy, client } = await watched();
+    expect(client.getMasterNode?.()).toMatchObject({ port: proxy.port });
+    expect(await silence(client, proxy.silence)).toBeLessThan(NOTICED_MS);
+    expect(await works(client)).toBe(true);
+  });
+
+  test.concurrent("and so are those that confirm", async () => {
+    const proxy = await through(await serve());
+    const client = await open(`redis://127.0.0.1:${proxy.port}`);
+    const backend = redisBackend(client, { confirmReplicas: { count: 1, timeoutMs: 100 } });
+    const store = createSessionStore({ schema: z.object({}), backend, operationTimeoutMs: TIME_MS });
+    const issued = await Promise.all(Array.from({ length: 20 }, () => store.create({})));
+    // No replica: it takes its time and its connection.
+    const leave = (some: typeof issued) => Promise.allSettled(some.map(({ token }) => store.destroy(token)));
+    await leave(issued.slice(0, 8));
+    proxy.silence();
+    const since = performance.now();
+    await leave(issued.slice(8));
+    await until(
+      "a destroy reaches the server again",
+      async () => {
+        try {
+          const { token } = await store.create({});
+          await store.destroy(token).catch(() => {});
+          return (await store.peek(token)) === null;
+        } catch {
+          return false;
+        }
+      },
+      2 * NOTICED_MS,
+    );
+    expect(performance.now() - since).toBeLessThan(NOTICED_MS);
+  });
+});
+
+describe("a server that has become a replica", () => {
+  test.concurrent("is left once its address leads to a master, and read until then", async () => {
+    const [first, second] = await Promise.all([serve(), serve()]);
+    const proxy = await through(first);
+    const client = await open(`redis://127.0.0.1:${proxy.port}`);
+    const store = storeOn(client);
+    const { token } = await store.create({ userId: "42" });
+    await follow(second, first.port);
+    await command(second, "REPLICAOF", "NO", "ONE");
+    await command(first, "REPLICAOF", "127.0.0.1", `${second.port}`);
+
+    const connection = await client.sendCommand(["CLIENT", "ID"]);
+    const until1500 = performance.now() + 1500;
+    let refused = 0;
+    while (performance.now() < until1500) {
+      const [read] = await Promise.all([
+        store.peek(token),
+        store.increment(token, "views").catch((error) => {
+          expect(error).toMatchObject({ reason: "rejected", outcome: "not-applied" });
+          refused++;
+        }),
+        new Promise((done) => setTimeout(done, 10)),
+      ]);
+      expect(read?.data.userId).toBe("42");
+    }
+    expect(refused).toBeGreaterThan(10);
+    expect(await client.sendCommand(["CLIENT", "ID"])).toBe(connection);
+
+    proxy.lead(second.port);
+    const since = performance.now();
+    await until("the new master is found", () =>
+      store.increment(token, "views").then(
+        (views) => views === 1,
+        () => false,
+      ),
+    );
+    expect(performance.now() - since).toBeLessThan(3000);
+  });
+});
+
+test.concurrent("behind sentinels a change whose answer is lost is not made again", async () => {
+  const { proxy, client } = await watched();
+  const store = storeOn(client);
+  const { token } = await store.create({ userId: "42" });
+  expect(await store.increment(token, "views")).toBe(1);
+  const end = proxy.tamper((answer, near) => {
+    // Of the script that increments: the sentinels ask as well.
+    if (/^\$1\r\n2\r\n/.test(String(answer))) near.destroy();
+    else near.write(answer);
+  });
+  await expect(store.increment(token, "views")).rejects.toMatchObject({ reason: "unavailable", outcome: "unknown" });
+  end();
+  let views: number | undefined;
+  await until("the store works again", async () => {
+    views = (await store.peek(token).catch(() => null))?.data.views;
+    return views !== undefined;
+  });
+  expect(views).toBe(2);
+});
+
+describe("a rotation whose answer does not come", () => {
+  async function scene() {
+    const proxy = await through(await serve());
+    const store = storeOn(await open(`redis://127.0.0.1:${proxy.port}`));
+    const { token } = await store.create({ userId: "42" });
+    const rotated = await store.rotate(token);
+    const opens = async (token = "") => (await store.peek(token)) !== null;
+    return { proxy, store, token: rotated?.token ?? "", opens };
+  }
+
+  test.concurrent("gives the token that it has made if it has happened", async () => {
+    const { proxy, store, token, opens } = await scene();
+    proxy.loseNextAnswer();
+    const rotated = await store.rotate(token, { patch: { views: 7 } });
+    expect(rotated?.session.data.views).toBe(7);
+    expect(await opens(rotated?.token)).toBe(true);
+    expect(await opens(token)).toBe(false);
+  });
+
+  test.concurrent("fails if it has not happened, and the token stays what it was", async () => {
+    const { proxy, store, token, opens } = await scene();
+    const heard = new Promise<() => void>((hear) => {
+      const listen = proxy.replace((question) => {
+        if (question.includes(token.slice(0, 22))) hear(listen);
+        return "";
+      });
+    });
+    const rotating = store.rotate(token);
+    rotating.catch(() => {});
+    const listen = await heard;
+    const restore = await proxy.cut();
+    listen();
+    await restore();
+    await expect(rotating).rejects.toMatchObject({ reason: "unavailable", outcome: "unknown" });
+    expect(await opens(token)).toBe(true);
+  });
+
+  test.concurrent("fails in time if the server stays away", async () => {
+    const { proxy, store, token } = await scene();
+    const away = new Promise<() => Promise<void>>((resolve) => {
+      const answer = proxy.tamper((_, near) => {
+        near.destroy();
+        answer();
+        proxy.cut().then(resolve);
+      });
+    });
+    const since = performance.now();
+    await expect(store.rotate(token)).rejects.toMatchObject({ reason: "timeout", outcome: "unknown" });
+    expect(performance.now() - since).toBeLessThan(TIME_MS + 500);
+    await (await away)();
+    const answered = () =>
+      store.peek(token).then(
+        (session) => session === null,
+        () => "away",
+      );
+    await until("the store works again", async () => (await answered()) !== "away");
+    // The server had done it.
+    expect(await answered()).toBe(true);
+  });
+});
+
+describe("a process whose client is closed ends by itself", () => {
+  for (const how of ["close", "destroy"] as const) {
+    test.concurrent(`with ${how}(), whatever it was connected to`, async () => {
+      const [single, node, { sentinel }] = await Promise.all([serve(), serveCluster(), serveSentinel()]);
+      for (const address of [single.url, { cluster: [node.url] }, bySentinel(sentinel)]) {
+        const task: Task = { address, how, waits: false };
+        const child = startProcess("ends.ts", JSON.stringify(task));
+        await child.says("closed");
+        expect(await child.end(4000), inspect(address)).toBe(0);
+      }
+    });
+
+    test.concurrent(`with ${how}(), though connections that confirm are looking for the server`, async () => {
+      const proxy = await through(await serve());
+      const task: Task = { address: `redis://127.0.0.1:${proxy.port}`, how, waits: true };
+      const child = startProcess("ends.ts", JSON.stringify(task));
+      await child.says("waits");
+      proxy.refuse();
+      child.tell("go on");
+      await child.says("closed");
+      expect(await child.end(4000)).toBe(0);
+    });
+  }
+});

@@ -1,0 +1,318 @@
+import { randomUUID } from "node:crypto";
+import { createClientPool } from "redis";
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import { createSessionStore, SessionBackendError } from "../../src/index.ts";
+import { connectRedis, type RedisClient, type ReplicaConfirmation, redisBackend } from "../../src/redis/index.ts";
+import {
+  atEnd,
+  bySentinel,
+  follow,
+  ownServers,
+  serve,
+  serveCluster,
+  serveSentinel,
+  through,
+} from "../support/own-servers.ts";
+import { command } from "../support/topologies.ts";
+import { until } from "../support/until.ts";
+
+const ROUNDS = 50;
+const WAIT_MS = 600;
+const TIME_MS = 3000;
+
+ownServers();
+
+async function open(address: Parameters<typeof connectRedis>[0]) {
+  const client = await connectRedis(address);
+  atEnd(() => client.destroy());
+  return client;
+}
+
+function storeOn(client: RedisClient, confirmReplicas?: ReplicaConfirmation, prefix = `${randomUUID()}:`) {
+  return createSessionStore({
+    schema: z.object({ userId: z.string(), views: z.int().default(0) }),
+    backend: redisBackend(client, { prefix, confirmReplicas }),
+    indexes: { user: "userId" },
+    operationTimeoutMs: TIME_MS,
+  });
+}
+
+type Store = ReturnType<typeof storeOn>;
+
+/** A master and a replica that hears of it through a connection that can break. */
+async function pair() {
+  const [master, replica] = await Promise.all([serve("--repl-diskless-sync-delay", "0"), serve()]);
+  const [link, front] = await Promise.all([through(master), through(master)]);
+  await follow(replica, link.port);
+  const client = await open(`redis://127.0.0.1:${front.port}`);
+  /** The master dies and the replica takes its place, also for the client. */
+  const failOver = async (): Promise<void> => {
+    await master.stop("SIGKILL");
+    await command(replica, "REPLICAOF", "NO", "ONE");
+    front.lead(replica.port);
+  };
+  return { master, replica, link, client, failOver };
+}
+
+async function opens(store: Store, token = ""): Promise<boolean> {
+  let session: unknown;
+  await until("the store answers", async () => {
+    try {
+      session = await store.peek(token);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+  return session !== null;
+}
+
+/** Does it again while it has not happened: after a failover connections come back one by one. */
+async function persevering<R>(act: () => Promise<R>): Promise<R> {
+  for (;;) {
+    try {
+      return await act();
+    } catch (error) {
+      if (!(error instanceof SessionBackendError && error.outcome === "not-applied")) throw error;
+      await new Promise((done) => setTimeout(done, 20));
+    }
+  }
+}
+
+/** Each way in which a token ceases to open a session, and gives the one that does then. */
+const ways: Record<string, (store: Store, token: string, id: string, user: string) => Promise<string | undefined>> = {
+  async destroy(store, token) {
+    expect(await store.destroy(token)).toBe(true);
+    return undefined;
+  },
+  async revoke(store, _token, id) {
+    expect(await store.revoke(id)).toBe(true);
+    return undefined;
+  },
+  async revokeAll(store, _token, _id, user) {
+    expect(await store.revokeAll({ user })).toBe(1);
+    return undefined;
+  },
+  async rotate(store, token) {
+    const rotated = await store.rotate(token);
+    expect(rotated).not.toBeNull();
+    return rotated?.token;
+  },
+};
+
+/** Those ways at once, each for a session of its own. */
+async function leave(store: Store) {
+  const left = Object.entries(ways).map(async ([way, end]) => {
+    const user = randomUUID();
+    const { token, session } = await store.create({ userId: user });
+    return { way, token, user, end: () => end(store, token, session.id, user) };
+  });
+  return await Promise.all(left);
+}
+
+describe("what replicas have confirmed", () => {
+  test(`stays ended when the master dies at that moment, ${ROUNDS} times`, { timeout: 60_000 }, async () => {
+    let master = await serve("--repl-diskless-sync-delay", "0");
+    const front = await through(master);
+    const store = storeOn(await open(`redis://127.0.0.1:${front.port}`), { count: 1, timeoutMs: TIME_MS / 2 });
+    for (let round = 0; round < ROUNDS; round++) {
+      const replica = await serve("--repl-diskless-sync-delay", "0");
+      await follow(replica, master.port);
+      await opens(store);
+      const sessions = await leave(store);
+      const tokens = await Promise.all(sessions.map(({ end }) => persevering(end)));
+      await master.stop("SIGKILL");
+      front.lead(replica.port);
+      await command(replica, "REPLICAOF", "NO", "ONE");
+      for (const [at, { way, token, user }] of sessions.entries()) {
+        expect(await opens(store, token), `round ${round}: ${way}`).toBe(false);
+        if (tokens[at] !== undefined) expect(await opens(store, tokens[at])).toBe(true);
+        else expect(await store.count({ user }), `round ${round}: ${way}`).toBe(0);
+      }
+      master = replica;
+    }
+  });
+
+  for (const way of Object.keys(ways)) {
+    test.concurrent(`is asked for: without it a ${way} is undone where the replica has not heard of it`, async () => {
+      const { link, client, failOver } = await pair();
+      const store = storeOn(client);
+      const sessions = await leave(store);
+      const session = sessions.find((session) => session.way === way);
+      await confirmedUpTo(client);
+      link.silence();
+      await session?.end();
+      expect(await opens(store, session?.token)).toBe(false);
+      await failOver();
+      expect(await opens(store, session?.token)).toBe(true);
+    });
+
+    test.concurrent(`is asked for: with it a ${way} of which the replica has not heard is unknown, in time`, async () => {
+      const { link, client } = await pair();
+      const store = storeOn(client, { count: 1, timeoutMs: WAIT_MS });
+      const sessions = await leave(store);
+      const session = sessions.find((session) => session.way === way);
+      await confirmedUpTo(client);
+      link.silence();
+      const since = performance.now();
+      await expect(session?.end()).rejects.toMatchObject({
+        name: "SessionBackendError",
+        reason: "timeout",
+        outcome: "unknown",
+      });
+      expect(performance.now() - since).toBeLessThan(WAIT_MS + 1000);
+      expect(await opens(store, session?.token)).toBe(false);
+    });
+  }
+
+  test.concurrent("is no less than what was asked for", async () => {
+    const { client, master } = await pair();
+    const two = storeOn(client, { count: 2, timeoutMs: TIME_MS / 2 });
+    const { token } = await two.create({ userId: "42" });
+    await expect(two.destroy(token)).rejects.toMatchObject({ outcome: "unknown" });
+    const other = await serve();
+    await follow(other, master.port);
+    const again = await two.create({ userId: "42" });
+    expect(await two.destroy(again.token)).toBe(true);
+  });
+
+  test.concurrent("is not what a master says that has become a replica meanwhile", async () => {
+    const [server, other] = await Promise.all([serve(), serve()]);
+    const store = storeOn(await open(server.url), { count: 1, timeoutMs: TIME_MS - 500 });
+    const { token, session } = await store.create({ userId: "42" });
+    const ending = store.revoke(session.id);
+    ending.catch(() => {});
+    await until("it waits", async () => String(await command(server, "CLIENT", "LIST")).includes("cmd=wait"));
+    await command(server, "REPLICAOF", "127.0.0.1", `${other.port}`);
+    await expect(ending).rejects.toMatchObject({ reason: "unavailable", outcome: "unknown" });
+    expect(token).not.toBe("");
+  });
+
+  test.concurrent("is not what another connection of a pool wrote before", async () => {
+    const { link, master } = await pair();
+    const pool = createClientPool({ url: master.url }, { minimum: 4 });
+    pool.on("error", () => {});
+    await pool.connect();
+    atEnd(() => pool.destroy());
+    const store = storeOn(pool as unknown as RedisClient, { count: 1, timeoutMs: TIME_MS / 2 });
+    // Each connection has written what the replica has confirmed.
+    const issued = await Promise.all(Array.from({ length: 24 }, () => store.create({ userId: "42" })));
+    const [last, ...others] = issued;
+    expect(await store.destroy(last?.token ?? "")).toBe(true);
+    link.silence();
+    for (const { token } of others.slice(0, 3)) {
+      await expect(store.destroy(token)).rejects.toMatchObject({ outcome: "unknown" });
+    }
+  });
+});
+
+/** Waits until the replica has what the client's connection wrote. */
+async function confirmedUpTo(client: RedisClient): Promise<void> {
+  expect(await (client as unknown as { wait(count: number, ms: number): Promise<number> }).wait(1, TIME_MS)).toBe(1);
+}
+
+describe("while a confirmation is waited for", () => {
+  const kinds: Record<string, () => Promise<RedisClient>> = {
+    "on a single client": async () => open((await serve()).url),
+    "on a pool": async () => {
+      const pool = createClientPool({ url: (await serve()).url });
+      pool.on("error", () => {});
+      await pool.connect();
+      atEnd(() => pool.destroy());
+      return pool as unknown as RedisClient;
+    },
+    "on a cluster": async () => open({ cluster: [(await serveCluster()).url] }),
+    "behind sentinels": async () => open(bySentinel((await serveSentinel()).sentinel)),
+  };
+  for (const [kind, make] of Object.entries(kinds)) {
+    test.concurrent(`others are not held up ${kind}`, async () => {
+      const store = storeOn(await make(), { count: 1, timeoutMs: 1000 });
+      const [leaving, staying] = await Promise.all([store.create({ userId: "42" }), store.create({ userId: "43" })]);
+      const since = performance.now();
+      let isOver = false;
+      const ended = store.destroy(leaving.token).then(
+        () => {
+          throw new Error("There is no replica");
+        },
+        (error) => {
+          isOver = true;
+          return error;
+        },
+      );
+      let slowest = 0;
+      let reads = 0;
+      while (!isOver) {
+        const asked = performance.now();
+        expect((await store.get(staying.token))?.data.userId).toBe("43");
+        expect(await store.increment(staying.token, "views")).toBe(++reads);
+        slowest = Math.max(slowest, performance.now() - asked);
+        await new Promise((done) => setTimeout(done, 10));
+      }
+      expect(await ended).toMatchObject({ name: "SessionBackendError", outcome: "unknown", reason: "timeout" });
+      expect(performance.now() - since).toBeGreaterThan(900);
+      expect(performance.now() - since).toBeLessThan(2500);
+      expect(reads).toBeGreaterThan(10);
+      expect(slowest).toBeLessThan(800);
+    });
+  }
+});
+
+describe("two hundred logouts at once", () => {
+  const many = Array.from({ length: 200 }, (_, at) => `${at}`);
+
+  async function logOut(store: Store) {
+    const issued = await Promise.all(many.map((userId) => store.create({ userId })));
+    const since = performance.now();
+    const outcomes = await Promise.allSettled(issued.map(({ token }) => store.destroy(token)));
+    return { issued, outcomes, milliseconds: performance.now() - since };
+  }
+
+  test("are confirmed where the replica is well", async () => {
+    const { master, replica, client } = await pair();
+    await follow(replica, master.port);
+    const { outcomes, milliseconds } = await logOut(storeOn(client, { count: 1, timeoutMs: 1000 }));
+    expect(outcomes.filter((outcome) => outcome.status === "fulfilled" && outcome.value)).toHaveLength(many.length);
+    console.log(`200 confirmed logouts: ${Math.round(milliseconds)} ms`);
+    expect(milliseconds).toBeLessThan(TIME_MS);
+  });
+
+  const stopped: Record<string, () => Promise<RedisClient>> = {
+    "on a single client": async () => {
+      const { replica, client } = await pair();
+      replica.stall();
+      return client;
+    },
+    "behind sentinels": async () => open(bySentinel((await serveSentinel()).sentinel)),
+  };
+  for (const [kind, make] of Object.entries(stopped)) {
+    test(`settle in time where there is no answer of a replica, and are told as they are, ${kind}`, async () => {
+      const store = storeOn(await make(), { count: 1, timeoutMs: WAIT_MS });
+      const { issued, outcomes, milliseconds } = await logOut(store);
+      expect(milliseconds).toBeLessThan(TIME_MS + 500);
+      const told = { unknown: 0, "not-applied": 0 };
+      for (const [at, outcome] of outcomes.entries()) {
+        const error = outcome.status === "rejected" ? outcome.reason : null;
+        expect(error).toBeInstanceOf(SessionBackendError);
+        const { outcome: known } = error as SessionBackendError;
+        told[known]++;
+        if (known === "not-applied") expect(await store.peek(issued[at]?.token ?? "")).not.toBeNull();
+      }
+      expect(told.unknown).toBeGreaterThan(0);
+      console.log(`200 logouts without a replica, ${kind}: ${Math.round(milliseconds)} ms, ${JSON.stringify(told)}`);
+    });
+  }
+});
+
+test.concurrent("what was asked for while the server was away is confirmed when it is back", async () => {
+  const { client, master, replica, failOver } = await pair();
+  const store = storeOn(client, { count: 1, timeoutMs: TIME_MS / 2 });
+  const sessions = await Promise.all(["1", "2", "3"].map((userId) => store.create({ userId })));
+  expect(await store.destroy(sessions[0]?.token ?? "")).toBe(true);
+  await failOver();
+  const next = await serve();
+  await follow(next, replica.port);
+  await until("a logout is confirmed again", () => store.destroy(sessions[1]?.token ?? "").catch(() => false));
+  expect(await store.destroy(sessions[2]?.token ?? "")).toBe(true);
+  expect(master.process.signalCode).not.toBeNull();
+});
