@@ -1,5 +1,5 @@
 import { kindOf, knownOptions, wholeNumber } from "./options.ts";
-import { bareTokens, secretTokens } from "./token.ts";
+import { isToken } from "./token.ts";
 
 /** The cookie is always HttpOnly. */
 export interface CookieOptions {
@@ -88,10 +88,6 @@ export function sessionCookie(options: CookieOptions = {}): SessionCookie {
       return `${name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; ${attributes}`;
     },
   });
-}
-
-function isToken(value: string): boolean {
-  return secretTokens.read(value) !== null || bareTokens.read(value) !== null;
 }
 
 /**

@@ -93,8 +93,10 @@ export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>, re
     // Any copy will do: one that is too old is touched, which decides.
     const record = touchInterval === 0 ? undefined : await read(step, opened, false, Number.POSITIVE_INFINITY);
     if (record === null) return null;
-    const age = time() - timestamp(record?.[reserved.lastAccessedAt]).getTime();
-    if (record !== undefined && age >= 0 && age < touchInterval * 1000) return record;
+    if (record !== undefined) {
+      const age = time() - timestamp(record[reserved.lastAccessedAt]).getTime();
+      if (age >= 0 && age < touchInterval * 1000) return record;
+    }
     try {
       return await read(step, opened, true);
     } catch (error) {

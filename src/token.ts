@@ -62,6 +62,11 @@ export const bareTokens: TokenForm = {
   idOf: digest,
 };
 
+/** Has it the form of a token, of either kind? */
+export function isToken(text: string): boolean {
+  return TOKEN.test(text) || BARE_TOKEN.test(text);
+}
+
 /** A new secret and its verifier, for a session that exists. */
 export function newSecret(): { readonly text: string; readonly verifier: string } {
   const text = randomText(32);

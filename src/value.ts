@@ -85,7 +85,7 @@ export function parseJson(text: string): unknown {
 function withoutPrototypes(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) return value.map(withoutPrototypes);
-  const copy: Record<string, unknown> = Object.create(null);
+  const copy = bare<unknown>();
   for (const key of Object.keys(value)) {
     if (key !== "__proto__") copy[key] = withoutPrototypes((value as Record<string, unknown>)[key]);
   }

@@ -112,12 +112,17 @@ export async function answerOf<R>(
   refuseReplicas(client);
   if (!isConnected(client)) throw unavailable("not-applied");
   try {
-    return await send();
+    const answer = await send();
+    answers.set(client, (answers.get(client) ?? 0) + 1);
+    return answer;
   } catch (error) {
     if (codeOf(error) === "READONLY") demotions.get(client)?.();
     throw backendError(error, lost);
   }
 }
+
+/** How many answers a client has had: each is a sign of life. */
+export const answers: WeakMap<object, number> = new WeakMap();
 
 /** What to do, for some clients, when a server says that it is a replica. */
 export const demotions: WeakMap<object, () => void> = new WeakMap();

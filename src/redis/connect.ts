@@ -64,6 +64,7 @@ const SCAN_MS = 2000;
 /** Silence after which a connection is given up that the client has asked for a sign of life. */
 const SILENCE_MS = 3000;
 const PING_MS = 1000;
+const UNTIMED = { timeout: 0 };
 /** Sessions kept nearby: some tens of megabytes. */
 const CACHE_ENTRIES = 10_000;
 /** Replies to the handshake that no later attempt makes better. */
@@ -75,10 +76,12 @@ const REFUSALS: readonly string[] = ["WRONGPASS", "NOAUTH", "NOPERM"];
  * - `disableOfflineQueue`: what is asked while there is no connection fails at once. In a queue it would leave when its
  *   request was answered long ago.
  * - `reconnectStrategy`: at most a second between attempts, without end. The default gives up for good on a socket that
- *   was silent.
+ *   was silent. A master behind sentinels is asked for anew instead: at its old address there may be an empty replica.
  * - `connectTimeout`: 2 s for an attempt, so that an address that swallows packets does not hold up the next one.
  * - `socketTimeout`, with a PING each second: a connection that is silent for 3 s is made anew, also while commands are
  *   being written to it (by a heartbeat of our own). TCP alone takes a quarter of an hour.
+ * - `commandOptions: { timeout: 0 }` (not behind sentinels): node-redis's own limit of 5 s, which is later than the
+ *   store's, ends only what it has not written yet, and costs a timer for each command: a fifth of its throughput.
  * - cluster, `topologyRefreshOnReconnectionAttemptStrategy: 100`: a master that is lost is looked for after 100 ms, not 5 s.
  * - sentinel, `maxCommandRediscovers: 0`: a command whose answer was lost is not sent again, which would count an
  *   increment twice. `scanInterval: 2000`: a new master is found within 2 s, also if its announcement was missed.
@@ -137,7 +140,13 @@ async function factoryOf(address: RedisAddress, options: ConnectOptions, lasts: 
     const credentials = credentialsOf({ ...place, ...credentialsOf(options) });
     const url = address.replace(/^([a-z]+:\/\/)[^/?#]*@/, "$1");
     return () =>
-      createClient({ url, ...credentials, ...settingsOf(tls, options, lasts), ...cacheOf(options) }) as Client;
+      createClient({
+        url,
+        ...credentials,
+        ...settingsOf(tls, options, lasts),
+        commandOptions: UNTIMED,
+        ...cacheOf(options),
+      }) as Client;
   }
   if (typeof address === "object" && address !== null && "cluster" in address) {
     const places = placesOf(address.cluster);
@@ -150,6 +159,7 @@ async function factoryOf(address: RedisAddress, options: ConnectOptions, lasts: 
       createCluster({
         rootNodes,
         defaults,
+        commandOptions: UNTIMED,
         topologyRefreshOnReconnectionAttemptStrategy,
         ...cacheOf(options),
       }) as Client;
@@ -166,7 +176,12 @@ async function factoryOf(address: RedisAddress, options: ConnectOptions, lasts: 
         name,
         sentinelRootNodes: places.map(({ host, port = 26_379 }) => ({ host, port })),
         sentinelClientOptions: { ...credentialsOf(first), ...settings },
-        nodeClientOptions: { ...credentialsOf(options), ...settings },
+        // Not tried again at its old address, where it may have come back as an empty replica: the sentinels know.
+        nodeClientOptions: {
+          ...credentialsOf(options),
+          ...settings,
+          socket: { ...settings.socket, reconnectStrategy: false },
+        },
         maxCommandRediscovers: 0,
         scanInterval: SCAN_MS,
         ...cacheOf(options),

@@ -1,5 +1,5 @@
 import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers";
-import { demotions, listen, masterOf, type RedisClient } from "./client.ts";
+import { answers, demotions, listen, masterOf, type RedisClient } from "./client.ts";
 
 /** A connection to one server. */
 interface Connection extends Pick<RedisClient, "on"> {
@@ -26,9 +26,14 @@ export function keepAlive(
 ): void {
   // Counted, as time also passes while this process does not get to read the answers.
   const unanswered = new WeakMap<Connection, number>();
+  // Behind long answers that of a PING is late. Of a cluster's connections it is not known which one had them.
+  const isOne = client.masters === undefined;
+  let before = 0;
 
   function beat(connection: Connection): void {
-    const pings = unanswered.get(connection) ?? 0;
+    const now = answers.get(client) ?? 0;
+    const pings = isOne && now > before ? 0 : (unanswered.get(connection) ?? 0);
+    before = now;
     unanswered.delete(connection);
     if (!connection.isReady) return;
     if (pings * pingMs >= silenceMs) {

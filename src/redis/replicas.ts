@@ -14,7 +14,7 @@ import {
 
 /** What has to hold before an end or a rotation counts as done. */
 export interface ReplicaConfirmation {
-  /** Replicas of the session's master that have it. */
+  /** Replicas of the session's master that have it: all of those that may take its place, or another may be promoted. */
   readonly count: number;
   /** How long to wait for them, in milliseconds: 1 to 30000, and less than the store's `operationTimeoutMs`. */
   readonly timeoutMs: number;

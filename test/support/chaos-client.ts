@@ -1,0 +1,83 @@
+import { Agent, request } from "node:http";
+
+/** An answer as a browser sees it. */
+export interface Answer {
+  /** 0 if there was none. */
+  readonly status: number;
+  readonly body: string;
+  readonly location: string | null;
+  readonly setCookie: readonly string[];
+  /** Milliseconds of `performance.now()`. */
+  readonly from: number;
+  readonly to: number;
+}
+
+/** What a page of the same origin sends. */
+export interface Sending {
+  readonly path: string;
+  readonly cookie: string | null;
+  /** A post if there is one. */
+  readonly form?: Readonly<Record<string, string>> | undefined;
+  /** Does the browser navigate, and not a script fetch? */
+  readonly navigates: boolean;
+}
+
+/** Long after any answer is due. */
+const HUNG_MS = 30_000;
+/** Less than after which any of the servers closes an idle connection. */
+const IDLE_MS = 4000;
+
+const agent = new Agent({ keepAlive: true, timeout: IDLE_MS, maxSockets: Number.POSITIVE_INFINITY });
+
+export async function send(origin: string, { path, cookie, form, navigates }: Sending): Promise<Answer> {
+  const body = form === undefined ? null : new URLSearchParams(form).toString();
+  const headers = {
+    accept: navigates ? "text/html,application/xhtml+xml,*/*;q=0.8" : "application/json",
+    "sec-fetch-site": "same-origin",
+    "sec-fetch-mode": navigates ? "navigate" : "cors",
+    "sec-fetch-dest": navigates ? "document" : "empty",
+    ...(body === null
+      ? {}
+      : {
+          origin,
+          "content-type": "application/x-www-form-urlencoded",
+          "content-length": String(Buffer.byteLength(body)),
+        }),
+    ...(cookie === null ? {} : { cookie }),
+  };
+  const from = performance.now();
+  return await new Promise((resolve) => {
+    const settle = (answer: Partial<Answer>): void => {
+      const none = { status: 0, body: "", location: null, setCookie: [] };
+      resolve({ ...none, ...answer, from, to: performance.now() });
+    };
+    const { host: _host, hostname, port } = new URL(origin);
+    const signal = AbortSignal.timeout(HUNG_MS);
+    const sent = request(
+      { agent, hostname, port, path, method: body === null ? "GET" : "POST", headers, signal },
+      (response) => {
+        let text = "";
+        response.setEncoding("utf8");
+        response.on("data", (chunk) => {
+          text += chunk;
+        });
+        response.on("error", (error) => settle({ body: String(error) }));
+        response.on("end", () =>
+          settle({
+            status: response.statusCode ?? 0,
+            body: text,
+            location: response.headers.location ?? null,
+            setCookie: response.headers["set-cookie"] ?? [],
+          }),
+        );
+      },
+    );
+    sent.on("error", (error) => settle({ body: String(error) }));
+    sent.end(body ?? undefined);
+  });
+}
+
+/** Connections that nobody uses any more. */
+export function hangUp(): void {
+  agent.destroy();
+}

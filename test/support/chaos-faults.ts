@@ -1,0 +1,152 @@
+import process from "node:process";
+import type { Server } from "./redis-server.ts";
+import { command, isInStep } from "./topologies.ts";
+import { until } from "./until.ts";
+
+/** How a fault reaches Redis. */
+export interface Hands {
+  /** A master, chosen by chance. */
+  master(): Promise<Server>;
+  /** Starts a server again where one was, with what it had kept on disk. */
+  restart(was: Server, ...options: string[]): Promise<Server>;
+  /** Milliseconds by chance. */
+  between(least: number, most: number): number;
+}
+
+/** Lasts until what was done is undone; may say what it was about. */
+export type Fault = () => Promise<unknown>;
+
+export const pause = (milliseconds: number) => new Promise<void>((done) => setTimeout(done, milliseconds));
+
+/** As if the power had gone: no farewell, and the folder stays. */
+export async function killServer(server: Server): Promise<void> {
+  const { process: child } = server;
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const gone = new Promise((done) => child.once("exit", done));
+  process.kill(child.pid, "SIGKILL");
+  await gone;
+}
+
+/** In the log, at least. */
+const COMMAND_BYTES = 50;
+const REPLICATION_MS = 30_000;
+
+/** What is told to a server that ends with it. */
+async function ignoring(attempt: Promise<unknown>): Promise<void> {
+  await attempt.catch(() => {});
+}
+
+/** What can happen to a server that stays what it is. */
+export function serverFaults({ master, between }: Hands): Record<string, Fault> {
+  return {
+    async stall() {
+      const go = (await master()).stall();
+      await pause(between(200, 5000));
+      go();
+    },
+    async "clients killed"() {
+      await command(await master(), "CLIENT", "KILL", "TYPE", "normal");
+    },
+    async "scripts flushed"() {
+      await command(await master(), "SCRIPT", "FLUSH");
+    },
+    async paused() {
+      await command(await master(), "CLIENT", "PAUSE", "500", "ALL");
+      await pause(500);
+    },
+    async busy() {
+      const server = await master();
+      await command(server, "CONFIG", "SET", "lua-time-limit", "50");
+      const endless = ignoring(command(server, "EVAL", "while true do end", "0"));
+      await pause(between(300, 2500));
+      await command(server, "SCRIPT", "KILL");
+      await endless;
+    },
+    async full() {
+      const server = await master();
+      await command(server, "CONFIG", "SET", "maxmemory-policy", "noeviction", "maxmemory", "1");
+      await pause(between(500, 3000));
+      await command(server, "CONFIG", "SET", "maxmemory", "0");
+    },
+  };
+}
+
+/** What can happen to a server that nobody stands in for. */
+export function singleFaults({ master, restart, between }: Hands): Record<string, Fault> {
+  return {
+    async killed() {
+      const server = await master();
+      await killServer(server);
+      await pause(between(50, 3000));
+      await restart(server);
+    },
+    async "shut down"() {
+      const server = await master();
+      const gone = new Promise((done) => server.process.once("exit", done));
+      await ignoring(command(server, "SHUTDOWN"));
+      await gone;
+      await pause(between(50, 3000));
+      await restart(server);
+    },
+    async loading() {
+      const server = await master();
+      await command(server, "BGREWRITEAOF");
+      const log = async (): Promise<string> => String(await command(server, "INFO", "persistence"));
+      await until("the log is written anew", async () => (await log()).includes("aof_rewrite_in_progress:0"));
+      const keys = Number(await command(server, "DBSIZE"));
+      const info = await log();
+      await killServer(server);
+      const bytes = (name: string): number => Number(new RegExp(`${name}:([0-9]+)`).exec(info)?.[1] ?? 0);
+      // Each key, and each command since, is held up.
+      const items = keys + (bytes("aof_current_size") - bytes("aof_base_size")) / COMMAND_BYTES;
+      const delay = Math.ceil((between(300, 2000) * 1000) / Math.max(items, 1));
+      const loading = ["--key-load-delay", `${delay}`, "--loading-process-events-interval-bytes", "1024"];
+      const again = await restart(server, ...loading);
+      await command(again, "CONFIG", "SET", "key-load-delay", "0");
+    },
+    async "read only"() {
+      const server = await master();
+      await command(server, "REPLICAOF", "127.0.0.1", "1");
+      await pause(between(500, 3000));
+      await command(server, "REPLICAOF", "NO", "ONE");
+    },
+  };
+}
+
+/** Hands that can move the part of a master to a replica. */
+export interface FailoverHands extends Hands {
+  /** Asks for it until it has begun, and waits for its end; gives the new master. */
+  failOver(master: Server, isGone: boolean): Promise<Server>;
+  /** What a server needs on its command line to follow that master. */
+  follow(master: Server): string[];
+  replicasOf(master: Server): Promise<readonly Server[]>;
+}
+
+/** Over when the new master has replicas again, without which nothing is confirmed. */
+export function failoverFaults(hands: FailoverHands): Record<string, Fault> {
+  const { master, restart, between, failOver, follow, replicasOf } = hands;
+  async function followed(now: Server): Promise<void> {
+    await until(
+      "the replicas follow",
+      async () => {
+        const replicas = await replicasOf(now);
+        const inStep = replicas.map((replica) => isInStep(now, replica).catch(() => false));
+        return (await Promise.all(inStep)).every(Boolean);
+      },
+      REPLICATION_MS,
+    );
+  }
+  return {
+    async "failed over"() {
+      await followed(await failOver(await master(), false));
+    },
+    async "killed and failed over"() {
+      const was = await master();
+      await killServer(was);
+      await pause(between(50, 1500));
+      const now = await failOver(was, true);
+      await restart(was, ...follow(now));
+      await followed(now);
+    },
+  };
+}

@@ -1,0 +1,134 @@
+/** What has to hold, whatever happens to Redis. */
+export const CHECKS = {
+  time: "every request is answered within 2000 ms for each operation on the store, and 500 ms",
+  answers: "every answer is one that the demo gives",
+  crash: "the server lives, ends well when asked, and writes no stack trace",
+  user: "nobody sees another user's session",
+  counter: "counters have each acknowledged increment once, and no other more than once",
+  logout: "nobody is logged out of a session that Redis holds",
+  lost: "no acknowledged session is gone that nobody ended",
+  ended: "what ended stays so",
+  cookie: "cookies are set on logins, rotations and logouts, and never on a failure",
+  recovery: "each fault is over within 3 s after its end",
+  memory: "the memory of the server has a bound",
+} as const;
+
+export type Check = keyof typeof CHECKS;
+
+/** A request that is over; times are milliseconds of `performance.now()`. */
+export interface Done {
+  readonly route: string;
+  /** 0 if there was no answer. */
+  readonly status: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** What was done to Redis. */
+export interface Disturbance {
+  readonly kind: string;
+  readonly from: number;
+  /** Infinite while it lasts. */
+  to: number;
+  /** Until when Redis was left in peace after it. */
+  quietUntil: number;
+  /** May what was acknowledged be lost with a master? */
+  readonly loses: boolean;
+}
+
+/** What happened. */
+export interface Ledger {
+  readonly requests: Done[];
+  readonly disturbances: Disturbance[];
+  readonly violations: Record<Check, string[]>;
+  /** What is no violation and still told, by what it is. */
+  readonly notes: Record<string, number>;
+  violate(check: Check, what: string): void;
+  note(what: string): void;
+  /** Can a master have taken with it what was acknowledged at this time? */
+  mayBeLost(since: number): boolean;
+}
+
+/** Replication lag, and how long some node still shows the old master. */
+const LOSS_MS = 3000;
+
+export function openLedger(start: number): Ledger {
+  const violations = Object.fromEntries(
+    Object.keys(CHECKS).map((check) => [check, []]),
+  ) as unknown as Ledger["violations"];
+  const disturbances: Disturbance[] = [];
+  const notes: Record<string, number> = {};
+  return {
+    requests: [],
+    disturbances,
+    violations,
+    notes,
+    violate(check, what) {
+      const now = performance.now();
+      const { kind, to } = disturbances.at(-1) ?? { kind: "nothing", to: 0 };
+      const when = to > now ? `in ${kind}` : `${Math.round(now - to)} ms after ${kind}`;
+      violations[check].push(`${((now - start) / 1000).toFixed(1)} s, ${when}: ${what}`);
+      if (violations[check].length <= 5) console.log(`  violation (${check}) at ${violations[check].at(-1)}`);
+    },
+    note(what) {
+      notes[what] = (notes[what] ?? 0) + 1;
+    },
+    mayBeLost: (since) => disturbances.some(({ loses, to }) => loses && since <= to + LOSS_MS),
+  };
+}
+
+/** How slow the machine is: what a measured time owes to it and not to the store. */
+export interface LagMeter {
+  /** The worst in milliseconds. */
+  between(from: number, to: number): number;
+  stop(): void;
+}
+
+const PROBE_MS = 100;
+const BUCKET_MS = 500;
+
+/** @param probe What the server answers without the store. */
+export function measureLag(probe: () => Promise<unknown>): LagMeter {
+  const buckets = new Map<number, number>();
+  const note = (from: number, lag: number): void => {
+    for (let at = Math.floor(from / BUCKET_MS); at <= Math.floor((from + lag) / BUCKET_MS); at++) {
+      buckets.set(at, Math.max(buckets.get(at) ?? 0, lag));
+    }
+  };
+  const under = new Set<number>();
+  let due = performance.now() + PROBE_MS;
+  const timer = setInterval(async () => {
+    const [from, now] = [Math.min(due, performance.now()), performance.now()];
+    due = now + PROBE_MS;
+    under.add(from);
+    await probe();
+    under.delete(from);
+    note(from, performance.now() - from);
+  }, PROBE_MS);
+  return {
+    between(from, to) {
+      const present = Math.max(0, ...[...under].map((since) => performance.now() - since));
+      let worst = present;
+      for (let at = Math.floor(from / BUCKET_MS); at <= Math.floor(to / BUCKET_MS); at++) {
+        worst = Math.max(worst, buckets.get(at) ?? 0);
+      }
+      return worst;
+    },
+    stop: () => clearInterval(timer),
+  };
+}
+
+/** What a user lives in. */
+export interface World {
+  readonly origin: string;
+  readonly ledger: Ledger;
+  readonly lag: LagMeter;
+  /** From 0 to below 1. */
+  random(): number;
+  /** Between two steps, in milliseconds. */
+  think(): number;
+  /** Fields of a session's hash, however long Redis takes to say so. */
+  lookUp(id: string, ...fields: string[]): Promise<(string | null)[]>;
+  /** Is it time to go home? */
+  isOver(): boolean;
+}
