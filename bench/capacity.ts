@@ -1,0 +1,152 @@
+import { createClient } from "redis";
+import { createSessionStore } from "../src/index.ts";
+import { redisBackend } from "../src/redis/index.ts";
+import { startServer } from "../test/support/redis-server.ts";
+import { visitor, visitorOf } from "./data.ts";
+import { serverCosts } from "./redis.ts";
+import { alternate, type Contender, options, POOL, printTable, thousands } from "./runner.ts";
+
+/** What a master is taken to be: one core for commands, and so much memory for sessions. */
+const MASTER_GB = 12;
+const MASTERS = [1, 3, 30];
+const MEMBERS = [1, 1000, 10_000, 100_000];
+const FULL = 512;
+const FEW = 8;
+const INDEX_LIFE_MS = "3600000";
+const LISTED = 1000;
+
+const server = await startServer();
+const admin = await createClient({ url: server.url }).connect();
+const client = await createClient({ url: server.url }).connect();
+const backend = redisBackend(client);
+const plain = { schema: visitor, backend };
+const store = createSessionStore(plain);
+const seldom = createSessionStore({ ...plain, touchInterval: 600 });
+const indexed = createSessionStore({ ...plain, indexes: { user: "userId" } });
+
+/** Microseconds of the master's core for an operation, when its commands come in crowds and when they come alone. */
+async function costsOf(contenders: readonly Contender[], concurrency: number) {
+  const costs = serverCosts(admin);
+  await alternate(contenders, concurrency, costs.watch);
+  return new Map(contenders.map(({ name }) => [name, costs.of(name)]));
+}
+
+const tokens: string[] = [];
+const ids: string[] = [];
+for (let number = 0; number < POOL; number++) {
+  const { token, session } = await store.create(visitorOf(number));
+  tokens.push(token);
+  ids.push(session.id);
+}
+const token = (slot: number): string => tokens[slot] as string;
+const perSession = Number(await admin.memoryUsage(`session:${ids[0]}`, { SAMPLES: 0 }));
+const limit = options.ms * 10;
+const contenders: readonly Contender[] = [
+  { name: "get, touching", run: (slot) => store.get(token(slot)) },
+  { name: "get within touchInterval", run: (slot) => seldom.get(token(slot)) },
+  { name: "patch", run: (slot) => store.update(token(slot), { locale: slot % 2 ? "en-GB" : "fr-FR" }) },
+  { name: "increment", run: (slot) => store.increment(token(slot), "visits") },
+  {
+    name: "rotate",
+    async run(slot) {
+      tokens[slot] = (await store.rotate(token(slot)))?.token ?? "";
+    },
+  },
+  { name: "create", limit, run: (slot) => store.create(visitorOf(slot)) },
+  { name: "create with an index", limit, run: (slot) => indexed.create(visitorOf(slot)) },
+];
+const crowded = await costsOf(contenders, FULL);
+const alone = await costsOf(contenders, 1);
+const created = Number(/used_memory:(\d+)/.exec(await admin.info("memory"))?.[1]);
+const keys = await admin.dbSize();
+
+const perSecond = (micros: number): number => 1e6 / micros;
+const costRows = contenders.map(({ name }) => {
+  const crowd = crowded.get(name)?.cpuMicros ?? Number.NaN;
+  const lone = alone.get(name)?.cpuMicros ?? Number.NaN;
+  return [
+    name,
+    (crowded.get(name)?.commandMicros ?? Number.NaN).toFixed(1),
+    crowd.toFixed(1),
+    lone.toFixed(1),
+    thousands(perSecond(crowd)),
+  ];
+});
+printTable(
+  "What an operation costs a master",
+  ["", "us in commands", "us of core, 512 at once", "us of core, one at a time", "/s at most"],
+  costRows,
+);
+
+const sessions = (MASTER_GB * 1e9) / (created / keys);
+const rowsOf = (masters: number): string[] => {
+  const rate = (name: string): number => masters * perSecond(crowded.get(name)?.cpuMicros ?? Number.NaN);
+  const held = masters * sessions;
+  const secondsBetween = (name: string): string => (held / rate(name)).toFixed(0);
+  return [
+    String(masters),
+    `${(held / 1e6).toFixed(0)} M`,
+    thousands(rate("get, touching")),
+    thousands(rate("get within touchInterval")),
+    thousands(rate("create with an index")),
+    `${secondsBetween("get, touching")} s`,
+    `${secondsBetween("get within touchInterval")} s`,
+  ];
+};
+printTable(
+  `Masters of ${MASTER_GB} GB: ${perSession} bytes for a session by MEMORY USAGE, ${(created / keys).toFixed(0)} with its share of the table`,
+  [
+    "masters",
+    "sessions",
+    "get /s",
+    "get in interval /s",
+    "logins /s",
+    "seconds between requests below which the core ends first",
+    "the same, in interval",
+  ],
+  MASTERS.map(rowsOf),
+);
+
+/** A value that everybody has is one key on one master, however many masters there are. */
+const hotRows: string[][] = [];
+for (const members of MEMBERS) {
+  const entry = `hot:${members}`;
+  while ((await admin.zCard(`session:index:${entry}`)) < members) {
+    const before = await admin.zCard(`session:index:${entry}`);
+    const batch = Array.from({ length: Math.min(FULL, members - before) }, (_, at) =>
+      backend.enter(entry, `${before + at}`.padStart(22, "k"), Number(INDEX_LIFE_MS), 0, Date.now()),
+    );
+    await Promise.all(batch);
+  }
+  let next = 0;
+  const enter = (count: number) => async () => {
+    const key = `${next++ % members}`.padStart(22, "k");
+    await backend.enter(entry, key, Number(INDEX_LIFE_MS), count, Date.now());
+  };
+  const costs = await costsOf(
+    [
+      { name: "enter", run: enter(0) },
+      { name: "enter, as create does", run: enter(2) },
+    ],
+    FULL,
+  );
+  const pages = await costsOf([{ name: "page", run: () => backend.page(entry, 0, LISTED, Date.now()) }], FEW);
+  const micros = (name: string): number => costs.get(name)?.cpuMicros ?? Number.NaN;
+  const bytes = Number(await admin.memoryUsage(`session:index:${entry}`, { SAMPLES: 0 }));
+  hotRows.push([
+    String(members),
+    micros("enter").toFixed(1),
+    micros("enter, as create does").toFixed(1),
+    thousands(perSecond(micros("enter, as create does"))),
+    (pages.get("page")?.cpuMicros ?? Number.NaN).toFixed(0),
+    (bytes / members).toFixed(0),
+  ]);
+}
+printTable(
+  "One index value",
+  ["members", "us of core to enter", "as create does", "enters /s at most", "us of a page of 1000", "bytes a member"],
+  hotRows,
+);
+client.destroy();
+admin.destroy();
+await server.stop();

@@ -1,0 +1,228 @@
+import { execFileSync } from "node:child_process";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { createClient } from "redis";
+import { codecOf } from "../src/codec.ts";
+import { createSessionStore, memoryBackend, type SessionBackend } from "../src/index.ts";
+import { redisBackend } from "../src/redis/index.ts";
+import { planSchema } from "../src/schema.ts";
+import { startServer } from "../test/support/redis-server.ts";
+import { EXPRESS_COOKIE, visitor, visitorOf } from "./data.ts";
+import {
+  alternate,
+  isWanted,
+  median,
+  options,
+  printTable,
+  quantile,
+  ratio,
+  thousands,
+  times,
+  verdict,
+} from "./runner.ts";
+
+const SESSIONS = options.sessions;
+const IDLE_SECONDS = 1800;
+const START = Date.UTC(2026, 3, 2, 12, 34, 56);
+const CLOCK_MS = 1_000_000;
+const BATCH = 1000;
+
+/** What this file does when it is run as a child, to have a heap of its own: prints one line of JSON. */
+const PARTS: Readonly<Record<string, () => Promise<unknown>>> = {
+  map: () => fill(async (map, key, record) => void map.set(key, { ...record })),
+  json: () => fill(async (map, key, record) => void map.set(key, JSON.stringify(record))),
+  backend: async () => {
+    const backend = memoryBackend({ capacity: 2 * SESSIONS });
+    const bytes = await fill(async (_, key, record) => void (await backend.insert(key, record, START)));
+    return { bytes, ...(await sweep(backend)) };
+  },
+};
+
+interface Kept {
+  readonly bytes: number;
+  /** Milliseconds: of an insert while expired sessions are being swept, and while there are none. */
+  readonly sweeping: readonly number[];
+  readonly calm: readonly number[];
+  /** Bytes that are left for each of them once they were swept. */
+  readonly left: number;
+}
+
+/** Text as it comes over a network: nothing is shared between two sessions, not even what they have in common. */
+function recordsOf(): (number: number) => readonly [string, Record<string, string>] {
+  const codec = codecOf(planSchema(visitor));
+  return (number) => {
+    const record = {
+      ...codec.encode(visitorOf(number)),
+      created_at: new Date(START + (number % CLOCK_MS)).toISOString(),
+      last_accessed_at: new Date(START + (number % CLOCK_MS)).toISOString(),
+      session_ttl: String(IDLE_SECONDS),
+      session_verifier: `47DEQpj8HBSa-_TImW-5JCeuQeRkm5NM${number.toString(36).padStart(11, "0")}`,
+    };
+    return [`session-${number.toString(36).padStart(14, "0")}`, JSON.parse(JSON.stringify(record))];
+  };
+}
+
+function heap(): number {
+  (globalThis as { gc?: () => void }).gc?.();
+  return process.memoryUsage().heapUsed;
+}
+
+/** @returns Bytes of the heap for each session. */
+async function fill(
+  add: (map: Map<string, unknown>, key: string, record: Record<string, string>) => Promise<void>,
+): Promise<number> {
+  const map = new Map<string, unknown>();
+  const recordOf = recordsOf();
+  await add(map, ...recordOf(SESSIONS));
+  const before = heap();
+  for (let number = 0; number < SESSIONS; number++) await add(map, ...recordOf(number));
+  const bytes = (heap() - before) / SESSIONS;
+  // Until here it must not be collected.
+  return map.size < 0 ? 0 : bytes;
+}
+
+async function sweep(backend: SessionBackend): Promise<Omit<Kept, "bytes">> {
+  const recordOf = recordsOf();
+  const after = START + (IDLE_SECONDS + 1) * 1000 + CLOCK_MS;
+  const inserts = Math.ceil(SESSIONS / 4) + 1000;
+  const full = heap();
+  const timed = async (first: number, count: number, now: number): Promise<number[]> => {
+    const spent: number[] = [];
+    for (let number = first; number < first + count; number++) {
+      const [key, record] = recordOf(number);
+      const start = performance.now();
+      await backend.insert(key, record, now);
+      spent.push(performance.now() - start);
+    }
+    return [0.5, 0.99, 0.999, 1].map((share) => quantile(spent, share));
+  };
+  const sweeping = await timed(SESSIONS + 1, inserts, after);
+  const between = heap();
+  const calm = await timed(SESSIONS + 1 + inserts, inserts, after);
+  // What the inserts added, which is as much both times, is not what the swept ones left.
+  const added = heap() - between;
+  return { sweeping, calm, left: (between - added - full) / SESSIONS };
+}
+
+/** In a process of its own. */
+function partOf<R>(name: string): R {
+  const script = fileURLToPath(import.meta.url);
+  const flags = ["--expose-gc", "--max-old-space-size=12000", script, name, "--sessions", String(SESSIONS)];
+  return JSON.parse(execFileSync(process.execPath, flags, { encoding: "utf8" })) as R;
+}
+
+async function compareHeaps(): Promise<void> {
+  const map = partOf<number>("map");
+  const json = partOf<number>("json");
+  const { bytes, sweeping, calm, left } = partOf<Kept>("backend");
+  const title = `${SESSIONS} sessions in memory`;
+  printTable(
+    title,
+    ["", "bytes of heap each", "x Map", "target"],
+    [
+      ["memoryBackend", bytes.toFixed(0), times(bytes / map), verdict(bytes / map, 1.5, "<=")],
+      ["the same after all were swept", (bytes + left).toFixed(0), times((bytes + left) / map), ""],
+      ["Map of objects of the same strings", map.toFixed(0), "1.00", ""],
+      ["Map of JSON", json.toFixed(0), times(json / map), ""],
+    ],
+    "each in a process of its own",
+  );
+  const micros = (spent: readonly number[]): string[] => spent.map((value) => (value * 1000).toFixed(1));
+  printTable(
+    "An insert in microseconds",
+    ["", "p50", "p99", "p99.9", "max"],
+    [
+      [`while ${SESSIONS} expired sessions are swept`, ...micros(sweeping)],
+      ["while there are none", ...micros(calm)],
+    ],
+    "each insert by itself",
+  );
+}
+
+async function compareRedis(): Promise<void> {
+  const server = await startServer();
+  const client = await createClient({ url: server.url }).connect();
+  const store = createSessionStore({ schema: visitor, backend: redisBackend(client) });
+  const rows: string[][] = [];
+  let json = 0;
+  const row = async (name: string, key: string, target?: number): Promise<void> => {
+    const bytes = Number(await client.memoryUsage(key, { SAMPLES: 0 }));
+    json ||= bytes;
+    const claim = target === undefined ? "" : verdict(bytes / json, target, "<=");
+    rows.push([name, String(await client.objectEncoding(key)), String(bytes), times(bytes / json), claim]);
+  };
+  const expiration = { type: "EX" as const, value: IDLE_SECONDS };
+  const express = JSON.stringify({ cookie: EXPRESS_COOKIE, ...visitorOf(0) });
+  // Its default prefix, and as long as an id of express-session.
+  const expressKey = `sess:${"x".repeat(32)}`;
+  await client.set(expressKey, express, { expiration });
+  await row("connect-redis, JSON", expressKey);
+  const created = await store.create(visitorOf(0));
+  await row("zession", `session:${created.session.id}`, 1.15);
+  await store.rotate(created.token);
+  await row("zession, rotated once", `session:${created.session.id}`);
+  for (const length of [64, 65]) {
+    const { session } = await store.create({ ...visitorOf(0), csrf: "x".repeat(length) });
+    await row(`zession, a value of ${length} bytes`, `session:${session.id}`);
+  }
+  const limits = await client.configGet("hash-max-listpack-*");
+  await client.configSet("hash-max-listpack-value", "512");
+  const long = await store.create({ ...visitorOf(0), csrf: "x".repeat(65) });
+  await row("the same, hash-max-listpack-value 512", `session:${long.session.id}`);
+  printTable(
+    `A session in Redis (${Object.entries(limits).flat().join(" ")})`,
+    ["", "encoding", "bytes", "x JSON", "target"],
+    rows,
+    "MEMORY USAGE",
+  );
+  client.destroy();
+  await server.stop();
+}
+
+/** The same store on two servers, one with a thousand sessions and one with a million. */
+async function compareSizes(): Promise<void> {
+  const counts = [1000, SESSIONS];
+  const contenders = await Promise.all(
+    counts.map(async (count) => {
+      const server = await startServer();
+      const client = await createClient({ url: server.url }).connect();
+      const store = createSessionStore({ schema: visitor, backend: redisBackend(client) });
+      const tokens: string[] = [];
+      while (tokens.length < count) {
+        const batch = Array.from({ length: Math.min(BATCH, count - tokens.length) }, (_, at) =>
+          store.create(visitorOf(at)),
+        );
+        for (const { token } of await Promise.all(batch)) tokens.push(token);
+      }
+      const close = async (): Promise<void> => {
+        client.destroy();
+        await server.stop();
+      };
+      const run = () => store.get(tokens[Math.floor(Math.random() * count)] as string);
+      return { name: `${count} sessions`, run, close };
+    }),
+  );
+  const rows: string[][] = [];
+  for (const concurrency of [1, 64]) {
+    const rates = await alternate(contenders, concurrency);
+    const [few = "", many = ""] = contenders.map(({ name }) => name);
+    const share = ratio(rates, many, few);
+    const speeds = [few, many].map((name) => thousands(median(rates.get(name) ?? [])));
+    rows.push([String(concurrency), ...speeds, times(share), verdict(share, 0.9)]);
+  }
+  printTable(
+    "A get, by how many sessions there are",
+    ["at once", ...contenders.map(({ name }) => name), "ratio", "target"],
+    rows,
+  );
+  for (const { close } of contenders) await close();
+}
+
+const part = PARTS[options.wanted[0] ?? ""];
+if (part !== undefined) {
+  console.log(JSON.stringify(await part()));
+} else {
+  if (isWanted("heap")) await compareHeaps();
+  if (isWanted("redis bytes")) await compareRedis();
+  if (isWanted("redis sizes")) await compareSizes();
+}
