@@ -191,15 +191,15 @@ export function createSessionStore<T extends object, In, Index extends string = 
     if (!isLost) throw lost;
     const again = { set: { [reserved.verifier]: rotated.verifier as string }, remove: [], fields };
     for (;;) {
-      await pause(RECONNECT_MS);
       try {
         const written = await write(step, rotated, again, false);
         if (written === null || written === "changed") throw lost;
         return written;
       } catch (error) {
         const isAway = error instanceof SessionBackendError && error.reason === "unavailable" && error !== lost;
-        // Until the connection is back, or the operation's time is over.
         if (!isAway) throw lost;
+        // Until the connection is back, or the operation's time is over.
+        await pause(RECONNECT_MS);
       }
     }
   }

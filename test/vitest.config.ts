@@ -1,10 +1,24 @@
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 const redis = { globalSetup: ["test/support/global-setup.ts"], testTimeout: 20_000, hookTimeout: 60_000 };
+
+/** Files that compute for minutes, which would otherwise be what is left at the end. */
+const LONG = /exploration-triples|exploration-pairs|fuzz\.test|faults\/(replicas|connect)/;
+
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const isShort = ({ moduleId }: TestSpecification): number => Number(!LONG.test(moduleId));
+    return (await super.sort(files)).sort((one, other) => isShort(one) - isShort(other));
+  }
+}
 
 export default defineConfig({
   test: {
     pool: "forks",
+    // Many files wait for servers and clocks more than they compute.
+    maxWorkers: 4,
+    sequence: { sequencer: LongFirst },
     projects: [
       { extends: true, test: { name: "unit", include: ["test/*.test.ts"] } },
       { extends: true, test: { name: "redis", include: ["test/redis/**/*.test.ts"], ...redis } },

@@ -23,55 +23,52 @@ local function clock()
 end
 `;
 
-/** ARGV[1..4], the same in every script that takes an access. Who may pass is decided as in `admit` of record.ts. */
-const ADMIT = /* lua */ `
-local now, stamp, verifier, previous = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4] == '1'
+/*
+ * What follows is text and no functions, which Lua would make anew at every call.
+ */
 
-local function milliseconds(text)
-  return text and #text <= 15 and string.find(text, '^%d+$') and tonumber(text) or nil
-end
+/** Lua: is this text no count of milliseconds? Fifteen digits reach the year 33658. */
+const isNoTime = (text: string): string => `#${text} > 15 or not string.find(${text}, '^%d+$')`;
 
-local function secret(head)
-  if verifier == '' or verifier == ${place(reserved.verifier)} then return nil end
+/** ARGV[1], ARGV[3] and ARGV[4] of an access, against the `head`; as `matchSecret` of record.ts. */
+const SECRET = /* lua */ `
+local now, verifier, grace = tonumber(ARGV[1]), ARGV[3], ${place(reserved.grace)}
+if verifier ~= ${place(reserved.verifier)} and verifier ~= '' then
   if verifier ~= ${place(reserved.previous)} then return false end
-  local grace = milliseconds(${place(reserved.grace)})
-  if previous and grace and grace > now then return nil end
-  return 'reused'
+  if ARGV[4] ~= '1' or not grace or ${isNoTime("grace")} or tonumber(grace) <= now then return 'reused' end
 end
+`;
 
--- Returns whether to go on, and else what to answer.
-local function admit(head)
-  if not (${place(reserved.createdAt)} and ${place(reserved.lastAccessedAt)} and ${place(reserved.idleTimeout)}) then
-    return false, false
-  end
-  local refusal = secret(head)
-  if refusal ~= nil then return false, refusal end
-  local deadline = ${place(reserved.deadline)}
-  if deadline and not milliseconds(deadline) then return false, 'invalid' end
-  return true
+/** Who may pass, as `admit` of record.ts has it but for the deadline's passing. */
+const ADMIT = /* lua */ `
+if not (${place(reserved.createdAt)} and ${place(reserved.lastAccessedAt)} and ${place(reserved.idleTimeout)}) then
+  return false
+end
+${SECRET}
+local deadline = ${place(reserved.deadline)}
+if deadline then
+  if ${isNoTime("deadline")} then return 'invalid' end
+  deadline = tonumber(deadline)
 end
 `;
 
 /**
- * The time a session has left after a touch, in milliseconds, and its idle timeout as text. The deadline is held
- * against this server's clock as well, so that a slow clock elsewhere does not put it off.
+ * The time `life` that a session has left after a touch, in milliseconds, and its timeout `idle` as text. The deadline is
+ * held against this server's clock as well, so that a slow clock elsewhere does not put it off.
  */
-const LIFETIME = /* lua */ `${CLOCK}
-local function lifetime(head, idle)
-  idle = idle or ${place(reserved.idleTimeout)}
-  if #idle > 10 or not string.find(idle, '^[1-9]%d*$') or tonumber(idle) > 2147483647 then
-    local left = redis.call('PTTL', KEYS[1])
-    idle = string.format('%.0f', left < 0 and 1800 or math.max(1, math.ceil(left / 1000)))
-  end
-  local life = tonumber(idle) * 1000
-  local deadline = milliseconds(${place(reserved.deadline)})
-  if deadline then
-    local here = clock()
-    life = math.min(life, deadline - math.max(now, here))
-    -- Without an expiry nothing else would remove it. A clock elsewhere must not have a say in that.
-    if deadline <= here then redis.call('DEL', KEYS[1]) end
-  end
-  return life, idle
+const LIFETIME = /* lua */ `
+if #idle > 10 or not string.find(idle, '^[1-9]%d*$') or tonumber(idle) > 2147483647 then
+  local left = redis.call('PTTL', KEYS[1])
+  idle = string.format('%.0f', left < 0 and 1800 or math.max(1, math.ceil(left / 1000)))
+end
+local life = tonumber(idle) * 1000
+if deadline then
+  local time = redis.call('TIME')
+  local here = time[1] * 1000 + math.floor(time[2] / 1000)
+  life = math.min(life, deadline - math.max(now, here))
+  -- Without an expiry nothing else would remove it. A clock elsewhere must not have a say in that.
+  if deadline <= here then redis.call('DEL', KEYS[1]) end
+  if life <= 0 then return 'expired' end
 end
 `;
 
@@ -105,17 +102,16 @@ return 'inserted'
  * Returns the texts of the reserved fields and of those wanted, in order; or the whole hash, name and text by turns; or
  * 'reused', 'expired', 'invalid', or nil if there is no such session.
  */
-export const READ: string = /* lua */ `${ADMIT}${LIFETIME}
+export const READ: string = /* lua */ `
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(ARGV, 5))
-local open, answer = admit(head)
-if not open then return answer end
-local life, idle = lifetime(head)
-if life <= 0 then return 'expired' end
+${ADMIT}
+local idle = ${place(reserved.idleTimeout)}
+${LIFETIME}
 redis.call('PEXPIRE', KEYS[1], life)
-redis.call('HSET', KEYS[1], '${reserved.lastAccessedAt}', stamp)
+redis.call('HSET', KEYS[1], '${reserved.lastAccessedAt}', ARGV[2])
 if idle ~= ${place(reserved.idleTimeout)} then redis.call('HSET', KEYS[1], '${reserved.idleTimeout}', idle) end
 if #ARGV < 5 then return redis.call('HGETALL', KEYS[1]) end
-${place(reserved.lastAccessedAt)} = stamp
+${place(reserved.lastAccessedAt)} = ARGV[2]
 ${place(reserved.idleTimeout)} = idle
 return head
 `;
@@ -131,7 +127,7 @@ return head
  * Returns as READ, but as the session stood before the change; or 'changed' if it was not as expected, 'revoked' if it
  * is too late.
  */
-export const WRITE: string = /* lua */ `${ADMIT}${LIFETIME}
+export const WRITE: string = /* lua */ `${CLOCK}
 local at = 11
 local function list(count)
   local items = {}
@@ -144,8 +140,7 @@ local expect, absent = list(2 * tonumber(ARGV[10])), list(tonumber(ARGV[11]))
 local wanted = list(#ARGV - at)
 
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(wanted))
-local open, answer = admit(head)
-if not open then return answer end
+${ADMIT}
 for i = 1, #expect, 2 do
   if redis.call('HGET', KEYS[1], expect[i]) ~= expect[i + 1] then return 'changed' end
 end
@@ -153,15 +148,15 @@ for i = 1, #absent do
   if redis.call('HEXISTS', KEYS[1], absent[i]) == 1 then return 'changed' end
 end
 if ARGV[6] ~= '' and clock() > tonumber(ARGV[6]) then return 'revoked' end
-local life, idle = lifetime(head, ARGV[5] ~= '' and ARGV[5] or nil)
-if life <= 0 then return 'expired' end
+local idle = ARGV[5] ~= '' and ARGV[5] or ${place(reserved.idleTimeout)}
+${LIFETIME}
 
 local before = #wanted == 0 and redis.call('HGETALL', KEYS[1]) or head
 if #set > 0 then redis.call('HSET', KEYS[1], unpack(set)) end
 if #remove > 0 then redis.call('HDEL', KEYS[1], unpack(remove)) end
 if ARGV[7] == '1' then
   redis.call('PEXPIRE', KEYS[1], life)
-  redis.call('HSET', KEYS[1], '${reserved.lastAccessedAt}', stamp, '${reserved.idleTimeout}', idle)
+  redis.call('HSET', KEYS[1], '${reserved.lastAccessedAt}', ARGV[2], '${reserved.idleTimeout}', idle)
 elseif redis.call('PTTL', KEYS[1]) < 0 then
   redis.call('PEXPIRE', KEYS[1], life)
 end
@@ -178,10 +173,9 @@ return before
  * Returns the sum in decimal digits, as clients may round the integers of the protocol; or 'too_small', 'too_big',
  * 'invalid_type' if the field holds no safe integer; or the answers of READ in the place of a session.
  */
-export const INCREMENT: string = /* lua */ `${ADMIT}${LIFETIME}
+export const INCREMENT: string = /* lua */ `
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, ARGV[5])
-local open, answer = admit(head)
-if not open then return answer end
+${ADMIT}
 local text = head[${RESERVED_FIELDS.length + 1}] or ARGV[7]
 local digits = string.match(text, '^-?(%d+)$')
 if not digits or #digits > 16 then return 'invalid_type' end
@@ -190,10 +184,10 @@ if math.abs(held) > 9007199254740991 then return 'invalid_type' end
 local sum = held + tonumber(ARGV[6])
 if sum < tonumber(ARGV[8]) then return 'too_small' end
 if sum > tonumber(ARGV[9]) then return 'too_big' end
-local life, idle = lifetime(head)
-if life <= 0 then return 'expired' end
+local idle = ${place(reserved.idleTimeout)}
+${LIFETIME}
 local total = string.format('%.0f', sum)
-redis.call('HSET', KEYS[1], ARGV[5], total, '${reserved.lastAccessedAt}', stamp, '${reserved.idleTimeout}', idle)
+redis.call('HSET', KEYS[1], ARGV[5], total, '${reserved.lastAccessedAt}', ARGV[2], '${reserved.idleTimeout}', idle)
 redis.call('PEXPIRE', KEYS[1], life)
 return total
 `;
@@ -206,14 +200,13 @@ return total
  *
  * Returns the reserved fields if it was a session that had not ended, else nil, or 'reused'.
  */
-export const REMOVE: string = /* lua */ `${ADMIT}
+export const REMOVE: string = /* lua */ `
 local head = redis.call('HMGET', KEYS[1], ${HEAD})
-local refusal = secret(head)
-if refusal ~= nil then return refusal end
-local _, answer = admit(head)
-if answer == false and redis.call('HEXISTS', KEYS[1], '${TOMBSTONE_FIELD}') == 1 then return false end
-local deadline = milliseconds(${place(reserved.deadline)})
+${SECRET}
+local session = ${place(reserved.createdAt)} and ${place(reserved.lastAccessedAt)} and ${place(reserved.idleTimeout)}
+if not session and redis.call('HEXISTS', KEYS[1], '${TOMBSTONE_FIELD}') == 1 then return false end
+local deadline = ${place(reserved.deadline)}
 redis.call('DEL', KEYS[1])
-if answer == false or (deadline and deadline <= now) then return false end
+if not session or (deadline and not (${isNoTime("deadline")}) and tonumber(deadline) <= now) then return false end
 return head
 `;
