@@ -6,6 +6,8 @@ export interface HeldPushes {
   readonly port: number;
   /** How many are held now. */
   readonly held: number;
+  /** How many commands that read sessions have come through so far. */
+  readonly reads: number;
   /** Lets go of what is held, and of whatever comes later. */
   release(): void;
   hold(): void;
@@ -17,12 +19,15 @@ export interface HeldPushes {
 /** What Redis sends to a client with client-side caching (RESP3), one frame. */
 const INVALIDATION = />2\r\n\$10\r\ninvalidate\r\n(?:\*1\r\n\$\d+\r\n[^\r]*\r\n|_\r\n)/g;
 
+const READ = /\r\n(?:HMGET|HGETALL|EVALSHA|EVAL)\r\n/g;
+
 /** In front of a server on loopback; begins by holding. */
 export async function holdPushes(to: number): Promise<HeldPushes> {
   const sockets = new Set<Socket>();
   const waiting: { near: Socket; frame: string }[] = [];
   let holds = true;
   let isSilent = false;
+  let reads = 0;
 
   const server = createServer((near) => {
     const far = connect(to, "127.0.0.1");
@@ -36,7 +41,10 @@ export async function holdPushes(to: number): Promise<HeldPushes> {
         far.destroy();
       });
     }
-    near.on("data", (data) => isSilent || far.write(data));
+    near.on("data", (data) => {
+      reads += data.toString("latin1").match(READ)?.length ?? 0;
+      if (!isSilent) far.write(data);
+    });
     let rest = "";
     far.on("data", (data) => {
       if (isSilent) return;
@@ -61,6 +69,9 @@ export async function holdPushes(to: number): Promise<HeldPushes> {
     port: address.port,
     get held() {
       return waiting.length;
+    },
+    get reads() {
+      return reads;
     },
     release() {
       holds = false;
