@@ -20,11 +20,7 @@ export function inTime<R>(
   return new Promise<R>((resolve, reject) => {
     let sent = false;
     let over: SessionBackendError | null = null;
-    let stop = (_over: SessionBackendError): void => {};
-    const stopped = new Promise<never>((_, fail) => {
-      stop = fail;
-    });
-    stopped.catch(() => {});
+    const stops: ((over: SessionBackendError) => void)[] = [];
 
     const giveUp = (reason: "timeout" | "aborted", why: string): void => {
       over = new SessionBackendError(`Cannot ${action} as ${why}`, {
@@ -34,7 +30,7 @@ export function inTime<R>(
       });
       end();
       reject(over);
-      stop(over);
+      for (const stop of stops) stop(over);
     };
     const abort = (): void => giveUp("aborted", "the caller's signal aborted");
     const timer = setTimeout(giveUp, milliseconds, "timeout", `the backend did not answer within ${milliseconds} ms`);
@@ -47,7 +43,10 @@ export function inTime<R>(
       if (over !== null) return Promise.reject(over);
       sent ||= effect === "writes";
       // An operation that waited for ever for its steps would hold up those that wait for their turn behind it.
-      return Promise.race([call(), stopped]);
+      return new Promise((done, stop) => {
+        stops.push(stop);
+        call().then(done, stop);
+      });
     };
 
     signal?.addEventListener("abort", abort, { once: true });
