@@ -47,10 +47,10 @@ export function operationsOf({ emit, operationTimeoutMs, time, tokens }: Setting
 
   return {
     run,
-    async withToken(action, token, none, options, operation) {
+    withToken(action, token, none, options, operation) {
       const opened = tokens.read(token);
-      if (opened === null) return none;
-      return await run(action, opened.id, options?.signal, (step) => operation(step, opened));
+      if (opened === null) return Promise.resolve(none);
+      return run(action, opened.id, options?.signal, (step) => operation(step, opened));
     },
     async orReport(id, operation) {
       try {

@@ -94,7 +94,7 @@ export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>, re
     const record = touchInterval === 0 ? undefined : await read(step, opened, false, Number.POSITIVE_INFINITY);
     if (record === null) return null;
     if (record !== undefined) {
-      const age = time() - timestamp(record[reserved.lastAccessedAt]).getTime();
+      const age = time() - Date.parse(record[reserved.lastAccessedAt] ?? "");
       if (age >= 0 && age < touchInterval * 1000) return record;
     }
     try {

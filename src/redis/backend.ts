@@ -62,16 +62,18 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
   const runConfirmed = confirmReplicas === undefined ? run : confirmedBy(client, confirmReplicas);
   const indexKey = (entry: string): string => `${prefix}index:${entry}`;
 
-  /** @param unreadable What to answer where there is no hash, which stays. */
+  /** @param otherwise What to answer where there is no hash, which stays. */
   async function onSession(
     runs: RunScript,
     script: Script,
     key: string,
     args: string[],
-    unreadable: string | null = "invalid",
+    otherwise: string | null = "invalid",
   ): Promise<unknown> {
     try {
-      return await orUnreadable(runs(script, prefix + key, args), unreadable);
+      return await runs(script, prefix + key, args);
+    } catch (error) {
+      return unreadable(error, otherwise);
     } finally {
       forget(key);
     }
@@ -82,12 +84,14 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
     client.clientSideCache?.invalidate(prefix + key);
   }
 
-  function plain(key: string, fields: readonly string[] | null): Promise<StoredSession> {
-    return answerOf(client, "not-applied", async () =>
-      fields === null
-        ? ownFields(await client.hGetAll(prefix + key))
-        : zip(await client.hmGet(prefix + key, [...RESERVED_FIELDS, ...fields]), fields),
-    );
+  async function plain(key: string, fields: readonly string[] | null): Promise<StoredSession | "invalid"> {
+    try {
+      if (fields === null) return ownFields(await answerOf(client, "not-applied", () => client.hGetAll(prefix + key)));
+      const names = RESERVED_FIELDS.concat(fields);
+      return zip(await answerOf(client, "not-applied", () => client.hmGet(prefix + key, names)), fields);
+    } catch (error) {
+      return unreadable(error, "invalid");
+    }
   }
 
   /** Without a script: a plain read costs the server a fraction of one, and node-redis may keep its answer nearby. */
@@ -98,7 +102,7 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
   ): Promise<StoredSession | Absence> {
     const isNear = maxAgeMs > 0 && client.clientSideCache !== undefined;
     if (!isNear) forget(key);
-    const record = await orUnreadable(plain(key, fields), "invalid" as const);
+    const record = await plain(key, fields);
     const admitted = record === "invalid" ? record : admit(record, access);
     if (record !== "invalid" && admitted === "open") {
       const age = access.now - Date.parse(record[reserved.lastAccessedAt] ?? "");
@@ -193,14 +197,10 @@ function accessArgs({ now, verifier, previous }: Access): string[] {
   return [String(now), new Date(now).toISOString(), verifier ?? "", previous ? "1" : "0"];
 }
 
-/** What an answer says, or something else where the key holds no hash. */
-async function orUnreadable<R, Unreadable>(answer: Promise<R>, unreadable: Unreadable): Promise<R | Unreadable> {
-  try {
-    return await answer;
-  } catch (error) {
-    if (codeOf((error as Error).cause) !== "WRONGTYPE") throw error;
-    return unreadable;
-  }
+/** What to answer where the key holds no hash. @throws Whatever else went wrong. */
+function unreadable<Answer>(error: unknown, answer: Answer): Answer {
+  if (codeOf((error as Error).cause) !== "WRONGTYPE") throw error;
+  return answer;
 }
 
 /** What a hash holds, and nothing that an object inherits. */
