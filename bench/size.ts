@@ -6,7 +6,9 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { median, printTable, verdict } from "./runner.ts";
 
-const MAX_KB = 9;
+const TARGET_KB = 9;
+/** What it has come to, with a little room: more fails the run. */
+const MAX_KB = 26;
 const MAX_IMPORT_MS = 15;
 const IMPORTS = 15;
 const BUNDLED = "bundled by esbuild";
@@ -42,7 +44,8 @@ async function printSizes(): Promise<void> {
   const rows: string[][] = [];
   for (const [name, entries] of Object.entries(ENTRIES)) {
     const { code } = await bundle(entries);
-    const claim = name === "both" ? verdict(zipped(code) / 1000, MAX_KB, "<=") : "";
+    const claim = name === "both" ? verdict(zipped(code) / 1000, TARGET_KB, "<=") : "";
+    if (name === "both" && zipped(code) > MAX_KB * 1000) process.exitCode = 1;
     rows.push([name, kb(code.length), kb(zipped(code)), claim]);
   }
   printTable("Size without peers", ["", "KB min", "KB min+gzip", "target"], rows, BUNDLED);

@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { createClient } from "redis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
@@ -38,12 +39,17 @@ async function mark(): Promise<number> {
   return lines.length - 1;
 }
 
-/** The commands that Redis got from the client, without those that scripts ran: these show as from `lua`. */
+/** The commands that Redis got from the client, without those that scripts ran. */
 async function commandsOf(act: () => Promise<unknown>): Promise<string[]> {
+  return await ranBy(act, ` ${address}] `);
+}
+
+/** What Redis ran; the commands of a script follow it and show as from `lua`. */
+async function ranBy(act: () => Promise<unknown>, by = ""): Promise<string[]> {
   const from = await mark();
   await act();
-  const own = lines.slice(from + 1, await mark()).filter((line) => line.includes(` ${address}] `));
-  return own.map((line) => /\] "([^"]+)"/.exec(line)?.[1]?.toUpperCase() ?? line);
+  const ran = lines.slice(from + 1, await mark()).filter((line) => line.includes(by));
+  return ran.map((line) => /\] "([^"]+)"/.exec(line)?.[1]?.toUpperCase() ?? line);
 }
 
 const shape = { user: z.string(), views: z.int().default(0), flash: z.string().optional() };
@@ -139,6 +145,45 @@ describe("round trips on a server that knows the scripts", () => {
       });
       expect(commands).toEqual([]);
     }
+  });
+});
+
+describe("the README says which commands an operation is", async () => {
+  const readme = await readFile("README.md", "utf8");
+  const table =
+    readme
+      .slice(readme.indexOf("## Cost"))
+      .split("\n\n")
+      .find((part) => part.startsWith("| operation")) ?? "";
+  const rows = table.split("\n").slice(2);
+  const operations: Record<string, (token: string) => Promise<unknown>> = {
+    create: () => store.create({ user: "andrew" }),
+    get: (token) => store.get(token),
+    "get within touchInterval": (token) => lazy.get(token),
+    peek: (token) => store.peek(token),
+    update: (token) => store.update(token, { user: "barbara" }),
+    take: (token) => store.take(token, "flash"),
+    rotate: (token) => store.rotate(token),
+    setIdleTimeout: (token) => store.setIdleTimeout(token, 60),
+    increment: (token) => store.increment(token, "views"),
+    destroy: (token) => store.destroy(token),
+    revoke: (token) => store.revoke(token.split(".")[0] as string),
+    "a request without a session cookie": (token) => store.get(token.slice(1)),
+  };
+
+  test.for(Object.keys(operations))("%s", async (operation) => {
+    const { token: fresh } = await store.create({ user: "andrew", flash: "hello" });
+    const row = rows.find((line) =>
+      line
+        .split("|")[1]
+        ?.replaceAll("`", "")
+        .split(", ")
+        .map((name) => name.trim())
+        .includes(operation),
+    );
+    const [, , , commands = "nothing of the kind"] = row?.split("|").map((cell) => cell.trim()) ?? [];
+    const ran = await ranBy(() => operations[operation]?.(fresh) ?? Promise.resolve());
+    expect(ran).toEqual(commands === "" ? [] : commands.split(/: |, /));
   });
 });
 
