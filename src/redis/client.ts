@@ -113,16 +113,22 @@ export async function answerOf<R>(
   if (!isConnected(client)) throw unavailable("not-applied");
   try {
     const answer = await send();
-    answers.set(client, (answers.get(client) ?? 0) + 1);
+    countAnswer(client);
     return answer;
   } catch (error) {
-    if (codeOf(error) === "READONLY") demotions.get(client)?.();
+    const code = codeOf(error);
+    if (code !== null) countAnswer(client);
+    if (code === "READONLY") demotions.get(client)?.();
     throw backendError(error, lost);
   }
 }
 
-/** How many answers a client has had: each is a sign of life. */
+/** How many answers a client has had, errors among them: each is a sign of life. */
 export const answers: WeakMap<object, number> = new WeakMap();
+
+function countAnswer(client: object): void {
+  answers.set(client, (answers.get(client) ?? 0) + 1);
+}
 
 /** What to do, for some clients, when a server says that it is a replica. */
 export const demotions: WeakMap<object, () => void> = new WeakMap();

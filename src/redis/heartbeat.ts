@@ -1,5 +1,5 @@
 import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers";
-import { answers, demotions, listen, masterOf, type RedisClient } from "./client.ts";
+import { answers, codeOf, demotions, listen, masterOf, type RedisClient } from "./client.ts";
 
 /** A connection to one server. */
 interface Connection extends Pick<RedisClient, "on"> {
@@ -43,7 +43,8 @@ export function keepAlive(
     unanswered.set(connection, pings + 1);
     connection.ping().then(
       () => unanswered.delete(connection),
-      () => {},
+      // A server that is loading refuses even this, and is not silent.
+      (error) => codeOf(error) !== null && unanswered.delete(connection),
     );
   }
 

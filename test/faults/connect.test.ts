@@ -408,6 +408,23 @@ describe("a connection that falls silent is made anew although it is written to 
   });
 });
 
+test.concurrent("a connection on which every sign of life is an error stays as it is", async () => {
+  const server = await serve();
+  const client = await open(server.url);
+  const id = await client.sendCommand(["CLIENT", "ID"]);
+  await client.sendCommand(["ACL", "SETUSER", "default", "-ping"]);
+  await until(
+    "more has been refused than silence allows",
+    async () => {
+      const [, refused = 0] =
+        /cmdstat_ping:.*rejected_calls=(\d+)/.exec(await command(server, "INFO", "commandstats").then(String)) ?? [];
+      return Number(refused) >= 10;
+    },
+    3 * NOTICED_MS,
+  );
+  expect(await client.sendCommand(["CLIENT", "ID"])).toBe(id);
+});
+
 describe("a server that has become a replica", () => {
   test.concurrent("is left once its address leads to a master, and read until then", async () => {
     const [first, second] = await Promise.all([serve(), serve()]);
