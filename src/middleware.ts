@@ -110,9 +110,10 @@ function plain(text: string, status: number, headers: Readonly<Record<string, st
 /** An answer's own headers are changed where they can be, as a copy loses what only the original has. */
 function withHeaders<Answer extends Response>(answer: Answer, headers: readonly AnswerHeader[]): Answer | Response {
   const apply = (to: Headers): void => {
-    for (const [name, ...values] of headers) {
-      to.delete(name);
-      for (const value of values) to.append(name, value);
+    for (const [name, first, ...more] of headers) {
+      if (first === undefined) to.delete(name);
+      else to.set(name, first);
+      for (const value of more) to.append(name, value);
     }
   };
   try {
