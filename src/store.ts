@@ -6,11 +6,9 @@ import { indexesOf } from "./indexes.ts";
 import { limitsOf } from "./limits.ts";
 import { operationsOf } from "./operations.ts";
 import { seconds, wholeNumber } from "./options.ts";
-
 import { indexEntries, reserved, type StoredSession } from "./record.ts";
 import { recordsOf, sessionOf, UNLIMITED_SECONDS, undoing, type Written } from "./records.ts";
 import { registryOf } from "./registry.ts";
-
 import { planSchema } from "./schema.ts";
 import type {
   CallOptions,
