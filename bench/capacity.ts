@@ -1,5 +1,6 @@
 import { createClient } from "redis";
 import { createSessionStore } from "../src/index.ts";
+import { AT_LIMIT } from "../src/limits.ts";
 import { redisBackend } from "../src/redis/index.ts";
 import { PAGE } from "../src/registry.ts";
 import { startServer } from "../test/support/redis-server.ts";
@@ -14,8 +15,6 @@ const MEMBERS = [1, 1000, 10_000, 100_000];
 const FULL = 512;
 const FEW = 8;
 const INDEX_LIFE_MS = "3600000";
-/** How many of the earliest members come along where there is a limit. */
-const AT_LIMIT = 256;
 
 const server = await startServer();
 const admin = await createClient({ url: server.url }).connect();

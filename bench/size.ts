@@ -44,9 +44,9 @@ async function printSizes(): Promise<void> {
   const rows: string[][] = [];
   for (const [name, entries] of Object.entries(ENTRIES)) {
     const { code } = await bundle(entries);
-    const claim = name === "both" ? verdict(zipped(code) / 1000, TARGET_KB, "<=") : "";
-    if (name === "both" && zipped(code) > MAX_KB * 1000) process.exitCode = 1;
-    rows.push([name, kb(code.length), kb(zipped(code)), claim]);
+    const bytes = zipped(code);
+    if (bytes > MAX_KB * 1000) process.exitCode = 1;
+    rows.push([name, kb(code.length), kb(bytes), name === "both" ? verdict(bytes / 1000, TARGET_KB, "<=") : ""]);
   }
   printTable("Size without peers", ["", "KB min", "KB min+gzip", "target"], rows, BUNDLED);
 

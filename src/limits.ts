@@ -9,7 +9,7 @@ import type { SessionLimit } from "./store-options.ts";
 type Inserted = Awaited<ReturnType<SessionBackend["insert"]>>;
 
 /** Members that an `enter` brings along where there is a limit: enough to show who is there. */
-const AT_LIMIT = 256;
+export const AT_LIMIT = 256;
 
 /** Writes new sessions under their index entries, within the limits of these. */
 export interface Limits {
