@@ -12,9 +12,10 @@ import type { SessionEvent } from "../../src/index.ts";
 import { connectRedis, redisBackend } from "../../src/redis/index.ts";
 import { expectNoSecrets, type Grounds, onGrounds, recovers, storeOn } from "../support/fault-grounds.ts";
 import { cookieJar, tokenOf } from "../support/http.ts";
+import { follow } from "../support/own-servers.ts";
 import { freePort, startServer } from "../support/redis-server.ts";
 import { processOn, send, signIn, type Visitor } from "../support/requests.ts";
-import { command, isInStep } from "../support/topologies.ts";
+import { command } from "../support/topologies.ts";
 import { until } from "../support/until.ts";
 
 const PREFIX = "s:";
@@ -146,18 +147,11 @@ describe("a write that fails", () => {
 
 describe("what a failover or a backup brings back", () => {
   test.concurrent("F-25 a log out, revocation or rotation that no replica has confirmed does not count as done", async () => {
-    await onGrounds({}, async (grounds) => {
-      const { server, admin, client } = grounds;
-      const replica = await startServer(
-        "--replicaof",
-        "127.0.0.1",
-        `${server.port}`,
-        "--repl-diskless-sync-delay",
-        "0",
-      );
+    await onGrounds({ server: ["--repl-diskless-sync-delay", "0"] }, async ({ server, admin, client }) => {
+      const replica = await startServer();
       try {
-        await until("the replica follows", () => isInStep(server, replica));
-        const confirmReplicas = { count: 1, timeoutMs: 200 };
+        await follow(replica, server.port);
+        const confirmReplicas = { count: 1, timeoutMs: TIMEOUT_MS / 3 };
         const store = processOn(redisBackend(client, { prefix: PREFIX, confirmReplicas }), Date.now);
         const signedIn = () => signIn({ backend: redisBackend(admin, { prefix: PREFIX }), now: Date.now });
         const confirmed = await signedIn();

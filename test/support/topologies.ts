@@ -48,10 +48,11 @@ async function kill(servers: readonly Server[]): Promise<void> {
 
 const isLinked = (replica: Server): Promise<boolean> => says(replica, "master_link_status:up", "INFO", "replication");
 
-/** Has the replica all that the master was told? */
+/** Has the replica all that the master was told? One that does not follow yet has nothing, as a new master has. */
 export async function isInStep(master: Server, replica: Server): Promise<boolean> {
   const [offset] = /(?<=master_repl_offset:)\d+/.exec(String(await command(master, "INFO", "replication"))) ?? [];
-  return String(await command(replica, "INFO", "replication")).includes(`slave_repl_offset:${offset}`);
+  const told = String(await command(replica, "INFO", "replication"));
+  return told.includes("master_link_status:up") && told.includes(`slave_repl_offset:${offset}\r\n`);
 }
 
 /**
