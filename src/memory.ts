@@ -14,6 +14,7 @@ import {
   reserved,
   type StoredSession,
   TOMBSTONE_FIELD,
+  timeText,
 } from "./record.ts";
 import { bare } from "./value.ts";
 
@@ -87,7 +88,7 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
     const next = changed(entry.record, set, remove);
     const idle = idleSeconds(next) ?? remaining(entry, now);
     next[reserved.idleTimeout] = String(idle);
-    next[reserved.lastAccessedAt] = new Date(now).toISOString();
+    next[reserved.lastAccessedAt] = timeText(now);
     entry.record = Object.freeze(next);
     entry.expires = now + lifetime(entry.record, idle, now);
     queue.advance(entry);

@@ -57,6 +57,7 @@ export function sessionMiddleware<T, New>(
     throw new TypeError(`Cannot ${action} as onBackendError must be a function: received ${kindOf(onBackendError)}`);
   }
   const { name } = sessionCookie(cookie);
+  const inside = requestsWith(name);
   const exchangeOf = sessionExchange(store, { cookie, persistent });
   const passes = crossOriginProtection(protection);
 
@@ -75,7 +76,11 @@ export function sessionMiddleware<T, New>(
   return async (request, handler) => {
     const exchange = begin(request);
     if (exchange === null) return refused();
-    const leave = enter(request, name);
+    if (inside.has(request))
+      throw new TypeError(
+        `Cannot handle a request by two session middlewares inside each other with the cookie ${name}`,
+      );
+    inside.add(request);
     try {
       const answer = await handler(exchange.session);
       if (answer === undefined) {
@@ -88,7 +93,7 @@ export function sessionMiddleware<T, New>(
       if (error instanceof SessionBackendError) return await onBackendError(error, request);
       throw error;
     } finally {
-      leave();
+      inside.delete(request);
     }
   };
 }
@@ -134,14 +139,11 @@ function withHeaders<Answer extends Response>(answer: Answer, headers: readonly 
   }
 }
 
-/** Cookie names of the middlewares that a request is in: two of them on one cookie would set it twice. */
-const entered = new WeakMap<Request, Set<string>>();
+/** By cookie name, the requests that are in a middleware: two of them on one cookie would set it twice. */
+const entered = new Map<string, WeakSet<Request>>();
 
-function enter(request: Request, name: string): () => void {
-  const names = entered.get(request) ?? new Set();
-  if (names.has(name)) {
-    throw new TypeError(`Cannot handle a request by two session middlewares inside each other with the cookie ${name}`);
-  }
-  entered.set(request, names.add(name));
-  return () => names.delete(name);
+function requestsWith(cookieName: string): WeakSet<Request> {
+  const requests = entered.get(cookieName) ?? new WeakSet();
+  entered.set(cookieName, requests);
+  return requests;
 }

@@ -75,6 +75,20 @@ export function indexEntries(record: StoredSession): readonly string[] {
   }
 }
 
+let latest = { at: Number.NaN, text: "" };
+
+/** A moment, Unix milliseconds, as RFC 3339. */
+export function timeText(at: number): string {
+  // Under load many are of one millisecond, and a conversion takes long beside the rest of a read.
+  if (at !== latest.at) latest = { at, text: new Date(at).toISOString() };
+  return latest.text;
+}
+
+/** Unix milliseconds of RFC 3339, and of what else programs write; `NaN` where there is none or it cannot be read. */
+export function timeOf(text: string | undefined): number {
+  return text === latest.text ? latest.at : Date.parse(text ?? "");
+}
+
 /** Who asks, and when. */
 export interface Access {
   /** The verifier of the presented secret; `null` opens by key alone. */

@@ -11,6 +11,8 @@ import {
   isReserved,
   reserved,
   type StoredSession,
+  timeOf,
+  timeText,
 } from "./record.ts";
 import type { Registry } from "./registry.ts";
 import type { Plan } from "./schema.ts";
@@ -94,7 +96,7 @@ export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>, re
     const record = touchInterval === 0 ? undefined : await read(step, opened, false, Number.POSITIVE_INFINITY);
     if (record === null) return null;
     if (record !== undefined) {
-      const age = time() - Date.parse(record[reserved.lastAccessedAt] ?? "");
+      const age = time() - timeOf(record[reserved.lastAccessedAt]);
       if (age >= 0 && age < touchInterval * 1000) return record;
     }
     try {
@@ -161,8 +163,7 @@ export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>, re
       throw new SessionConflictError("Cannot move a session to another index value as it took too long", "revoked");
     }
     if (before === null || before === "changed") return before;
-    const stamp: StoredSession =
-      change.touch === false ? {} : { [reserved.lastAccessedAt]: new Date(access.now).toISOString() };
+    const stamp: StoredSession = change.touch === false ? {} : { [reserved.lastAccessedAt]: timeText(access.now) };
     return { before, after: changed(before, change, stamp) };
   }
 
@@ -215,7 +216,7 @@ function changed(
 
 /** A time that another program wrote in its own way is unknown, which must not end the session: it is the epoch. */
 function timestamp(text: string | undefined): Date {
-  const time = Date.parse(text ?? "");
+  const time = timeOf(text);
   return new Date(Number.isNaN(time) ? 0 : time);
 }
 

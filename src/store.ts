@@ -6,7 +6,7 @@ import { indexesOf } from "./indexes.ts";
 import { limitsOf } from "./limits.ts";
 import { operationsOf } from "./operations.ts";
 import { seconds, wholeNumber } from "./options.ts";
-import { indexEntries, reserved, type StoredSession } from "./record.ts";
+import { indexEntries, reserved, type StoredSession, timeText } from "./record.ts";
 import { recordsOf, sessionOf, UNLIMITED_SECONDS, undoing, type Written } from "./records.ts";
 import { registryOf } from "./registry.ts";
 import { planSchema } from "./schema.ts";
@@ -71,8 +71,8 @@ export function createSessionStore<T extends object, In, Index extends string = 
         const now = time();
         const at = new Date(now);
         const record: StoredSession = Object.assign(bare(), set, {
-          [reserved.createdAt]: at.toISOString(),
-          [reserved.lastAccessedAt]: at.toISOString(),
+          [reserved.createdAt]: timeText(now),
+          [reserved.lastAccessedAt]: timeText(now),
           [reserved.idleTimeout]: String(idleTimeout),
           ...(absoluteTimeout === undefined ? {} : { [reserved.deadline]: String(now + absoluteTimeout * 1000) }),
           ...(verifier === null ? {} : { [reserved.verifier]: verifier }),
@@ -159,7 +159,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
           [reserved.verifier]: secret.verifier,
           [reserved.previous]: opened.verifier as string,
           ...(grace > 0 ? { [reserved.grace]: String(at.getTime() + grace * 1000) } : {}),
-          ...(authenticated ? { [reserved.authenticatedAt]: at.toISOString() } : {}),
+          ...(authenticated ? { [reserved.authenticatedAt]: timeText(at.getTime()) } : {}),
           ...(idleTimeout === undefined ? {} : { [reserved.idleTimeout]: String(idleTimeout) }),
         },
         remove: grace > 0 ? [] : [reserved.grace],

@@ -9,6 +9,8 @@ import {
   RESERVED_FIELDS,
   reserved,
   type StoredSession,
+  timeOf,
+  timeText,
 } from "../record.ts";
 import { bare } from "../value.ts";
 import { answerOf, codeOf, guard, type RedisClient, runScript, type Script, script, servers } from "./client.ts";
@@ -105,7 +107,7 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
     const record = await plain(key, fields);
     const admitted = record === "invalid" ? record : admit(record, access);
     if (record !== "invalid" && admitted === "open") {
-      const age = access.now - Date.parse(record[reserved.lastAccessedAt] ?? "");
+      const age = access.now - timeOf(record[reserved.lastAccessedAt]);
       if (!isNear || (age >= 0 && age < maxAgeMs)) return record;
     } else if (!isNear) {
       // Nor is it kept that there is nothing: tokens that somebody makes up would fill the cache.
@@ -194,7 +196,7 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
 
 /** ARGV[1..4] of every script that takes an access. */
 function accessArgs({ now, verifier, previous }: Access): string[] {
-  return [String(now), new Date(now).toISOString(), verifier ?? "", previous ? "1" : "0"];
+  return [String(now), timeText(now), verifier ?? "", previous ? "1" : "0"];
 }
 
 /** What to answer where the key holds no hash. @throws Whatever else went wrong. */

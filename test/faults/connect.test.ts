@@ -33,6 +33,7 @@ import { until } from "../support/until.ts";
 
 const SECRET = "hunter2";
 const TIME_MS = 1000;
+const PATIENT_MS = 10_000;
 /** A socket that is silent is noticed after three seconds and a ping. */
 const NOTICED_MS = 5000;
 
@@ -57,17 +58,17 @@ async function watched() {
   return { proxy, client: await open(bySentinel(sentinel)) };
 }
 
-function storeOn(client: ConnectedRedis) {
+function storeOn(client: ConnectedRedis, operationTimeoutMs = TIME_MS) {
   const backend = redisBackend(client, { prefix: `${randomUUID()}:` });
   return createSessionStore({
     schema: z.object({ userId: z.string(), views: z.int().default(0) }),
     backend,
-    operationTimeoutMs: TIME_MS,
+    operationTimeoutMs,
   });
 }
 
 async function works(client: ConnectedRedis): Promise<boolean> {
-  const store = storeOn(client);
+  const store = storeOn(client, PATIENT_MS);
   const { token } = await store.create({ userId: "42" });
   return (await store.increment(token, "views")) === 1 && (await store.destroy(token));
 }

@@ -156,7 +156,7 @@ describe("what replicas have confirmed", () => {
       await confirmedUpTo(client);
       link.silence();
       const since = performance.now();
-      await expect(session?.end()).rejects.toMatchObject({
+      await expect(persevering(async () => await session?.end())).rejects.toMatchObject({
         name: "SessionBackendError",
         reason: "timeout",
         outcome: "unknown",
