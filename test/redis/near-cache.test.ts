@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { createClient } from "redis";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { z } from "zod";
 import { createSessionStore } from "../../src/index.ts";
@@ -210,6 +211,27 @@ describe("with client-side caching", () => {
     } finally {
       client.destroy();
       await silent.stop();
+    }
+  });
+
+  test("a read that failed is asked for again", async () => {
+    const user = `near-${randomUUID()}`;
+    const admin = await createClient({ url: inject("redisUrl") }).connect();
+    const allow = (...rights: string[]) => admin.sendCommand(["ACL", "SETUSER", user, ...rights]);
+    await allow("on", ">secret", "~*", "&*", "+@all", "-hmget");
+    const options = { username: user, password: "secret", clientSideCache: true };
+    const client = await connectRedis(inject("redisUrl"), options);
+    try {
+      const backend = redisBackend(client, { prefix: `zession-test:${randomUUID()}:` });
+      const store = createSessionStore({ schema, backend, touchInterval: TOUCH_SECONDS });
+      const { token } = await store.create({ userId: "42" });
+      await expect(store.peek(token)).rejects.toMatchObject({ reason: "rejected" });
+      await allow("+hmget");
+      expect((await store.peek(token))?.data.userId).toBe("42");
+    } finally {
+      client.destroy();
+      await admin.sendCommand(["ACL", "DELUSER", user]);
+      admin.destroy();
     }
   });
 });
