@@ -35,13 +35,6 @@ end
 return 'nothing'
 `;
 
-/** What ENTER and PAGE return: Unix milliseconds, the size, and members and scores by turns. */
-const ANSWER_PAGE = /* lua */ `
-local function answer(members)
-  return { (clock()), redis.call('ZCARD', KEYS[1]), members }
-end
-`;
-
 /**
  * Enters a member into an index, with this server's time as its score or, should that not be above all others, the
  * highest and one.
@@ -50,20 +43,19 @@ end
  * ARGV[1] member, ARGV[2] milliseconds for which the index has to last for it, ARGV[3] how many of the earliest members
  * to return
  *
- * Returns Unix milliseconds, the size, members and scores by turns, and so two members from anywhere: the last digits of
+ * Returns Unix milliseconds, the size, members and scores by turns, and in the same way two members from anywhere: the last digits of
  * the time are as good as chance, which scripts do not have.
  */
-export const ENTER: string = /* lua */ `${CLOCK}${ANSWER_PAGE}
-local _, score = clock()
+export const ENTER: string = /* lua */ `${CLOCK}
 local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
-if last[2] then score = math.max(score, tonumber(last[2]) + 1) end
+local score = math.max(micros, last[2] and last[2] + 1 or 0)
 redis.call('ZADD', KEYS[1], string.format('%.0f', score), ARGV[1])
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 local count = tonumber(ARGV[3])
-local page = answer(count > 0 and redis.call('ZRANGE', KEYS[1], 0, count - 1, 'WITHSCORES') or {})
-local from = score % page[2]
-page[4] = redis.call('ZRANGE', KEYS[1], from, from + 1, 'WITHSCORES')
-return page
+local size = redis.call('ZCARD', KEYS[1])
+local members = count > 0 and redis.call('ZRANGE', KEYS[1], 0, count - 1, 'WITHSCORES') or {}
+local from = score % size
+return { here, size, members, redis.call('ZRANGE', KEYS[1], from, from + 1, 'WITHSCORES') }
 `;
 
 /**
@@ -72,10 +64,11 @@ return page
  * KEYS[1] index
  * ARGV[1] score, ARGV[2] how many
  *
- * Returns as ENTER.
+ * Returns as ENTER, but for the two.
  */
-export const PAGE: string = /* lua */ `${CLOCK}${ANSWER_PAGE}
-return answer(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2]))
+export const PAGE: string = /* lua */ `${CLOCK}
+local members = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
+return { here, redis.call('ZCARD', KEYS[1]), members }
 `;
 
 /**

@@ -3,8 +3,8 @@
  *
  * Every check stands before the first write, as Redis does not roll scripts back. Only the first write of a script is
  * refused when Redis is out of memory: `READ`, `REMOVE`, `REVOKE` and `LEAVE` begin with PEXPIRE, DEL and ZREM, which
- * never are, so that sessions can be used and ended; the others begin with HSET or ZADD and are refused whole. Run on Redis 7.0 and written for
- * Redis >= 6.2 and Valkey.
+ * never are, so that sessions can be used and ended; the others begin with HSET or ZADD and are refused whole. Run on
+ * Redis 7.0 and written for Redis >= 6.2 and Valkey.
  *
  * @module
  */
@@ -14,18 +14,16 @@ import { RESERVED_FIELDS, reserved, TOMBSTONE_FIELD } from "../record.ts";
 export const HEAD: string = RESERVED_FIELDS.map((field) => `'${field}'`).join(", ");
 export const place = (field: string): string => `head[${RESERVED_FIELDS.indexOf(field) + 1}]`;
 
-/** This server's clock: Unix milliseconds, and microseconds. */
-export const CLOCK: string = /* lua */ `
-local function clock()
-  local time = redis.call('TIME')
-  local micros = tonumber(time[1]) * 1000000 + tonumber(time[2])
-  return math.floor(micros / 1000), micros
-end
-`;
-
 /*
- * What follows is text and no functions, which Lua would make anew at every call.
+ * What scripts share is text and no functions, which Lua would make anew at every call.
  */
+
+/** This server's clock: `micros`, and Unix milliseconds as `here`. */
+export const CLOCK: string = /* lua */ `
+local time = redis.call('TIME')
+local micros = time[1] * 1000000 + time[2]
+local here = math.floor(micros / 1000)
+`;
 
 /** Lua: is this text no count of milliseconds? Fifteen digits reach the year 33658. */
 const isNoTime = (text: string): string => `#${text} > 15 or not string.find(${text}, '^%d+$')`;
@@ -63,8 +61,7 @@ if #idle > 10 or not string.find(idle, '^[1-9]%d*$') or tonumber(idle) > 2147483
 end
 local life = tonumber(idle) * 1000
 if deadline then
-  local time = redis.call('TIME')
-  local here = time[1] * 1000 + math.floor(time[2] / 1000)
+  ${CLOCK}
   life = math.min(life, deadline - math.max(now, here))
   -- Without an expiry nothing else would remove it. A clock elsewhere must not have a say in that.
   if deadline <= here then redis.call('DEL', KEYS[1]) end
@@ -81,12 +78,15 @@ end
  *
  * Returns 'inserted', 'taken', or 'revoked' if there is a tombstone or it is too late.
  */
-export const INSERT: string = /* lua */ `${CLOCK}
+export const INSERT: string = /* lua */ `
 if redis.call('EXISTS', KEYS[1]) == 1 then
   -- What is no hash is taken as well.
   return redis.pcall('HEXISTS', KEYS[1], '${TOMBSTONE_FIELD}') == 1 and 'revoked' or 'taken'
 end
-if ARGV[2] ~= '' and clock() > tonumber(ARGV[2]) then return 'revoked' end
+if ARGV[2] ~= '' then
+  ${CLOCK}
+  if here > tonumber(ARGV[2]) then return 'revoked' end
+end
 redis.call('HSET', KEYS[1], unpack(ARGV, 3))
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 'inserted'
@@ -127,33 +127,32 @@ return head
  * Returns as READ, but as the session stood before the change; or 'changed' if it was not as expected, 'revoked' if it
  * is too late.
  */
-export const WRITE: string = /* lua */ `${CLOCK}
-local at = 11
-local function list(count)
-  local items = {}
-  for i = 1, count do items[i] = ARGV[at + i] end
-  at = at + count
-  return items
-end
-local set, remove = list(2 * tonumber(ARGV[8])), list(tonumber(ARGV[9]))
-local expect, absent = list(2 * tonumber(ARGV[10])), list(tonumber(ARGV[11]))
-local wanted = list(#ARGV - at)
+export const WRITE: string = /* lua */ `
+-- Where the fields begin that are set, removed, expected, expected to be absent, and wanted.
+local set = 12
+local removed = set + 2 * ARGV[8]
+local expected = removed + ARGV[9]
+local absent = expected + 2 * ARGV[10]
+local wanted = absent + ARGV[11]
 
-local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(wanted))
+local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(ARGV, wanted))
 ${ADMIT}
-for i = 1, #expect, 2 do
-  if redis.call('HGET', KEYS[1], expect[i]) ~= expect[i + 1] then return 'changed' end
+for i = expected, absent - 1, 2 do
+  if redis.call('HGET', KEYS[1], ARGV[i]) ~= ARGV[i + 1] then return 'changed' end
 end
-for i = 1, #absent do
-  if redis.call('HEXISTS', KEYS[1], absent[i]) == 1 then return 'changed' end
+for i = absent, wanted - 1 do
+  if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then return 'changed' end
 end
-if ARGV[6] ~= '' and clock() > tonumber(ARGV[6]) then return 'revoked' end
+if ARGV[6] ~= '' then
+  ${CLOCK}
+  if here > tonumber(ARGV[6]) then return 'revoked' end
+end
 local idle = ARGV[5] ~= '' and ARGV[5] or ${place(reserved.idleTimeout)}
 ${LIFETIME}
 
-local before = #wanted == 0 and redis.call('HGETALL', KEYS[1]) or head
-if #set > 0 then redis.call('HSET', KEYS[1], unpack(set)) end
-if #remove > 0 then redis.call('HDEL', KEYS[1], unpack(remove)) end
+local before = wanted > #ARGV and redis.call('HGETALL', KEYS[1]) or head
+if removed > set then redis.call('HSET', KEYS[1], unpack(ARGV, set, removed - 1)) end
+if expected > removed then redis.call('HDEL', KEYS[1], unpack(ARGV, removed, expected - 1)) end
 if ARGV[7] == '1' then
   redis.call('PEXPIRE', KEYS[1], life)
   redis.call('HSET', KEYS[1], '${reserved.lastAccessedAt}', ARGV[2], '${reserved.idleTimeout}', idle)
