@@ -16,9 +16,20 @@ export function sessionOf<Other extends string = never>(
   fields: readonly string[] | null,
   others: readonly Other[] = [],
 ): StoredSession | Absence | Other {
-  if (!Array.isArray(reply)) return oneOf<Absence | Other>(reply, [...ABSENCES, ...others]);
-  const record = fields !== null && fields.length > 0 ? zip(reply, fields) : hashOf(reply);
+  const texts = textsOf(reply);
+  if (texts === null) return oneOf<Absence | Other>(reply, [...ABSENCES, ...others]);
+  const record = fields !== null && fields.length > 0 ? zip(texts, fields) : hashOf(texts as string[]);
   return matchSecret(record, access) === "open" ? record : garbled();
+}
+
+/** A list, that may be in the form of JSON; `null` for anything else. */
+function textsOf(reply: unknown): readonly unknown[] | null {
+  if (typeof reply !== "string" || !reply.startsWith("[")) return Array.isArray(reply) ? reply : null;
+  try {
+    return JSON.parse(reply);
+  } catch {
+    return garbled();
+  }
 }
 
 /** The reserved fields of a session that a script ended, or why it did not. */
@@ -56,12 +67,12 @@ function membersOf(flat: unknown): Member[] {
 }
 
 /** Texts in the order of the reserved fields and those that were asked for. */
-export function zip(texts: readonly (string | null)[], fields: readonly string[]): StoredSession {
+export function zip(texts: readonly unknown[], fields: readonly string[]): StoredSession {
   if (texts.length !== RESERVED_FIELDS.length + fields.length) return garbled();
   const record = bare();
   texts.forEach((text, at) => {
     const name = RESERVED_FIELDS[at] ?? fields[at - RESERVED_FIELDS.length];
-    if (text !== null && name !== undefined) record[name] = text;
+    if (typeof text === "string" && name !== undefined) record[name] = text;
   });
   return record;
 }

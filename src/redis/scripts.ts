@@ -10,6 +10,9 @@
  */
 import { RESERVED_FIELDS, reserved, TOMBSTONE_FIELD } from "../record.ts";
 
+/** Bytes of all texts of an answer. */
+const LONG = 1024;
+
 /** HMGET of the reserved fields comes first in every reply, so that a script finds them by place. */
 export const HEAD: string = RESERVED_FIELDS.map((field) => `'${field}'`).join(", ");
 export const place = (field: string): string => `head[${RESERVED_FIELDS.indexOf(field) + 1}]`;
@@ -70,6 +73,16 @@ end
 `;
 
 /**
+ * Answers a list of texts, as JSON if they are short: a client reads one text in much less time than twenty. To make
+ * JSON of long ones takes the server more than that.
+ */
+const answer = (list: string): string => /* lua */ `
+local length = 0
+for i = 1, #${list} do if ${list}[i] then length = length + #${list}[i] end end
+return length > ${LONG} and ${list} or cjson.encode(${list})
+`;
+
+/**
  * Stores a record under a free key.
  *
  * KEYS[1] session
@@ -99,8 +112,8 @@ return 'inserted'
  * ARGV[1] now in Unix milliseconds, ARGV[2] the same in RFC 3339, ARGV[3] verifier or '', ARGV[4] '1' if the previous
  * secret does in its grace, ARGV[5..] wanted fields, none for the whole hash
  *
- * Returns the texts of the reserved fields and of those wanted, in order; or the whole hash, name and text by turns; or
- * 'reused', 'expired', 'invalid', or nil if there is no such session.
+ * Returns the texts of the reserved fields and of those wanted, in order, as JSON with false for nil if they are short;
+ * or the whole hash, name and text by turns; or 'reused', 'expired', 'invalid', or nil if there is no such session.
  */
 export const READ: string = /* lua */ `
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(ARGV, 5))
@@ -113,8 +126,7 @@ if idle ~= ${place(reserved.idleTimeout)} then redis.call('HSET', KEYS[1], '${re
 if #ARGV < 5 then return redis.call('HGETALL', KEYS[1]) end
 ${place(reserved.lastAccessedAt)} = ARGV[2]
 ${place(reserved.idleTimeout)} = idle
-return head
-`;
+${answer("head")}`;
 
 /**
  * Changes a session.
@@ -159,8 +171,8 @@ if ARGV[7] == '1' then
 elseif redis.call('PTTL', KEYS[1]) < 0 then
   redis.call('PEXPIRE', KEYS[1], life)
 end
-return before
-`;
+if wanted > #ARGV then return before end
+${answer("before")}`;
 
 /**
  * Adds to a field, and touches the session.

@@ -25,6 +25,7 @@ const VALUES: Readonly<Record<string, string>> = {
   nothing: "",
   "lines and quotes": "a\r\nb\t\"c\" 'd' \\ $& %s",
   zeros: "\u0000a\u0000",
+  "every control character": String.fromCharCode(...Array(32).keys(), 127, 0x85, 0x2028, 0x2029),
   "other planes": "日本 😀 \u{10ffff} e\u0301 \ufeff \ufffd",
   Lua: "]] redis.call('FLUSHALL') --[[ ' .. KEYS[1] .. '",
   JSON: '{"a":[1,null,"\\u0000"]}',

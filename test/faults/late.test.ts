@@ -239,6 +239,7 @@ describe("somebody else's answer", () => {
 });
 
 describe("an answer of the wrong kind", () => {
+  const bulk = (text: string): string => `$${text.length}\r\n${text}\r\n`;
   const answers: Readonly<Record<string, string>> = {
     "a number": ":42\r\n",
     "a big number": "(3492890328409238509324850943850943825024385\r\n",
@@ -250,6 +251,9 @@ describe("an answer of the wrong kind", () => {
     "a short list": "*2\r\n$1\r\na\r\n$1\r\nb\r\n",
     "a list of numbers": `*20\r\n${":1\r\n".repeat(20)}`,
     "a list of lists": `*20\r\n${"*0\r\n".repeat(20)}`,
+    "the beginning of a list in JSON": bulk("["),
+    "a short list in JSON": bulk('["a","b"]'),
+    "a list of numbers in JSON": bulk(JSON.stringify(Array(20).fill(1))),
     "a map": "%1\r\n+a\r\n+b\r\n",
     "a set": "~1\r\n+a\r\n",
     "an error that nobody knows": "-WEIRD things\r\n",
