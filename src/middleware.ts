@@ -76,10 +76,11 @@ export function sessionMiddleware<T, New>(
   return async (request, handler) => {
     const exchange = begin(request);
     if (exchange === null) return refused();
-    if (inside.has(request))
+    if (inside.has(request)) {
       throw new TypeError(
         `Cannot handle a request by two session middlewares inside each other with the cookie ${name}`,
       );
+    }
     inside.add(request);
     try {
       const answer = await handler(exchange.session);

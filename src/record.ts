@@ -75,6 +75,7 @@ export function indexEntries(record: StoredSession): readonly string[] {
   }
 }
 
+/** The last moment that was put into words. */
 let latest = { at: Number.NaN, text: "" };
 
 /** A moment, Unix milliseconds, as RFC 3339. */

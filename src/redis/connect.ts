@@ -34,7 +34,8 @@ export interface ConnectOptions {
   readonly connectTimeoutMs?: number | undefined;
   /**
    * Keeps what is read in this process until Redis says that it has changed (client-side caching). Pays where a store has
-   * a `touchInterval`, and only there is anything read from it. Default false.
+   * a `touchInterval`, and only there is anything read from it. Default false. Who reads something else through this
+   * client gets an answer that others get too, and must not change it.
    */
   readonly clientSideCache?: boolean | undefined;
 }

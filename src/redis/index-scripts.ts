@@ -43,8 +43,8 @@ return 'nothing'
  * ARGV[1] member, ARGV[2] milliseconds for which the index has to last for it, ARGV[3] how many of the earliest members
  * to return
  *
- * Returns Unix milliseconds, the size, members and scores by turns, and in the same way two members from anywhere: the last digits of
- * the time are as good as chance, which scripts do not have.
+ * Returns Unix milliseconds, the size, members and scores by turns, and in the same way two members from anywhere: the
+ * last digits of the time are as good as chance, which scripts do not have.
  */
 export const ENTER: string = /* lua */ `${CLOCK}
 local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
