@@ -102,8 +102,7 @@ export function sessionExchange<T, New>(
       );
     }
     let token = cookie.read(cookieHeader);
-    /** Most requests take no turns. */
-    let turns: ReturnType<typeof serially> | undefined;
+    const inTurn = serially();
     /** What this request knows of the session: whether the read that it came from touched. */
     let known: { readonly touched: boolean; readonly session: Promise<Session<T> | null> } | null = null;
     let setCookie: string | null = null;
@@ -122,11 +121,6 @@ export function sessionExchange<T, New>(
         if (error instanceof SessionDataError && error.origin === "stored") return none;
         throw error;
       }
-    }
-
-    function inTurn<R>(task: () => Promise<R>): Promise<R> {
-      turns ??= serially();
-      return turns(TURN, task);
     }
 
     function remember(touched: boolean, session: Promise<Session<T> | null>): Promise<Session<T> | null> {
@@ -191,7 +185,7 @@ export function sessionExchange<T, New>(
         );
       },
       create: (data, options) =>
-        inTurn(async () => {
+        inTurn(TURN, async () => {
           refuseLate();
           used = true;
           const before = token;
@@ -210,13 +204,13 @@ export function sessionExchange<T, New>(
       take: (field, options) => changing((token) => store.take(token, field, options)),
       setIdleTimeout: (seconds, options) => changed((token) => store.setIdleTimeout(token, seconds, options)),
       rotate: (options) =>
-        inTurn(async () => {
+        inTurn(TURN, async () => {
           refuseLate();
           const rotated = await changing((token) => store.rotate(token, options));
           return rotated && (await issue(rotated.token, rotated.session));
         }),
       destroy: (options) =>
-        inTurn(async () => {
+        inTurn(TURN, async () => {
           const ended = await withToken(false, (token) => store.destroy(token, options));
           // A late logout must not clear a newer cookie; one that this very request was about to set it must.
           if (ended || issued !== null) setCookie = cookie.clear();

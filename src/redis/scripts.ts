@@ -10,9 +10,6 @@
  */
 import { RESERVED_FIELDS, reserved, TOMBSTONE_FIELD } from "../record.ts";
 
-/** Bytes of all texts of an answer. */
-const LONG = 1024;
-
 /** HMGET of the reserved fields comes first in every reply, so that a script finds them by place. */
 export const HEAD: string = RESERVED_FIELDS.map((field) => `'${field}'`).join(", ");
 export const place = (field: string): string => `head[${RESERVED_FIELDS.indexOf(field) + 1}]`;
@@ -73,13 +70,13 @@ end
 `;
 
 /**
- * Answers a list of texts, as JSON if they are short: a client reads one text in much less time than twenty. To make
- * JSON of long ones takes the server more than that.
+ * Returns the `head`, as JSON if its texts have 1024 bytes at most: a client reads one text in much less time than
+ * twenty. To make JSON of long ones takes the server more than that.
  */
-const answer = (list: string): string => /* lua */ `
+const ANSWER = /* lua */ `
 local length = 0
-for i = 1, #${list} do if ${list}[i] then length = length + #${list}[i] end end
-return length > ${LONG} and ${list} or cjson.encode(${list})
+for i = 1, #head do if head[i] then length = length + #head[i] end end
+return length > 1024 and head or cjson.encode(head)
 `;
 
 /**
@@ -126,7 +123,7 @@ if idle ~= ${place(reserved.idleTimeout)} then redis.call('HSET', KEYS[1], '${re
 if #ARGV < 5 then return redis.call('HGETALL', KEYS[1]) end
 ${place(reserved.lastAccessedAt)} = ARGV[2]
 ${place(reserved.idleTimeout)} = idle
-${answer("head")}`;
+${ANSWER}`;
 
 /**
  * Changes a session.
@@ -162,7 +159,7 @@ end
 local idle = ARGV[5] ~= '' and ARGV[5] or ${place(reserved.idleTimeout)}
 ${LIFETIME}
 
-local before = wanted > #ARGV and redis.call('HGETALL', KEYS[1]) or head
+local whole = wanted > #ARGV and redis.call('HGETALL', KEYS[1])
 if removed > set then redis.call('HSET', KEYS[1], unpack(ARGV, set, removed - 1)) end
 if expected > removed then redis.call('HDEL', KEYS[1], unpack(ARGV, removed, expected - 1)) end
 if ARGV[7] == '1' then
@@ -171,8 +168,8 @@ if ARGV[7] == '1' then
 elseif redis.call('PTTL', KEYS[1]) < 0 then
   redis.call('PEXPIRE', KEYS[1], life)
 end
-if wanted > #ARGV then return before end
-${answer("before")}`;
+if whole then return whole end
+${ANSWER}`;
 
 /**
  * Adds to a field, and touches the session.

@@ -15,7 +15,7 @@ import {
   through,
 } from "../support/own-servers.ts";
 import { command } from "../support/topologies.ts";
-import { until } from "../support/until.ts";
+import { persevering, until } from "../support/until.ts";
 
 const ROUNDS = 50;
 const WAIT_MS = 600;
@@ -66,18 +66,6 @@ async function opens(store: Store, token = ""): Promise<boolean> {
     }
   });
   return session !== null;
-}
-
-/** Does it again while it has not happened: after a failover connections come back one by one. */
-async function persevering<R>(act: () => Promise<R>): Promise<R> {
-  for (;;) {
-    try {
-      return await act();
-    } catch (error) {
-      if (!(error instanceof SessionBackendError && error.outcome === "not-applied")) throw error;
-      await new Promise((done) => setTimeout(done, 20));
-    }
-  }
 }
 
 /** Each way in which a token ceases to open a session, and gives the one that does then. */

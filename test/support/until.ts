@@ -1,3 +1,5 @@
+import { SessionBackendError } from "../../src/index.ts";
+
 const POLL_MS = 20;
 
 /** Waits for a state that a server reaches by itself. */
@@ -10,5 +12,17 @@ export async function until(
   while (!(await reached())) {
     if (Date.now() > deadline) throw new Error(`After ${milliseconds} ms it is not so that ${what}`);
     await new Promise((done) => setTimeout(done, POLL_MS));
+  }
+}
+
+/** Does it again while it has not happened: after a failover connections come back one by one. */
+export async function persevering<R>(act: () => Promise<R>): Promise<R> {
+  for (;;) {
+    try {
+      return await act();
+    } catch (error) {
+      if (!(error instanceof SessionBackendError && error.outcome === "not-applied")) throw error;
+      await new Promise((done) => setTimeout(done, 20));
+    }
   }
 }
