@@ -7,8 +7,15 @@ import { type ConnectedRedis, connectRedis, redisBackend } from "../../src/redis
 import { startLoad } from "../support/load.ts";
 import { atEnd, ownServers } from "../support/own-servers.ts";
 import type { Server } from "../support/redis-server.ts";
-import { command, type SentinelGroup, startCluster, startSentinels, type Topology } from "../support/topologies.ts";
-import { until } from "../support/until.ts";
+import {
+  command,
+  isReplaced,
+  type SentinelGroup,
+  startCluster,
+  startSentinels,
+  type Topology,
+} from "../support/topologies.ts";
+import { persevering, until } from "../support/until.ts";
 
 const MASTERS = 3;
 /** After which the servers of these tests take one of them for gone. */
@@ -199,6 +206,7 @@ describe("a master that sentinels watch, under load", () => {
       const since = performance.now();
       await until("every session answers", () => load.isWell(), 20_000);
       down = performance.now() - since;
+      await until("the failover is over", () => isReplaced(group.servers[0] as Server, group));
       await pause(STEADY_MS);
     } finally {
       await load.stop();
@@ -211,7 +219,7 @@ describe("a master that sentinels watch, under load", () => {
     // Of two replicas one has it, and the sentinels promote the one that has most.
     expect(ended.filter(Boolean).length).toBeGreaterThan(0);
     for (const [at, { token }] of logouts.entries()) {
-      if (ended[at]) expect(await confirming.peek(token)).toBeNull();
+      if (ended[at]) expect(await persevering(() => confirming.peek(token))).toBeNull();
     }
   });
 });

@@ -11,7 +11,7 @@ import { races } from "../support/races.ts";
 import type { Server } from "../support/redis-server.ts";
 import { scenarios } from "../support/scenarios.ts";
 import { stalls } from "../support/stalls.ts";
-import { command, isInStep, type SentinelGroup, startSentinels } from "../support/topologies.ts";
+import { command, isInStep, isReplaced, type SentinelGroup, startSentinels } from "../support/topologies.ts";
 import { until } from "../support/until.ts";
 
 let group: SentinelGroup;
@@ -175,7 +175,7 @@ test("after a failover the sessions are where they were", async () => {
   );
   await before.stop("SIGKILL");
   await command(group.sentinels[0] as Server, "SENTINEL", "FAILOVER", group.name);
-  await until("there is another master", async () => (await masterNow()) !== before);
+  await until("the failover is over", () => isReplaced(before, group));
   await until("every session answers", async () => {
     const attempts = await Promise.allSettled(created.map(({ token }) => store.get(token)));
     return attempts.every((attempt) => attempt.status === "fulfilled" && attempt.value !== null);

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { type Session, SessionBackendError, type SessionStore } from "../../src/index.ts";
+import { persevering } from "./until.ts";
 
 /** What the sessions of a load hold. */
 export interface Loaded {
@@ -168,7 +169,7 @@ export async function startLoad(store: LoadedStore, lines: number): Promise<Load
     async check() {
       let lost = 0;
       for (const ledger of ledgers) {
-        const session = await store.peek(ledger.token);
+        const session = await persevering(() => store.peek(ledger.token));
         if (session !== null) {
           look(ledger, session);
           lost += Math.max(0, ledger.views - session.data.views);
@@ -176,7 +177,7 @@ export async function startLoad(store: LoadedStore, lines: number): Promise<Load
           if (ledger.state === "ended") lost++;
         }
         if (ledger.missed || (session === null && ledger.state === "lives")) lost++;
-        for (const token of ledger.former) if ((await store.peek(token)) !== null) lost++;
+        for (const token of ledger.former) if ((await persevering(() => store.peek(token))) !== null) lost++;
       }
       return { ...told, lost, wrong, slowest: Math.round(slowest) };
     },

@@ -86,6 +86,17 @@ export async function startCluster(failoverMs = FAILOVER_MS): Promise<Topology> 
 }
 
 /**
+ * Do all sentinels agree on another master than this one, and have no work left with it? Before that, a client that asks
+ * them may hear that there is none, and fail what it is asked meanwhile.
+ */
+export async function isReplaced(master: Server, { name, sentinels }: SentinelGroup): Promise<boolean> {
+  return await all(sentinels, async (sentinel) => {
+    const told = (await command(sentinel, "SENTINEL", "MASTER", name)) as { port: string; flags: string };
+    return told.port !== `${master.port}` && told.flags === "master";
+  });
+}
+
+/**
  * A master, two replicas and the three sentinels that watch them.
  *
  * @param failoverMs Silence of the master after which the sentinels take it for gone.
