@@ -101,7 +101,7 @@ export const lifetimes: Cases = {
 
   async "nothing moves the deadline"(subject) {
     const { access, backend, clock, insert } = subject;
-    const deadline = String(clock.now() + 1500);
+    const deadline = String(clock.now() + 2500);
     const more: typeof USES = {
       "a longer idle timeout": (_, key) =>
         backend.write(key, access(), { set: { [reserved.idleTimeout]: "86400" }, remove: [], fields: [] }),
@@ -110,13 +110,13 @@ export const lifetimes: Cases = {
     };
     const uses = Object.entries({ ...USES, ...more });
     const keys = await Promise.all(uses.map(() => insert({ [reserved.deadline]: deadline })));
-    await clock.advance(900);
+    await clock.advance(1200);
     await Promise.all(uses.map(([, use], at) => use(subject, keys[at] as string, access())));
     for (const [at, [use]] of uses.entries()) {
       const record = (await subject.stored(keys[at] as string)) as StoredSession;
       assert.equal(record?.[reserved.deadline], deadline, use);
     }
-    await clock.advance(700);
+    await clock.advance(1400);
     for (const [at, [use]] of uses.entries()) assert.equal(await subject.stored(keys[at] as string), null, use);
   },
 

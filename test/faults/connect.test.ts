@@ -272,7 +272,7 @@ describe("connectRedis gives up", () => {
         expect(error).toMatchObject({ name: "SessionBackendError", reason: "unavailable", outcome: "not-applied" });
         expect((error as Error).message).toBe("Cannot connect to Redis within 400 ms");
         expect(milliseconds).toBeGreaterThan(250);
-        expect(milliseconds).toBeLessThan(900);
+        expect(milliseconds).toBeLessThan(3000);
       }
     }
   });
@@ -329,9 +329,9 @@ describe("a client of connectRedis", () => {
       reason: "unavailable",
       outcome: "not-applied",
     });
-    expect(performance.now() - since).toBeLessThan(100);
+    expect(performance.now() - since).toBeLessThan(TIME_MS / 2);
     await serve("--port", `${server.port}`);
-    await until("the client is back", () => works(client).catch(() => false), 3000);
+    await until("the client is back", () => works(client).catch(() => false));
   });
 });
 
