@@ -141,8 +141,11 @@ async function disturb(): Promise<void> {
     const from = performance.now();
     const one: Disturbance = { kind, from, to: Number.POSITIVE_INFINITY, quietUntil: Number.POSITIVE_INFINITY, loses };
     ledger.disturbances.push(one);
-    await fault();
-    one.to = performance.now();
+    try {
+      await fault();
+    } finally {
+      one.to = performance.now();
+    }
     await pause(between(QUIET_MS.least, QUIET_MS.most));
     one.quietUntil = performance.now();
   }

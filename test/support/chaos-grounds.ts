@@ -26,6 +26,8 @@ export interface Ground {
 }
 
 const HOST = "127.0.0.1";
+/** Sentinels that were held up do nothing for half a minute. */
+const FAILOVER_MS = 60_000;
 
 /** One server that keeps what it acknowledged. */
 export async function singleGround(between: Hands["between"]): Promise<Ground> {
@@ -66,12 +68,18 @@ export async function sentinelGround(between: Hands["between"]): Promise<Ground>
     restart: (was, ...options) => servers.restart(was, ...options),
     between,
     async failOver(was) {
-      await until("the failover begins", () => says(sentinels[0] as Server, "OK", "SENTINEL", "FAILOVER", name));
       let now = was;
-      await until("there is another master", async () => {
-        now = await master();
-        return now !== was && (await says(now, "role:master", "INFO", "replication"));
-      });
+      await until(
+        "there is another master",
+        async () => {
+          now = await master();
+          if (now !== was) return await says(now, "role:master", "INFO", "replication");
+          // Again and again, as one that takes too long is given up; one that is under way is not begun anew.
+          await says(sentinels[0] as Server, "OK", "SENTINEL", "FAILOVER", name);
+          return false;
+        },
+        FAILOVER_MS,
+      );
       return now;
     },
     follow: ({ port }) => ["--replicaof", HOST, `${port}`],
