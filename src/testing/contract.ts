@@ -12,7 +12,7 @@ import { subjectOf } from "./subject.ts";
  *
  * @param test That of vitest, node:test, bun:test or Deno.
  * @param makeBackend Called for each test; may give the same backend each time, which may hold other sessions.
- * @param clock The time by which the backend ends sessions. With a real one the tests wait about seven seconds in all.
+ * @param clock The time by which the backend ends sessions. With a real one the tests wait about eight seconds in all.
  */
 export function backendContract(
   test: (name: string, run: () => Promise<void>) => unknown,

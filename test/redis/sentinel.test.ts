@@ -11,7 +11,15 @@ import { races } from "../support/races.ts";
 import type { Server } from "../support/redis-server.ts";
 import { scenarios } from "../support/scenarios.ts";
 import { stalls } from "../support/stalls.ts";
-import { command, isInStep, isReplaced, type SentinelGroup, startSentinels } from "../support/topologies.ts";
+import {
+  command,
+  failOver,
+  isInStep,
+  isReplaced,
+  masterPort,
+  type SentinelGroup,
+  startSentinels,
+} from "../support/topologies.ts";
 import { until } from "../support/until.ts";
 
 let group: SentinelGroup;
@@ -51,11 +59,8 @@ function open() {
 }
 
 async function masterNow(): Promise<Server> {
-  const [, port] = (await command(group.sentinels[0] as Server, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", group.name)) as [
-    string,
-    string,
-  ];
-  return group.servers.find((server) => server.port === Number(port)) as Server;
+  const port = await masterPort(group);
+  return group.servers.find((server) => server.port === port) as Server;
 }
 
 describe("the contract on a master that sentinels watch", () => {
@@ -165,7 +170,7 @@ describe("behind a connection that breaks", () => {
   });
 });
 
-test("after a failover the sessions are where they were", async () => {
+test("after a failover the sessions are where they were", { timeout: 90_000 }, async () => {
   const { backend } = open();
   const store = createSessionStore({ schema, backend, indexes: { user: "userId" } });
   const created = await Promise.all(many.map(() => store.create({ userId: "42" })));
@@ -174,7 +179,7 @@ test("after a failover the sessions are where they were", async () => {
     (await Promise.all(group.servers.slice(1).map((replica) => isInStep(before, replica)))).every(Boolean),
   );
   await before.stop("SIGKILL");
-  await command(group.sentinels[0] as Server, "SENTINEL", "FAILOVER", group.name);
+  await failOver(group, before);
   await until("the failover is over", () => isReplaced(before, group));
   await until("every session answers", async () => {
     const attempts = await Promise.allSettled(created.map(({ token }) => store.get(token)));

@@ -11,7 +11,7 @@ import {
   singleFaults,
 } from "./chaos-faults.ts";
 import { type Server, startServer } from "./redis-server.ts";
-import { command, startCluster, startSentinels } from "./topologies.ts";
+import { command, failOver, masterPort, startCluster, startSentinels } from "./topologies.ts";
 import { until } from "./until.ts";
 
 /** Where sessions are kept, and what can happen there. */
@@ -26,8 +26,6 @@ export interface Ground {
 }
 
 const HOST = "127.0.0.1";
-/** Sentinels that were held up do nothing for half a minute. */
-const FAILOVER_MS = 60_000;
 
 /** One server that keeps what it acknowledged. */
 export async function singleGround(between: Hands["between"]): Promise<Ground> {
@@ -59,27 +57,15 @@ export async function sentinelGround(between: Hands["between"]): Promise<Ground>
   const group = await startSentinels();
   const { name, sentinels } = group;
   const servers = serversOf(group.servers);
-  async function master(): Promise<Server> {
-    const [, port] = (await command(sentinels[0] as Server, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)) as string[];
-    return servers.at(Number(port));
-  }
+  const master = async (): Promise<Server> => servers.at(await masterPort(group));
   const hands: FailoverHands = {
     master,
     restart: (was, ...options) => servers.restart(was, ...options),
     between,
     async failOver(was) {
-      let now = was;
-      await until(
-        "there is another master",
-        async () => {
-          now = await master();
-          if (now !== was) return await says(now, "role:master", "INFO", "replication");
-          // Again and again, as one that takes too long is given up; one that is under way is not begun anew.
-          await says(sentinels[0] as Server, "OK", "SENTINEL", "FAILOVER", name);
-          return false;
-        },
-        FAILOVER_MS,
-      );
+      await failOver(group, was);
+      const now = await master();
+      await until("it is one", () => says(now, "role:master", "INFO", "replication"));
       return now;
     },
     follow: ({ port }) => ["--replicaof", HOST, `${port}`],

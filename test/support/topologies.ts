@@ -19,6 +19,8 @@ const MASTERS = 3;
 const SLOTS = 16_384;
 /** Long enough for no failover to begin by itself while a test holds up a server. */
 const FAILOVER_MS = 15_000;
+/** Sentinels that were held up do nothing for half of it. */
+const TILT_MS = 60_000;
 const REPLICATES_AT_ONCE = ["--repl-diskless-sync-delay", "0"];
 
 /** Sends one command over a connection of its own. */
@@ -83,6 +85,25 @@ export async function startCluster(failoverMs = FAILOVER_MS): Promise<Topology> 
   await until("the cluster works", () => all(servers, (server) => says(server, "cluster_state:ok", "CLUSTER", "INFO")));
   await until("the replicas follow their masters", () => all(replicas, isLinked));
   return { servers, stop: () => kill(servers) };
+}
+
+export async function masterPort({ name, sentinels }: SentinelGroup): Promise<number> {
+  const address = await command(sentinels[0] as Server, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", name);
+  return Number((address as string[])[1]);
+}
+
+/** Until a sentinel names another master than this one. */
+export async function failOver(group: SentinelGroup, { port }: Server): Promise<void> {
+  await until(
+    "there is another master",
+    async () => {
+      if ((await masterPort(group)) !== port) return true;
+      // Again and again, as one that takes too long is given up; one that is under way is not begun anew.
+      await command(group.sentinels[0] as Server, "SENTINEL", "FAILOVER", group.name).catch(() => {});
+      return false;
+    },
+    TILT_MS,
+  );
 }
 
 /**
