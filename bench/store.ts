@@ -190,8 +190,9 @@ async function contenderOf(peer: Peer, operation: Operation): Promise<Contender 
   // Each of them once, so that a cache has them, and whoever does not find their own is not measured.
   for (const handle of handles) {
     const found = await peer[operation]?.(handle);
-    if ((operation === "get" || operation === "peek") && !found)
+    if ((operation === "get" || operation === "peek") && !found) {
       throw new Error(`${name} does not find its own sessions`);
+    }
   }
   return { name, run: (slot) => peer[operation]?.(handles[slot] as string) };
 }

@@ -18,7 +18,7 @@ export function sessionOf<Other extends string = never>(
 ): StoredSession | Absence | Other {
   const texts = textsOf(reply);
   if (texts === null) return oneOf<Absence | Other>(reply, [...ABSENCES, ...others]);
-  const record = fields !== null && fields.length > 0 ? zip(texts, fields) : hashOf(texts as string[]);
+  const record = fields !== null && fields.length > 0 ? zip(texts, fields) : hashOf(texts);
   return matchSecret(record, access) === "open" ? record : garbled();
 }
 
@@ -78,7 +78,7 @@ export function zip(texts: readonly unknown[], fields: readonly string[]): Store
 }
 
 /** Names and texts by turns. */
-function hashOf(flat: readonly string[]): StoredSession {
+function hashOf(flat: readonly unknown[]): StoredSession {
   const record = bare();
   for (let at = 0; at < flat.length; at += 2) record[flat[at] as string] = flat[at + 1] as string;
   return record;

@@ -69,6 +69,14 @@ if deadline then
 end
 `;
 
+/** Not after the last moment that it may happen, by this server's clock; `''` is none. */
+const inTime = (last: string): string => /* lua */ `
+if ${last} ~= '' then
+  ${CLOCK}
+  if here > tonumber(${last}) then return 'revoked' end
+end
+`;
+
 /**
  * Returns the `head`, as JSON if its texts have 1024 bytes at most: a client reads one text in much less time than
  * twenty. To make JSON of long ones takes the server more than that.
@@ -93,10 +101,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
   -- What is no hash is taken as well.
   return redis.pcall('HEXISTS', KEYS[1], '${TOMBSTONE_FIELD}') == 1 and 'revoked' or 'taken'
 end
-if ARGV[2] ~= '' then
-  ${CLOCK}
-  if here > tonumber(ARGV[2]) then return 'revoked' end
-end
+${inTime("ARGV[2]")}
 redis.call('HSET', KEYS[1], unpack(ARGV, 3))
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 'inserted'
@@ -130,8 +135,8 @@ ${ANSWER}`;
  *
  * KEYS[1] session
  * ARGV[1..4] as in READ, ARGV[5] a new idle timeout in seconds or '', ARGV[6] '' or the last moment in Unix
- * milliseconds, ARGV[7] '1' to touch, ARGV[8..11] how many fields are set, removed, expected to have a text and expected to be absent; then
- * these: names and texts by turns, names, names and texts by turns, names; then the wanted fields
+ * milliseconds, ARGV[7] '1' to touch, ARGV[8..11] how many fields are set, removed, expected to have a text and expected
+ * to be absent; then these: names and texts by turns, names, names and texts by turns, names; then the wanted fields
  *
  * Returns as READ, but as the session stood before the change; or 'changed' if it was not as expected, 'revoked' if it
  * is too late.
@@ -152,10 +157,7 @@ end
 for i = absent, wanted - 1 do
   if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then return 'changed' end
 end
-if ARGV[6] ~= '' then
-  ${CLOCK}
-  if here > tonumber(ARGV[6]) then return 'revoked' end
-end
+${inTime("ARGV[6]")}
 local idle = ARGV[5] ~= '' and ARGV[5] or ${place(reserved.idleTimeout)}
 ${LIFETIME}
 

@@ -13,6 +13,7 @@ import {
   type SentinelGroup,
   startCluster,
   startSentinels,
+  TILT_MS,
   type Topology,
 } from "../support/topologies.ts";
 import { persevering, until } from "../support/until.ts";
@@ -22,8 +23,6 @@ const MASTERS = 3;
 const DOWN_MS = 1000;
 const TIME_MS = 1000;
 const LATE_MS = 500;
-/** Servers that were held up wait for a while before they trust what they see. */
-const PATIENT_MS = 45_000;
 /** Of a load before something happens to it. */
 const STEADY_MS = 300;
 
@@ -125,9 +124,7 @@ describe("a cluster under load", () => {
     await migrate(slot, to, from);
   });
 
-  test("of which a master is killed answers again, and is wrong about nothing", {
-    timeout: 2 * PATIENT_MS,
-  }, async () => {
+  test("of which a master is killed answers again, and is wrong about nothing", async () => {
     const heldUp = holdUps();
     const load = await startLoad(storeOn(client), 24);
     let down = 0;
@@ -136,7 +133,7 @@ describe("a cluster under load", () => {
       const victim = cluster.servers[0] as Server;
       await victim.stop("SIGKILL");
       const since = performance.now();
-      await until("every session answers", () => load.isWell(), PATIENT_MS);
+      await until("every session answers", () => load.isWell(), 20_000);
       down = performance.now() - since;
       await pause(STEADY_MS);
     } finally {
@@ -151,13 +148,6 @@ describe("a cluster under load", () => {
 
   test("of which a master is killed right after a confirmed logout has not forgotten it", async () => {
     const store = storeOn(client, true);
-    const plain = storeOn(client);
-    await until("the cluster works", () =>
-      plain.create({ userId: "42" }).then(
-        () => true,
-        () => false,
-      ),
-    );
     const ended: string[] = [];
     // One master is gone since the test before: its shard has no replica, and confirms nothing.
     await until("some logouts are confirmed", async () => {
@@ -197,7 +187,7 @@ describe("a master that sentinels watch, under load", () => {
   });
   afterAll(() => group?.stop());
 
-  test("and is killed, has its place taken, and nothing is wrong", { timeout: 2 * PATIENT_MS }, async () => {
+  test("and is killed, has its place taken, and nothing is wrong", { timeout: 2 * TILT_MS }, async () => {
     const heldUp = holdUps();
     const load = await startLoad(storeOn(client), 24);
     let down = 0;
@@ -209,7 +199,7 @@ describe("a master that sentinels watch, under load", () => {
       ended = await Promise.all(logouts.map(({ token }) => confirming.destroy(token).catch(() => false)));
       await (group.servers[0] as Server).stop("SIGKILL");
       const since = performance.now();
-      await until("every session answers", () => load.isWell(), PATIENT_MS);
+      await until("every session answers", () => load.isWell(), TILT_MS);
       down = performance.now() - since;
       await until("the failover is over", () => isReplaced(group.servers[0] as Server, group));
       await pause(STEADY_MS);

@@ -3,7 +3,7 @@ import { SessionBackendError } from "../../src/index.ts";
 import { connectRedis } from "../../src/redis/index.ts";
 import { holdUps, recovers, storeOn } from "../support/fault-grounds.ts";
 import type { Server } from "../support/redis-server.ts";
-import { failOver, isInStep, isReplaced, type SentinelGroup, startSentinels } from "../support/topologies.ts";
+import { failOver, isInStep, isReplaced, type SentinelGroup, startSentinels, TILT_MS } from "../support/topologies.ts";
 import { until } from "../support/until.ts";
 
 const TIMEOUT_MS = 500;
@@ -28,7 +28,7 @@ function isMaster({ port }: Server): boolean {
 }
 
 test("F-12 F-18 F-25 while the master changes nobody is anonymous, nothing counts twice, and all goes on by itself", {
-  timeout: 90_000,
+  timeout: 2 * TILT_MS,
 }, async () => {
   const store = storeOn(client, "failover:", TIMEOUT_MS);
   const created = await Promise.all(Array.from({ length: MANY }, (_, at) => store.create({ userId: `${at}` })));

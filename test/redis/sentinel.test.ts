@@ -19,6 +19,7 @@ import {
   masterPort,
   type SentinelGroup,
   startSentinels,
+  TILT_MS,
 } from "../support/topologies.ts";
 import { until } from "../support/until.ts";
 
@@ -170,7 +171,7 @@ describe("behind a connection that breaks", () => {
   });
 });
 
-test("after a failover the sessions are where they were", { timeout: 90_000 }, async () => {
+test("after a failover the sessions are where they were", { timeout: 2 * TILT_MS }, async () => {
   const { backend } = open();
   const store = createSessionStore({ schema, backend, indexes: { user: "userId" } });
   const created = await Promise.all(many.map(() => store.create({ userId: "42" })));

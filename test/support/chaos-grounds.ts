@@ -7,6 +7,7 @@ import {
   type Fault,
   failoverFaults,
   type Hands,
+  pause,
   serverFaults,
   singleFaults,
 } from "./chaos-faults.ts";
@@ -73,7 +74,7 @@ export async function sentinelGround(between: Hands["between"]): Promise<Ground>
   };
   const sentinelsStalled: Fault = async () => {
     const going = sentinels.map((sentinel) => sentinel.stall());
-    await new Promise((done) => setTimeout(done, between(500, 4000)));
+    await pause(between(500, 4000));
     for (const go of going) go();
   };
   return {

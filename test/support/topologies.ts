@@ -19,8 +19,8 @@ const MASTERS = 3;
 const SLOTS = 16_384;
 /** Long enough for no failover to begin by itself while a test holds up a server. */
 const FAILOVER_MS = 15_000;
-/** Sentinels that were held up do nothing for half of it. */
-const TILT_MS = 60_000;
+/** How late a failover may come: sentinels that were held up do nothing for the first 30 s of it. */
+export const TILT_MS = 45_000;
 const REPLICATES_AT_ONCE = ["--repl-diskless-sync-delay", "0"];
 
 /** Sends one command over a connection of its own. */

@@ -22,7 +22,7 @@ export async function persevering<R>(act: () => Promise<R>): Promise<R> {
       return await act();
     } catch (error) {
       if (!(error instanceof SessionBackendError && error.outcome === "not-applied")) throw error;
-      await new Promise((done) => setTimeout(done, 20));
+      await new Promise((done) => setTimeout(done, POLL_MS));
     }
   }
 }
