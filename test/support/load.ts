@@ -19,11 +19,13 @@ interface Ledger {
   views: number;
   /** Increments that may have happened as well. */
   perhaps: number;
+  /** What it may hold, and what it ever might. */
   themes: string[];
+  readonly given: string[];
   state: "lives" | "ended" | "perhaps ended" | "perhaps rotated";
   /** Those that were rotated away. */
   readonly former: string[];
-  /** Was it once not there while it lived? */
+  /** Was it, or an acknowledged theme, once not there while it lived? */
   missed: boolean;
 }
 
@@ -86,7 +88,7 @@ export async function startLoad(store: LoadedStore, lines: number): Promise<Load
     if (typeof told === "string") return;
     const { token, session } = told.answer;
     const known = { views: 0, perhaps: 0, state: "lives", missed: false } as const;
-    const ledger: Ledger = { id: session.id, user, token, ...known, themes: ["light"], former: [] };
+    const ledger: Ledger = { id: session.id, user, token, ...known, themes: ["light"], given: ["light"], former: [] };
     ledgers.push(ledger);
     current[line] = ledger;
   }
@@ -95,7 +97,8 @@ export async function startLoad(store: LoadedStore, lines: number): Promise<Load
     const { userId, views, theme } = session.data;
     if (session.id !== ledger.id || userId !== ledger.user) wrong.push("somebody else's session");
     if (!Number.isInteger(views) || views > ledger.views + ledger.perhaps) wrong.push(`${views} views`);
-    if (!["light", ...ledger.themes].includes(theme)) wrong.push(`the theme ${theme}`);
+    if (!ledger.given.includes(theme)) wrong.push(`the theme ${theme}`);
+    if (!ledger.themes.includes(theme)) ledger.missed = true;
   }
 
   async function use(line: number, round: number): Promise<void> {
@@ -123,6 +126,7 @@ export async function startLoad(store: LoadedStore, lines: number): Promise<Load
     if (round % 3 === 0) {
       const theme = randomUUID();
       ledger.themes.push(theme);
+      ledger.given.push(theme);
       const told = await tell(() => store.update(token, { theme }));
       if (typeof told === "string") return;
       if (told.answer === null) ledger.missed = true;
@@ -173,7 +177,6 @@ export async function startLoad(store: LoadedStore, lines: number): Promise<Load
         if (session !== null) {
           look(ledger, session);
           lost += Math.max(0, ledger.views - session.data.views);
-          if (!ledger.themes.includes(session.data.theme)) lost++;
           if (ledger.state === "ended") lost++;
         }
         if (ledger.missed || (session === null && ledger.state === "lives")) lost++;
