@@ -4,7 +4,7 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 const redis = { globalSetup: ["test/support/global-setup.ts"], testTimeout: 20_000, hookTimeout: 60_000 };
 
 /** Files that compute for minutes, which would otherwise be what is left at the end. */
-const LONG = /exploration-triples|exploration-pairs|fuzz\.test|faults\/(replicas|connect)/;
+const LONG = /exploration|fuzz\.test|faults\/(replicas|connect)/;
 
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -23,7 +23,17 @@ export default defineConfig({
       { extends: true, test: { name: "unit", include: ["test/*.test.ts"] } },
       { extends: true, test: { name: "redis", include: ["test/redis/**/*.test.ts"], ...redis } },
       { extends: true, test: { name: "demo", include: ["test/demo/**/*.test.ts"], ...redis } },
-      { extends: true, test: { name: "faults", include: ["test/faults/**/*.test.ts"], ...redis } },
+      {
+        extends: true,
+        test: {
+          name: "faults",
+          include: ["test/faults/**/*.test.ts"],
+          // Faults are a matter of time, so nothing that computes for minutes runs beside them.
+          sequence: { groupOrder: 1 },
+          maxWorkers: 3,
+          ...redis,
+        },
+      },
       {
         extends: true,
         // The oldest zod that is supported.

@@ -13,6 +13,7 @@ import { processOn, type Visits } from "../support/requests.ts";
 import { until } from "../support/until.ts";
 
 const SHORT_MS = 100;
+const PATIENT_MS = 900;
 const LONG_MS = 3000;
 const PREFIX = "s:";
 
@@ -285,7 +286,7 @@ describe("an answer of the wrong kind", () => {
         await storeOn(client, PREFIX, LONG_MS).get(token);
         for (const [use, act] of Object.entries(questions)) {
           // A rotation goes on asking whether it happened.
-          const [timeoutMs, gaveUp] = use === "rotate" ? [SHORT_MS, "timeout"] : [LONG_MS, "unavailable"];
+          const [timeoutMs, gaveUp] = use === "rotate" ? [PATIENT_MS, "timeout"] : [LONG_MS, "unavailable"];
           const store = storeOn(client, PREFIX, timeoutMs as number);
           if (right(what, use)) continue;
           // The server is not told, so that what is stored stays as it is.

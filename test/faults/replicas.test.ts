@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { createSessionStore, SessionBackendError } from "../../src/index.ts";
 import { connectRedis, type RedisClient, type ReplicaConfirmation, redisBackend } from "../../src/redis/index.ts";
+import { holdUps } from "../support/fault-grounds.ts";
 import {
   atEnd,
   bySentinel,
@@ -217,7 +218,7 @@ describe("while a confirmation is waited for", () => {
     test.concurrent(`others are not held up ${kind}`, async () => {
       const store = storeOn(await make(), { count: 1, timeoutMs: 1000 });
       const [leaving, staying] = await Promise.all([store.create({ userId: "42" }), store.create({ userId: "43" })]);
-      const since = performance.now();
+      const [since, heldUp] = [performance.now(), holdUps()];
       let isOver = false;
       const ended = store.destroy(leaving.token).then(
         () => {
@@ -238,10 +239,12 @@ describe("while a confirmation is waited for", () => {
         await new Promise((done) => setTimeout(done, 10));
       }
       expect(await ended).toMatchObject({ name: "SessionBackendError", outcome: "unknown", reason: "timeout" });
-      expect(performance.now() - since).toBeGreaterThan(900);
-      expect(performance.now() - since).toBeLessThan(2500);
-      expect(reads).toBeGreaterThan(10);
-      expect(slowest).toBeLessThan(800);
+      const [took, late] = [performance.now() - since, heldUp()];
+      expect(took).toBeGreaterThan(900);
+      expect(took).toBeLessThan(2500 + late);
+      // Had the first had to wait, it would have been the last.
+      expect(reads).toBeGreaterThan(1);
+      expect(slowest).toBeLessThan(800 + late);
     });
   }
 });
