@@ -153,14 +153,14 @@ function seekMaster(client: RedisClient): void {
     .finally(() => seeking.delete(client));
 }
 
-/** Of a sentinel client. */
-interface Executor {
+/** A sentinel client. */
+interface Executor extends RedisClient {
   _execute<R>(isReadonly: boolean, task: (master: RedisClient) => Promise<R>): Promise<R>;
 }
 
 /** The connection of a sentinel client. Its `use` gives a lease, and each takes 20 ms of computing. */
 export async function masterOf(client: RedisClient): Promise<RedisClient> {
-  return await (client as unknown as Executor)._execute(false, async (master) => master);
+  return await (client as Executor)._execute(false, async (master) => master);
 }
 
 /** Servers that hold keys of their own: one, or a cluster's masters. */

@@ -184,7 +184,7 @@ async function factoryOf(address: RedisAddress, options: ConnectOptions, lasts: 
         maxCommandRediscovers: 0,
         scanInterval: SCAN_MS,
         ...cacheOf(redis, options),
-      }) as unknown as Client;
+      }) as Client;
   }
   throw malformed("the address must be a URL, { cluster } or { sentinel }");
 }

@@ -2,7 +2,7 @@ import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timer
 import { answers, codeOf, demotions, listen, masterOf, type RedisClient } from "./client.ts";
 
 /** A connection to one server. */
-interface Connection extends Pick<RedisClient, "on"> {
+interface Connection extends RedisClient {
   readonly isOpen: boolean;
   readonly isReady: boolean;
   connect(): Promise<unknown>;
@@ -59,16 +59,16 @@ export function keepAlive(
   timer.unref();
   // A cluster is told by MOVED, and sentinels tell who the master is.
   if (client.masters === undefined && client.getMasterNode === undefined) {
-    demotions.set(client, leaver(client as unknown as Connection, pingMs, silenceMs));
+    demotions.set(client, leaver(client as Connection, pingMs, silenceMs));
   }
 }
 
 /** The one, or that to each master of a cluster, or the one to the master that sentinels know. */
 async function connectionsOf(client: RedisClient): Promise<readonly Connection[]> {
   if (client.getMasterNode !== undefined) {
-    return client.getMasterNode() === undefined ? [] : [(await masterOf(client)) as unknown as Connection];
+    return client.getMasterNode() === undefined ? [] : [(await masterOf(client)) as Connection];
   }
-  if (client.masters === undefined) return [client as unknown as Connection];
+  if (client.masters === undefined) return [client as Connection];
   const masters = client.masters as readonly { readonly client?: Connection | undefined }[];
   return masters.map((master) => master.client).filter((connection) => connection !== undefined);
 }
