@@ -2,12 +2,11 @@ import process from "node:process";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { sessionCookie, sessionExchange } from "../src/index.ts";
+import { onNode } from "./support/runtime.ts";
 import { visits } from "./support/visits.ts";
 
 /** FUZZ_RUNS cases, FUZZ_SEED to play them again: what fails is printed with its seed and path. */
-const RUNS = Number(
-  process.env["FUZZ_RUNS"] ?? (process.versions["bun"] || process.versions["deno"] ? 20_000 : 100_000),
-);
+const RUNS = Number(process.env["FUZZ_RUNS"] ?? (onNode ? 100_000 : 20_000));
 const SEED = process.env["FUZZ_SEED"];
 const TIMEOUT_MS = 60_000 + RUNS;
 

@@ -13,9 +13,10 @@ import { reserved } from "../src/record.ts";
 import { manualClock } from "../src/testing/index.ts";
 import { bareTokens, newSecret, secretTokens } from "../src/token.ts";
 import { counted, keysOf } from "./support/backends.ts";
+import { onNode } from "./support/runtime.ts";
 
 /** FUZZ_RUNS cases each, FUZZ_SEED to play one again: what fails is printed with its seed and path. */
-const RUNS = Number(process.env["FUZZ_RUNS"] ?? (process.versions["bun"] || process.versions["deno"] ? 5000 : 100_000));
+const RUNS = Number(process.env["FUZZ_RUNS"] ?? (onNode ? 100_000 : 5000));
 const SEED = process.env["FUZZ_SEED"];
 const TIMEOUT_MS = 60_000 + RUNS;
 

@@ -1,0 +1,2 @@
+/** Or is it Bun or Deno? */
+export const onNode = !("Bun" in globalThis || "Deno" in globalThis);
