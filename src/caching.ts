@@ -32,6 +32,12 @@ export function cachingHeaders(answer: Headers, withCookie: boolean): (readonly 
   return headers;
 }
 
+/** Whether the answer itself says that no shared cache may store it. */
+export function isPrivate(answer: Headers): boolean {
+  const directives = (answer.get("cache-control") ?? "").match(DIRECTIVES) ?? [];
+  return directives.some((directive) => /^(private|no-store)$/i.test(directive.trim()));
+}
+
 /** `null` if what is given is enough. */
 function cacheControlOf(given: string, withCookie: boolean): string | null {
   const directives = (given.match(DIRECTIVES) ?? []).map((directive) => directive.trim()).filter((one) => one !== "");

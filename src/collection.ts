@@ -1,3 +1,4 @@
+import { noteChange } from "./changes.ts";
 import type { Codec } from "./codec.ts";
 import type { Step } from "./deadline.ts";
 import type { Operations } from "./operations.ts";
@@ -106,6 +107,7 @@ export function collectionOf<T>(
         if (ended === null || ended === "reused") return false;
         emit({ type: "revoked", id, at: new Date(time()), reason: "id" });
         registry.forget(id, indexEntries(ended));
+        noteChange();
         return true;
       });
     },
@@ -130,6 +132,7 @@ export function collectionOf<T>(
           registry.forget(member.key, elsewhere);
           return true;
         });
+        noteChange();
         await leave(step, entry, leaving);
       });
       return count;
@@ -141,6 +144,7 @@ export function collectionOf<T>(
       await eachLive("update sessions", by, options, [], async (step, live, entry) => {
         const updated = await Promise.all(live.map(({ member }) => updateOne(step, member.key, entry, patch)));
         count += updated.filter(Boolean).length;
+        noteChange();
         return false;
       });
       return count;

@@ -1,83 +1,69 @@
-import { cachingHeaders } from "./caching.ts";
+import { cachingHeaders, isPrivate } from "./caching.ts";
 import { type CookieOptions, MAX_AGE_SECONDS, sessionCookie, setsCookie } from "./cookie.ts";
-import { SessionDataError } from "./errors.ts";
+import { nestedScope } from "./nesting.ts";
 import { kindOf, knownOptions } from "./options.ts";
-import { serially } from "./serially.ts";
-import type {
-  CallOptions,
-  CreateOptions,
-  NumberField,
-  OptionalField,
-  PatchInput,
-  RotateOptions,
-  Session,
-  SessionStore,
-} from "./session.ts";
+import { pendingCalls } from "./pending-calls.ts";
+import { type RequestSession, requestSession, type TokenState } from "./request-session.ts";
+import type { Session, SessionStore } from "./session.ts";
 
-/**
- * The session of one request: the store's own methods, without the token. Nothing is read before a handler asks; the
- * first `get` or `peek` is one round trip, later ones none, and a `get` after a `peek` touches. Without a session every
- * method but `create` answers `null` (`destroy`: `false`), and so it does with one whose stored data does not fit the
- * schema, which the store reports as an `invalid` event.
- *
- * Writes go through at once: an error surfaces where it can be handled, and nothing is saved when the request ends.
- * `create`, `rotate` and `destroy` take turns, so that of several at once one session stays at most, and its cookie.
- */
-export interface RequestSession<T, New = T> {
-  get(options?: CallOptions): Promise<Session<T> | null>;
-  /** For a page that polls: looks without keeping the session alive. */
-  peek(options?: CallOptions): Promise<Session<T> | null>;
-  /** Starts a session with a new token and ends the one that came with the request, whoever chose that. */
-  create(data: New, options?: CreateOptions): Promise<Session<T>>;
-  update(patch: PatchInput<T>, options?: CallOptions): Promise<Session<T> | null>;
-  increment(field: NumberField<T>, by?: number, options?: CallOptions): Promise<number | null>;
-  take<K extends OptionalField<T>>(field: K, options?: CallOptions): Promise<Exclude<T[K], undefined> | null>;
-  setIdleTimeout(seconds: number, options?: CallOptions): Promise<Session<T> | null>;
-  rotate(options?: RotateOptions<T>): Promise<Session<T> | null>;
-  destroy(options?: CallOptions): Promise<boolean>;
-
-  /** Never there at run time. Makes TypeScript compare `New` strictly, which it does not do for methods. */
-  readonly "~accepts"?: (data: New) => void;
-}
-
-/** What `create`, `rotate` and `destroy` of one request take turns for. */
-const TURN = "token";
-
-/** Of `sessionExchange`. */
+/** Options for `sessionExchange`. */
 export interface SessionExchangeOptions<in T = unknown> {
   readonly cookie?: CookieOptions | undefined;
   /**
-   * Does the cookie outlive the browser? Asked whenever a cookie is written, so that a rotation keeps the answer. Such a
-   * cookie lasts until the session's deadline, at most 400 days. Default false.
+   * Whether the cookie survives closing the browser. A function is called each time the cookie is written, so it also
+   * applies after a rotation. Such a cookie lasts until the session's deadline, at most 400 days. Default false.
    */
   readonly persistent?: boolean | ((session: Session<T>) => boolean) | undefined;
 }
 
 /**
- * A header of the answer, which takes the place of what was there under its name: one line for each value, and none
- * without a value. Of `Set-Cookie` all lines are given, the handler's own among them.
+ * A header to set on the answer. It replaces all lines of its name, by one line for each value. Without a value the header
+ * is removed. For `Set-Cookie` all lines are given, the handler's own among them.
  */
 export type AnswerHeader = readonly [name: string, ...values: string[]];
 
-/** One request without `Request` and `Response`: what adapters are made of. */
+/**
+ * One request without `Request` and `Response`: what adapters are made of.
+ *
+ * 1. Run the handler with `session` inside `run`.
+ * 2. The handler answered: await `settle`. If it gives a failure, treat it as thrown by the handler. Otherwise set the
+ *    headers of `finish`.
+ * 3. The handler failed: await `abandon`.
+ */
 export interface SessionExchange<T, New = T> {
   readonly session: RequestSession<T, New>;
+  /** Runs the handler, so that the cookie of an exchange inside it passes this one. */
+  run<R>(handler: () => R): R;
   /**
-   * Called once when the handler has answered; after that, `create` and `rotate` are refused with a `TypeError`.
+   * Waits for the calls on the session that are under way, so that a missing `await` loses no cookie. Never rejects.
    *
-   * The session cookie goes out at most once, and only as it was issued here: what the handler itself sets under its name
-   * is taken out of the answer, even where the session was not used, as it can only be a token that somebody chose or
-   * that was meant for somebody else. Its other cookies stay, in order.
-   *
-   * @param answer The handler's headers, which are left as they are.
+   * @returns The first failure that no code has handled, or `null`.
    */
-  finish(answer: Headers): readonly AnswerHeader[];
-  /** Called instead when nobody will get the answer: ends the session whose token only it would have carried. */
-  abandon(): Promise<void>;
+  settle(): Promise<{ readonly error: unknown } | null>;
+  /**
+   * Called once with the answer, before its headers are sent. After that `create` and `rotate` throw a `TypeError`, and
+   * so does a first use of the session unless the answer says `Cache-Control: private` or `no-store`.
+   *
+   * The session cookie goes out at most once, and only as it was issued here, or by an exchange that ran inside this one.
+   * Any other value under its name is removed from the answer, even if the session was not used: it can only be a token
+   * that somebody chose, or somebody else's. Lines that clear the cookie, and other cookies, stay in order.
+   *
+   * @param answer The handler's headers. They are not changed. `null` if there is no answer to send, as after an upgrade.
+   * @throws {TypeError} If a session was created or rotated and there is no answer that could carry its cookie.
+   */
+  finish(answer: Headers | null): readonly AnswerHeader[];
+  /**
+   * Called instead of `finish` if nobody will get the handler's answer. Ends a session whose token only the answer would
+   * have carried, also one that is still being created or rotated.
+   *
+   * @param keepsRotated Whether another answer follows, through `finish`, that carries the cookie of a session that was
+   * rotated. A session that was created ends in any case.
+   */
+  abandon(keepsRotated?: boolean): Promise<void>;
 }
 
 /**
- * Takes the `Cookie` header of a request and gives its session; reads nothing from the backend by itself.
+ * Takes the `Cookie` header of a request and gives its session. Reads nothing from the backend by itself.
  *
  * @throws {TypeError} If the cookie's attributes contradict each other, or an option is unknown; for a request, if its
  * header is no text.
@@ -86,6 +72,23 @@ export function sessionExchange<T, New>(
   store: SessionStore<T, New>,
   options: SessionExchangeOptions<NoInfer<T>> = {},
 ): (cookieHeader: string | null | undefined) => SessionExchange<T, New> {
+  const begin = sharedExchange(store, options);
+  return (cookieHeader) => begin(cookieHeader).join();
+}
+
+/** An exchange that several handlers of one request share. It is over when all of them have answered. */
+export interface SharedExchange<T, New> {
+  /** Adds a handler, whose answer is finished or abandoned by itself. */
+  join(): SessionExchange<T, New>;
+  /** Whether all handlers have answered. */
+  isOver(): boolean;
+}
+
+/** `sessionExchange` for requests that several handlers may answer. */
+export function sharedExchange<T, New>(
+  store: SessionStore<T, New>,
+  options: SessionExchangeOptions<NoInfer<T>> = {},
+): (cookieHeader: string | null | undefined) => SharedExchange<T, New> {
   const action = "create a session exchange";
   const { cookie: attributes, persistent = false } = knownOptions(action, options, ["cookie", "persistent"]);
   if (typeof persistent !== "boolean" && typeof persistent !== "function") {
@@ -95,148 +98,100 @@ export function sessionExchange<T, New>(
   }
   const cookie = sessionCookie(attributes);
 
+  function cookieFor(token: string, session: Session<T>): string {
+    const isPersistent = typeof persistent === "function" ? persistent(session) : persistent;
+    return cookie.write(token, isPersistent ? lastingSeconds(session) : undefined);
+  }
+
   return (cookieHeader) => {
     if (typeof (cookieHeader ?? "") !== "string") {
       throw new TypeError(
         `Cannot read the session cookie as its header must be text: received ${kindOf(cookieHeader)}`,
       );
     }
-    let token = cookie.read(cookieHeader);
-    const inTurn = serially();
-    /** What this request knows of the session: whether the read that it came from touched. */
-    let known: { readonly touched: boolean; readonly session: Promise<Session<T> | null> } | null = null;
-    let setCookie: string | null = null;
-    let issued: string | null = null;
-    let used = false;
-    /** Has the answer its headers, or will there be none? */
-    let over = false;
+    const state: TokenState = {
+      token: cookie.read(cookieHeader),
+      issued: null,
+      isNew: false,
+      setCookie: null,
+      isUsed: false,
+      isOver: false,
+      isPublic: false,
+    };
+    const calls = pendingCalls();
+    const scope = nestedScope();
+    const events = { used: () => {}, cookieFor, clearedCookie: cookie.clear };
+    const session = requestSession(store, state, events, calls);
+    /** How many handlers have not answered, and how many answers carry the cookie. */
+    let running = 0;
+    let carriers = 0;
 
-    /** Runs a method on the token; `none` where there is no session or none that can be read. */
-    async function withToken<R, None>(none: None, method: (token: string) => Promise<R>): Promise<R | None> {
-      used = true;
-      if (token === null) return none;
-      try {
-        return await method(token);
-      } catch (error) {
-        if (error instanceof SessionDataError && error.origin === "stored") return none;
-        throw error;
+    /** @param setCookie The value of `Set-Cookie` that this answer carries. */
+    function headersFor(answer: Headers, setCookie: string | null): readonly AnswerHeader[] {
+      const own = setCookie === null ? [] : [setCookie];
+      scope.issue(own);
+      const given = answer.getSetCookie();
+      const passes = (line: string): boolean => !setsCookie(cookie.name, line) || scope.hasIssued(line);
+      const lines = given.filter((line) => !own.includes(line) && passes(line));
+      const isIssued = setCookie !== null || lines.some(scope.hasIssued);
+      const caching = state.isUsed || isIssued ? cachingHeaders(answer, isIssued) : [];
+      return setCookie === null && lines.length === given.length
+        ? caching
+        : [["Set-Cookie", ...lines, ...own], ...caching];
+    }
+
+    function join(): SessionExchange<T, New> {
+      let isRunning = true;
+      let carries = false;
+      /** Whether another handler's answer carries the cookie that this one would have carried. */
+      let leavesCookie = false;
+      running++;
+
+      function end(): void {
+        if (isRunning) running--;
+        isRunning = false;
+        state.isOver = running === 0;
+        if (state.isOver) calls.close();
       }
-    }
 
-    function remember(touched: boolean, session: Promise<Session<T> | null>): Promise<Session<T> | null> {
-      const mine = { touched, session };
-      known = mine;
-      session.catch(() => {
-        if (known === mine) known = null;
-      });
-      return session;
-    }
-
-    /** What is known before a change or learnt beside it may be out of date after it. */
-    async function changing<R>(method: (token: string) => Promise<R>): Promise<R | null> {
-      known = null;
-      try {
-        return await withToken(null, method);
-      } finally {
-        known = null;
-      }
-    }
-
-    async function changed(method: (token: string) => Promise<Session<T> | null>): Promise<Session<T> | null> {
-      const session = await changing(method);
-      remember(true, Promise.resolve(session));
-      return session;
-    }
-
-    function refuseLate(): void {
-      if (over) throw new TypeError("Cannot issue a session as the answer that would carry its token is on its way");
-    }
-
-    async function issue(next: string, session: Session<T>): Promise<Session<T>> {
-      try {
-        refuseLate();
-        const lasting = typeof persistent === "function" ? persistent(session) : persistent;
-        setCookie = cookie.write(next, lasting ? lastingSeconds(session) : undefined);
-      } catch (error) {
-        // Nobody will receive the token.
-        await store.destroy(next).catch(() => {});
-        throw error;
-      }
-      token = issued = next;
-      remember(true, Promise.resolve(session));
-      return session;
-    }
-
-    const session: RequestSession<T, New> = {
-      get(options) {
-        if (known?.touched) return known.session;
-        return remember(
-          true,
-          withToken(null, (token) => store.get(token, options)),
-        );
-      },
-      peek(options) {
-        return (
-          known?.session ??
-          remember(
-            false,
-            withToken(null, (token) => store.peek(token, options)),
-          )
-        );
-      },
-      create: (data, options) =>
-        inTurn(TURN, async () => {
-          refuseLate();
-          used = true;
-          const before = token;
-          const created = await store.create(data, options);
-          try {
-            refuseLate();
-            if (before !== null) await store.destroy(before, options);
-          } catch (error) {
-            await store.destroy(created.token).catch(() => {});
-            throw error;
+      return {
+        session,
+        run: scope.run,
+        settle: calls.settle,
+        finish(answer) {
+          if (answer === null) {
+            if (state.issued !== null) {
+              throw new TypeError(
+                "Cannot set the session cookie as the handler returned no response that could carry it",
+              );
+            }
+            end();
+            return [];
           }
-          return await issue(created.token, created.session);
-        }),
-      update: (patch, options) => changed((token) => store.update(token, patch, options)),
-      increment: (field, by, options) => changing((token) => store.increment(token, field, by, options)),
-      take: (field, options) => changing((token) => store.take(token, field, options)),
-      setIdleTimeout: (seconds, options) => changed((token) => store.setIdleTimeout(token, seconds, options)),
-      rotate: (options) =>
-        inTurn(TURN, async () => {
-          refuseLate();
-          const rotated = await changing((token) => store.rotate(token, options));
-          return rotated && (await issue(rotated.token, rotated.session));
-        }),
-      destroy: (options) =>
-        inTurn(TURN, async () => {
-          const ended = await withToken(false, (token) => store.destroy(token, options));
-          // A late logout must not clear a newer cookie; one that this very request was about to set it must.
-          if (ended || issued !== null) setCookie = cookie.clear();
-          token = issued = known = null;
-          return ended;
-        }),
-    };
+          const setCookie = leavesCookie ? null : state.setCookie;
+          const headers = headersFor(answer, setCookie);
+          if (setCookie !== null && !carries) carriers++;
+          carries ||= setCookie !== null;
+          state.isPublic ||= !state.isUsed && !isPrivate(answer);
+          end();
+          return headers;
+        },
+        async abandon(keepsRotated = false) {
+          // Only an answer that follows can carry the cookie of a rotation that is still under way.
+          if (keepsRotated) await calls.settle();
+          end();
+          if (carries) carriers--;
+          carries = false;
+          leavesCookie = running > 0 || carriers > 0;
+          if (leavesCookie || (keepsRotated && state.issued !== null && !state.isNew)) return;
+          const orphan = state.issued;
+          state.issued = state.setCookie = null;
+          if (orphan !== null) await store.destroy(orphan).catch(() => {});
+        },
+      };
+    }
 
-    return {
-      session,
-      finish(answer) {
-        over = true;
-        const given = answer.getSetCookie();
-        const lines = given.filter((line) => !setsCookie(cookie.name, line));
-        if (setCookie !== null) lines.push(setCookie);
-        const headers: AnswerHeader[] = used ? cachingHeaders(answer, setCookie !== null) : [];
-        return setCookie === null && lines.length === given.length ? headers : [["Set-Cookie", ...lines], ...headers];
-      },
-      async abandon() {
-        over = true;
-        if (issued === null) return;
-        const orphan = issued;
-        issued = setCookie = null;
-        await store.destroy(orphan).catch(() => {});
-      },
-    };
+    return { join, isOver: () => state.isOver };
   };
 }
 

@@ -24,7 +24,6 @@ export {
 export { SessionBackendError, SessionConflictError, SessionDataError, type SessionIssue } from "./errors.ts";
 export {
   type AnswerHeader,
-  type RequestSession,
   type SessionExchange,
   type SessionExchangeOptions,
   sessionExchange,
@@ -32,6 +31,7 @@ export {
 export { type MemoryBackendOptions, memoryBackend } from "./memory.ts";
 export { type SessionMiddleware, type SessionMiddlewareOptions, sessionMiddleware } from "./middleware.ts";
 export type { Access, StoredSession } from "./record.ts";
+export type { RequestSession } from "./request-session.ts";
 export {
   type CallOptions,
   type CreateOptions,

@@ -1,3 +1,4 @@
+import { noteChange } from "./changes.ts";
 import { codecOf } from "./codec.ts";
 import { collectionOf } from "./collection.ts";
 import { pause, type Step } from "./deadline.ts";
@@ -238,6 +239,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
         if (ended === null) return false;
         emit({ type: "destroyed", id: opened.id, at: new Date(time()) });
         registry.forget(opened.key, indexEntries(ended));
+        noteChange();
         return true;
       });
     },

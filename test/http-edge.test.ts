@@ -251,7 +251,8 @@ describe("H-04 and H-05 a body", () => {
 describe("H-09 a body that streams", () => {
   test("reads the session after the answer, writes it, and issues no token", async () => {
     const { handle, store, token, cookie } = await signedIn();
-    const response = await handle(request(cookie), (session) => {
+    const response = await handle(request(cookie), async (session) => {
+      await session.get();
       const body = new ReadableStream({
         async start(controller) {
           // After the headers have gone.

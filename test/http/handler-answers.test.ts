@@ -1,0 +1,217 @@
+import { describe, expect, test } from "vitest";
+import { memoryBackend, type RequestSession, SessionBackendError } from "../../src/index.ts";
+import { intercept, keysOf } from "../support/backends.ts";
+import { gate } from "../support/gate.ts";
+import { request, tokenOf } from "../support/http.ts";
+import { type Handler, setCookies, signedIn, site } from "../support/sites.ts";
+import type { NewVisit, Visit } from "../support/visits.ts";
+
+/** What a middleware throws. */
+async function thrownBy(handled: Promise<unknown>): Promise<unknown> {
+  return await handled.then(
+    () => expect.fail("nothing was thrown"),
+    (error: unknown) => error,
+  );
+}
+
+describe("a Response that the handler throws", () => {
+  test("carries the cookie of a login and is thrown on", async () => {
+    const { handle, store } = site();
+    const thrown = await thrownBy(
+      handle(request(), async (session) => {
+        await session.create({ userId: "42" });
+        throw new Response(null, { status: 302, headers: { location: "/account" } });
+      }),
+    );
+    expect(thrown).toBeInstanceOf(Response);
+    const answer = thrown as Response;
+    expect([answer.status, answer.headers.get("location")]).toEqual([302, "/account"]);
+    expect(answer.headers.get("cache-control")).toBe("no-store");
+    const [line] = setCookies(answer);
+    expect((await store.get(tokenOf(line)))?.data.userId).toBe("42");
+  });
+
+  test("carries the cookie of a rotation, so that the user stays logged in", async () => {
+    const { handle, jar, store } = await signedIn();
+    const thrown = await thrownBy(
+      handle(jar.request(), async (session) => {
+        await session.rotate();
+        throw Response.redirect("https://app.example/account", 303);
+      }),
+    );
+    jar.receive(thrown as Response);
+    expect(await store.get(tokenOf(jar.cookie))).not.toBeNull();
+  });
+
+  test("says Vary and Cache-Control if the session was read", async () => {
+    const { handle, jar } = await signedIn();
+    const thrown = await thrownBy(
+      handle(jar.request(), async (session) => {
+        await session.get();
+        throw new Response("no", { status: 404 });
+      }),
+    );
+    const { headers } = thrown as Response;
+    expect([headers.get("vary"), headers.get("cache-control")]).toEqual(["Cookie", "private"]);
+  });
+
+  test("is thrown as it is if the session was not used", async () => {
+    const { handle } = site();
+    const answer = new Response("no", { status: 404 });
+    const handled = handle(request(), () => {
+      throw answer;
+    });
+    expect(await thrownBy(handled)).toBe(answer);
+  });
+
+  test("is not mistaken for an error that has a status and headers", async () => {
+    const { handle, backend } = site();
+    const error = Object.assign(new Error("HTTP"), { status: 302, headers: new Headers() });
+    const handled = handle(request(), async (session) => {
+      await session.create({});
+      throw error;
+    });
+    expect(await thrownBy(handled)).toBe(error);
+    expect(await keysOf(backend)).toEqual([]);
+  });
+});
+
+describe("a handler that returns something else", () => {
+  test.each([
+    ["a string", "ok", "string"],
+    ["null", null, "null"],
+    ["an object", { status: 200, headers: new Headers() }, "object"],
+  ])("throws a TypeError that says what it returned: %s", async (_, answer, kind) => {
+    const { handle, backend } = site();
+    const handled = handle(request(), async (session) => {
+      await session.create({});
+      return answer as never;
+    });
+    await expect(handled).rejects.toThrow(
+      `Cannot answer a request as the handler must return a Response, or undefined after an upgrade: received ${kind}`,
+    );
+    expect(await keysOf(backend)).toEqual([]);
+  });
+});
+
+describe("a handler that returns undefined after an upgrade", () => {
+  test("may read and write the session", async () => {
+    const { handle, jar, store, token } = await signedIn();
+    const answer = await handle(jar.request(), async (session) => {
+      await session.update({ theme: "dark" });
+      return undefined;
+    });
+    expect(answer).toBeUndefined();
+    expect((await store.get(token))?.data.theme).toBe("dark");
+  });
+
+  test("cannot create a session, whose cookie nobody would get: a TypeError says so and the session ends", async () => {
+    const { handle, backend } = site();
+    const handled = handle(request(), async (session) => {
+      await session.create({});
+      return undefined;
+    });
+    await expect(handled).rejects.toThrow(
+      "Cannot set the session cookie as the handler returned no response that could carry it",
+    );
+    expect(await keysOf(backend)).toEqual([]);
+  });
+
+  test("can use the session for the first time in the socket", async () => {
+    const { handle, jar } = await signedIn();
+    const kept: RequestSession<Visit, NewVisit>[] = [];
+    await handle(jar.request(), (session) => {
+      kept.push(session);
+      return undefined;
+    });
+    expect((await kept[0]?.get())?.data.userId).toBe("42");
+  });
+});
+
+describe("after the backend failed", () => {
+  const failure = new SessionBackendError("The server is gone", { reason: "unavailable", outcome: "not-applied" });
+  /** A handler after whose change every read fails. */
+  async function broken(change: Handler, options: Parameters<typeof signedIn>[0] = {}) {
+    let isBroken = false;
+    const backend = intercept(memoryBackend(), (method) =>
+      isBroken && method === "read" ? Promise.reject(failure) : undefined,
+    );
+    const made = await signedIn(options, { backend });
+    const handled = made.visit(async (session) => {
+      await change(session);
+      isBroken = true;
+      try {
+        await session.update(() => ({}));
+      } finally {
+        isBroken = false;
+      }
+    });
+    return { ...made, handled };
+  }
+
+  test("the 503 carries the cookie of a rotation that took effect", async () => {
+    const { handled, jar, store, cookie } = await broken((session) => session.rotate());
+    const response = await handled;
+    expect(response.status).toBe(503);
+    expect(response.headers.get("cache-control")).toBe("no-store");
+    expect(jar.cookie).not.toBe(cookie);
+    expect((await store.get(tokenOf(jar.cookie)))?.data.userId).toBe("42");
+  });
+
+  test("so does the response of onBackendError, which is not changed itself", async () => {
+    const SORRY = new Response("sorry", { status: 500, headers: { "set-cookie": "__Host-sid=planted" } });
+    const { handled, jar, store } = await broken((session) => session.rotate(), { onBackendError: () => SORRY });
+    const response = await handled;
+    expect(await response.text()).toBe("sorry");
+    expect(setCookies(response)).toHaveLength(1);
+    expect(setCookies(SORRY)).toEqual(["__Host-sid=planted"]);
+    expect(await store.get(tokenOf(jar.cookie))).not.toBeNull();
+  });
+
+  test("no cookie goes out for a session that was created, and the session ends", async () => {
+    const { handled, backend } = await broken((session) => session.create({}));
+    const response = await handled;
+    expect([response.status, setCookies(response)]).toEqual([503, []]);
+    expect(await keysOf(backend)).toEqual([]);
+  });
+
+  test("no cookie goes out for a session that was created and then rotated", async () => {
+    const { handled, backend } = await broken(async (session) => [await session.create({}), await session.rotate()]);
+    expect(setCookies(await handled)).toEqual([]);
+    expect(await keysOf(backend)).toEqual([]);
+  });
+
+  test("no cookie is cleared for a session that was destroyed", async () => {
+    const { handled } = await broken(async (session) => {
+      await session.destroy();
+      throw failure;
+    });
+    const response = await handled;
+    expect([response.status, setCookies(response)]).toEqual([503, []]);
+  });
+
+  test("a session that was rotated ends if onBackendError throws", async () => {
+    const { handled, backend } = await broken((session) => session.rotate(), {
+      onBackendError: () => {
+        throw new Error("sorry");
+      },
+    });
+    await expect(handled).rejects.toThrow("sorry");
+    expect(await keysOf(backend)).toEqual([]);
+  });
+
+  test("a rotation that was under way gets its cookie into the 503", async () => {
+    const held = gate();
+    let holding = false;
+    const backend = intercept(memoryBackend(), (method) => (holding && method === "write" ? held.passed : undefined));
+    const { handle, jar, store } = await signedIn({}, { backend });
+    holding = true;
+    const handled = handle(jar.request(), (session) => {
+      session.rotate();
+      throw failure;
+    });
+    held.open();
+    jar.receive(await handled);
+    expect(await store.get(tokenOf(jar.cookie))).not.toBeNull();
+  });
+});

@@ -1,0 +1,226 @@
+import process from "node:process";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { memoryBackend, SessionBackendError } from "../../src/index.ts";
+import { type BackendMethod, intercept, keysOf } from "../support/backends.ts";
+import { gate, idle } from "../support/gate.ts";
+import { request, tokenOf } from "../support/http.ts";
+import { type Handler, setCookies, signedIn, site } from "../support/sites.ts";
+
+const failure = new SessionBackendError("The server is gone", { reason: "unavailable", outcome: "not-applied" });
+
+/** A site whose backend holds up one method, and then lets it pass or fail. */
+async function holding(method: BackendMethod) {
+  const held = gate();
+  let isHolding = false;
+  const backend = intercept(memoryBackend(), (called) => (isHolding && called === method ? held.passed : undefined));
+  const made = await signedIn({}, { backend });
+  isHolding = true;
+  return { ...made, held };
+}
+
+/** Rejections that no code handled, which would end the process. */
+const unhandled: unknown[] = [];
+const note = (error: unknown): void => {
+  unhandled.push(error);
+};
+beforeAll(() => {
+  process.on("unhandledRejection", note);
+});
+afterAll(() => {
+  process.off("unhandledRejection", note);
+});
+afterEach(async () => {
+  await idle();
+  expect(unhandled.splice(0)).toEqual([]);
+});
+
+describe("a missing await", () => {
+  test.each<[string, BackendMethod, Handler]>([
+    ["create", "insert", (session) => void session.create({ userId: "43" })],
+    ["rotate", "write", (session) => void session.rotate()],
+    ["a create behind a read", "read", (session) => void session.get().then(() => session.create({ userId: "43" }))],
+    [
+      "a create in an async function that nobody awaits",
+      "read",
+      (session) => {
+        (async () => {
+          await session.get();
+          await session.create({ userId: "43" });
+        })();
+      },
+    ],
+  ])("before %s loses no cookie", async (_, method, handler) => {
+    const { visit, jar, store, held, cookie } = await holding(method);
+    const answered = visit((session) => void handler(session));
+    await idle();
+    held.open();
+    expect(setCookies(await answered)).toHaveLength(1);
+    expect(jar.cookie).not.toBe(cookie);
+    expect(await store.get(tokenOf(jar.cookie))).not.toBeNull();
+  });
+
+  test("before destroy clears the cookie all the same", async () => {
+    const { visit, jar, held } = await holding("remove");
+    const answered = visit((session) => void session.destroy());
+    held.open();
+    await answered;
+    expect(jar.cookie).toBeNull();
+  });
+
+  test.each<[string, BackendMethod, Handler]>([
+    ["create", "insert", (session) => void session.create({})],
+    ["rotate", "write", (session) => void session.rotate()],
+    ["destroy", "remove", (session) => void session.destroy()],
+    ["update", "write", (session) => void session.update({ theme: "dark" })],
+    ["increment", "increment", (session) => void session.increment("pageViews")],
+    ["get", "read", (session) => void session.get()],
+    ["a then without a second function", "insert", (session) => void session.create({}).then(() => {})],
+    ["finally", "insert", (session) => void session.create({}).finally(() => {})],
+  ])("before %s makes the request fail if the call fails", async (_, method, handler) => {
+    const { visit, held, backend } = await holding(method);
+    const answered = visit((session) => void handler(session));
+    held.fail(failure);
+    const response = await answered;
+    expect([response.status, setCookies(response)]).toEqual([503, []]);
+    expect(await keysOf(backend)).toHaveLength(1);
+  });
+
+  test("makes the request fail also if the call failed before the handler answered", async () => {
+    const { visit } = await signedIn();
+    const handled = visit(async (session) => {
+      session.update({ theme: "blue" as never });
+      await idle();
+    });
+    await expect(handled).rejects.toThrow("theme");
+  });
+
+  test("that is a mistake of the program is thrown by the middleware", async () => {
+    const { visit } = await signedIn();
+    const handled = visit((session) => void session.increment("theme" as never));
+    await expect(handled).rejects.toThrow(TypeError);
+  });
+});
+
+describe("a failure that the program handles does not fail the request", () => {
+  test.each<[string, Handler]>([
+    ["catch", (session) => void session.create({}).catch(() => {})],
+    ["a second function of then", (session) => void session.create({}).then(undefined, () => {})],
+    [
+      "a catch behind then",
+      (session) =>
+        void session
+          .create({})
+          .then(() => {})
+          .catch(() => {}),
+    ],
+    [
+      "a catch behind finally",
+      (session) =>
+        void session
+          .create({})
+          .finally(() => {})
+          .catch(() => {}),
+    ],
+    ["Promise.allSettled", (session) => void Promise.allSettled([session.create({})])],
+    [
+      "try and catch in an async function that nobody awaits",
+      (session) => {
+        (async () => {
+          try {
+            await session.create({});
+          } catch {}
+        })();
+      },
+    ],
+  ])("by %s", async (_, handler) => {
+    const { visit, held } = await holding("insert");
+    const answered = visit((session) => void handler(session));
+    held.fail(failure);
+    expect((await answered).status).toBe(200);
+  });
+
+  test("by an await that comes after the failure", async () => {
+    const { visit, held } = await holding("insert");
+    const response = await visit(async (session) => {
+      const creating = session.create({});
+      held.fail(failure);
+      await idle();
+      await creating.catch(() => {});
+    });
+    expect(response.status).toBe(200);
+  });
+});
+
+describe("the answer does not wait", () => {
+  test("for a stream that reads the session again and again", async () => {
+    const { handle, jar } = await signedIn();
+    let reads = 0;
+    let isCancelled = false;
+    const response = await handle(jar.request(), async (session) => {
+      const body = new ReadableStream({
+        start() {
+          (async () => {
+            while (!isCancelled) {
+              await session.peek();
+              reads++;
+              if (reads % 100 === 0) await idle();
+            }
+          })();
+        },
+      });
+      return new Response(body, { headers: { "cache-control": "private" } });
+    });
+    expect(response.status).toBe(200);
+    isCancelled = true;
+    expect(reads).toBeLessThan(1000);
+  });
+
+  test("for a create that begins while the body is read, which is refused", async () => {
+    const { handle, backend } = site();
+    const response = await handle(request(), (session) => {
+      const body = new ReadableStream(
+        {
+          async pull(controller) {
+            const issued = await session.create({}).catch((error: unknown) => error);
+            controller.enqueue(new TextEncoder().encode(String(issued)));
+            controller.close();
+          },
+        },
+        { highWaterMark: 0 },
+      );
+      return new Response(body, { headers: { "cache-control": "no-store" } });
+    });
+    expect(await response.text()).toBe(
+      "TypeError: Cannot create or rotate a session after the response headers were sent",
+    );
+    expect(await keysOf(backend)).toEqual([]);
+  });
+});
+
+describe("after the answer", () => {
+  test("a backend failure that no code handles is reported as an event and does not end the process", async () => {
+    const { handle, jar, held, events } = await holding("write");
+    await handle(jar.request(), async (session) => {
+      await session.get();
+      setTimeout(() => void session.update({ theme: "dark" }));
+      return new Response();
+    });
+    await new Promise((resolve) => setTimeout(resolve));
+    held.fail(failure);
+    await idle();
+    expect(events.map(({ type }) => type)).toContain("unavailable");
+  });
+
+  test("a handler that threw while a create was under way leaves no session and no unhandled rejection", async () => {
+    const { handle, backend, held, jar } = await holding("insert");
+    const error = new Error("handler");
+    const handled = handle(jar.request(), (session) => {
+      session.create({});
+      throw error;
+    });
+    await expect(handled).rejects.toBe(error);
+    held.open();
+    await idle();
+    expect(await keysOf(backend)).toHaveLength(1);
+  });
+});

@@ -1,0 +1,186 @@
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import { createSessionStore, memoryBackend, type RequestSession, sessionMiddleware } from "../../src/index.ts";
+import { counted } from "../support/backends.ts";
+import { gate } from "../support/gate.ts";
+import { cookieJar, request } from "../support/http.ts";
+import { signedIn } from "../support/sites.ts";
+import type { NewVisit, Visit } from "../support/visits.ts";
+
+type Kept = RequestSession<Visit, NewVisit>;
+
+/** A store with an index, and a browser that is signed in. */
+async function indexed() {
+  const { backend, calls } = counted(memoryBackend());
+  const schema = z.object({ userId: z.string(), role: z.string().default("user") });
+  const store = createSessionStore({ schema, backend, indexes: { user: "userId" } });
+  const handle = sessionMiddleware(store);
+  const jar = cookieJar();
+  const response = await handle(jar.request(), async (session) => {
+    await session.create({ userId: "42" });
+    return new Response();
+  });
+  jar.receive(response);
+  return { store, handle, jar, calls };
+}
+
+describe("within a request, a session that was read is read again", () => {
+  test.each(["get", "peek"] as const)("by %s after revokeAll", async (read) => {
+    const { store, handle, jar } = await indexed();
+    await handle(jar.request(), async (session) => {
+      expect(await session[read]()).not.toBeNull();
+      await store.revokeAll({ user: "42" });
+      expect(await session[read]()).toBeNull();
+      return new Response();
+    });
+  });
+
+  test("after revoke", async () => {
+    const { store, handle, jar } = await indexed();
+    await handle(jar.request(), async (session) => {
+      const { id } = (await session.get()) ?? expect.fail();
+      await store.revoke(id);
+      expect(await session.get()).toBeNull();
+      return new Response();
+    });
+  });
+
+  test("after destroy of the store", async () => {
+    const { handle, jar, store, token } = await signedIn();
+    await handle(jar.request(), async (session) => {
+      await session.get();
+      await store.destroy(token);
+      expect(await session.get()).toBeNull();
+      return new Response();
+    });
+  });
+
+  test("after updateAll", async () => {
+    const { store, handle, jar } = await indexed();
+    await handle(jar.request(), async (session) => {
+      await session.get();
+      await store.updateAll({ user: "42" }, { role: "admin" });
+      expect((await session.get())?.data.role).toBe("admin");
+      return new Response();
+    });
+  });
+
+  test("if a wrapper of the store made the change", async () => {
+    const { store } = await indexed();
+    const wrapped = { ...store };
+    const handle = sessionMiddleware(wrapped);
+    const { token } = await store.create({ userId: "43" });
+    await handle(request(`__Host-sid=${token}`), async (session) => {
+      await session.get();
+      await wrapped.revokeAll({ user: "43" });
+      expect(await session.get()).toBeNull();
+      return new Response();
+    });
+  });
+
+  test("if the change was made while it was read", async () => {
+    const held = gate();
+    const { store, handle, jar } = await indexed();
+    await handle(jar.request(), async (session) => {
+      const reading = session.get();
+      const ended = store.revokeAll({ user: "42" });
+      held.open();
+      await Promise.all([reading, ended]);
+      expect(await session.get()).toBeNull();
+      return new Response();
+    });
+  });
+
+  test("but not after a change that ended nothing", async () => {
+    const { store, handle, jar, calls } = await indexed();
+    await handle(jar.request(), async (session) => {
+      await session.get();
+      await store.revoke("A".repeat(22));
+      calls.length = 0;
+      await session.get();
+      expect(calls).toEqual([]);
+      return new Response();
+    });
+  });
+});
+
+describe("after the answer nothing is remembered", () => {
+  test.each(["get", "peek"] as const)("%s asks the store each time and learns of a logout elsewhere", async (read) => {
+    const { handle, jar, store, token, calls } = await signedIn();
+    const kept: Kept[] = [];
+    await handle(jar.request(), async (session) => {
+      kept.push(session);
+      await session.get();
+      return new Response();
+    });
+    calls.length = 0;
+    expect(await kept[0]?.[read]()).not.toBeNull();
+    expect(await kept[0]?.[read]()).not.toBeNull();
+    expect(calls).toEqual(["read", "read"]);
+    await store.destroy(token);
+    expect(await kept[0]?.[read]()).toBeNull();
+  });
+
+  test("a session that was used before can be written and ended", async () => {
+    const { handle, jar, store, token } = await signedIn();
+    const kept: Kept[] = [];
+    await handle(jar.request(), async (session) => {
+      kept.push(session);
+      await session.get();
+      return new Response();
+    });
+    expect(await kept[0]?.increment("pageViews")).toBe(1);
+    expect(await kept[0]?.destroy()).toBe(true);
+    expect(await store.get(token)).toBeNull();
+  });
+});
+
+describe("a session that is first used after the headers were sent", () => {
+  async function first(headers: Record<string, string>) {
+    const { handle, jar, calls } = await signedIn();
+    const kept: Kept[] = [];
+    const response = await handle(jar.request(), (session) => {
+      kept.push(session);
+      return new Response(new ReadableStream(), { headers });
+    });
+    const uses: ((session: Kept) => Promise<unknown>)[] = [
+      (session) => session.get(),
+      (session) => session.peek(),
+      (session) => session.update({ theme: "dark" }),
+      (session) => session.increment("pageViews"),
+      (session) => session.take("flash"),
+      (session) => session.setIdleTimeout(60),
+      (session) => session.destroy(),
+    ];
+    return { response, calls, session: kept[0] ?? expect.fail(), uses };
+  }
+
+  test.each([
+    {},
+    { "cache-control": "public, max-age=600" },
+    { "cache-control": "max-age=600" },
+    { "cache-control": "no-cache" },
+    { "cache-control": 'private="x-a"' },
+  ])("is refused, as shared caches may store the answer: %j", async (headers) => {
+    const { session, calls, uses } = await first(headers);
+    for (const use of uses) {
+      await expect(use(session)).rejects.toThrow(
+        new TypeError(
+          "Cannot use the session for the first time after the response headers were sent: call get() before returning the stream, or send Cache-Control: private",
+        ),
+      );
+    }
+    expect(calls).toEqual([]);
+  });
+
+  test.each([
+    { "cache-control": "private" },
+    { "cache-control": "no-store" },
+    { "cache-control": "Private, max-age=60" },
+    { "cache-control": "no-cache, no-store" },
+  ])("can be used if the answer says so itself: %j", async (headers) => {
+    const { session, response } = await first(headers);
+    expect((await session.get())?.data.userId).toBe("42");
+    expect(response.headers.has("vary")).toBe(false);
+  });
+});
