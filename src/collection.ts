@@ -4,7 +4,7 @@ import type { Operations } from "./operations.ts";
 import { wholeNumber } from "./options.ts";
 import { indexEntries, type StoredSession } from "./record.ts";
 import type { Records } from "./records.ts";
-import { goneOf, PAGE, PENDING_MS, type Registry, type Sighting } from "./registry.ts";
+import { PAGE, PENDING_MS, type Registry, type Sighting } from "./registry.ts";
 import type { CallOptions, PatchInput, Session, SessionStore } from "./session.ts";
 import type { Settings } from "./settings.ts";
 import type { Opened } from "./token.ts";
@@ -26,7 +26,7 @@ export function collectionOf<T>(
 ): Collection<T> {
   const { backend, bareIds, emit, time, tokens } = settings;
   const { accessTo, fields, read, settle } = records;
-  const { drop, indexes, leave, look } = registry;
+  const { indexes, leave, look } = registry;
 
   const openedAt = (key: string): Opened => ({ key, id: tokens.idOf(key), verifier: null });
 
@@ -52,7 +52,7 @@ export function collectionOf<T>(
     }
   }
 
-  /** Visits the live sessions of an index page by page. What has gone for good is dropped on the way. */
+  /** Visits the live sessions of an index page by page. */
   async function eachLive(
     action: string,
     by: unknown,
@@ -67,9 +67,11 @@ export function collectionOf<T>(
       options?.signal,
       async (step, page) => {
         const seen = await look(step, entry, page.members, page.at, wanted);
-        drop(entry, goneOf(seen));
-        const live = seen.filter(({ state }) => state === "live");
-        return await visit(step, live, entry);
+        return await visit(
+          step,
+          seen.filter(({ live }) => live),
+          entry,
+        );
       },
       (enough) => enough,
     );

@@ -2,7 +2,7 @@ import type { EnteredPage, IndexPage, Member, SessionBackend } from "./backend.t
 import type { Step } from "./deadline.ts";
 import { SessionConflictError } from "./errors.ts";
 import { indexEntries } from "./record.ts";
-import { goneOf, PAGE, type Registry, type Sighting } from "./registry.ts";
+import { PAGE, type Registry, type Sighting } from "./registry.ts";
 import type { Settings } from "./settings.ts";
 import type { SessionLimit } from "./store-options.ts";
 
@@ -39,16 +39,14 @@ interface Limited extends SessionLimit {
 
 export function limitsOf(settings: Settings, registry: Registry): Limits {
   const { backend, emit, time, tokens } = settings;
-  const { drop, indexes, leave, look } = registry;
+  const { indexes, leave, look } = registry;
 
-  /** Who is under an entry by now; what is gone is dropped. */
+  /** Everything that is under an entry by now. */
   async function census(step: Step, entry: string): Promise<Sighting[]> {
     const there: Sighting[] = [];
     for (let after = 0; ; ) {
       const page = await registry.page(step, entry, after);
-      const seen = await look(step, entry, page.members, page.at, []);
-      drop(entry, goneOf(seen));
-      there.push(...seen.filter(({ state }) => state !== "gone"));
+      there.push(...(await look(step, entry, page.members, page.at, [])));
       const last = page.members.at(-1);
       if (last === undefined || page.members.length < PAGE) return there;
       after = last.score;
@@ -59,14 +57,12 @@ export function limitsOf(settings: Settings, registry: Registry): Limits {
   async function hasRoom(step: Step, key: string, { entry, max, others, page }: Limited): Promise<boolean> {
     const partly = page.size > others.length + 1;
     const there = partly ? await census(step, entry) : await look(step, entry, others, page.at, []);
-    drop(entry, goneOf(there));
     const own = there.findIndex(({ member }) => member.key === key);
-    const older = there.slice(0, own === -1 ? there.length : own).filter(({ state }) => state !== "gone");
-    return older.length < max;
+    return (own === -1 ? there.length : own) < max;
   }
 
   async function evict(step: Step, entry: string, seen: readonly Sighting[], excess: number): Promise<void> {
-    const oldest = seen.filter(({ state }) => state === "live").slice(0, Math.max(excess, 0));
+    const oldest = seen.filter(({ live }) => live).slice(0, Math.max(excess, 0));
     await Promise.all(
       oldest.map(async ({ member }) => {
         const found = await step("writes", () => backend.revoke(member.key, entry, 0, time()));
@@ -77,7 +73,7 @@ export function limitsOf(settings: Settings, registry: Registry): Limits {
     );
   }
 
-  const liveIn = (seen: readonly Sighting[]): number => seen.filter(({ state }) => state === "live").length;
+  const liveIn = (seen: readonly Sighting[]): number => seen.filter(({ live }) => live).length;
 
   /**
    * Once this session is written. Whoever was being written at the same time may not have been seen, or may not have seen
@@ -85,13 +81,12 @@ export function limitsOf(settings: Settings, registry: Registry): Limits {
    * one entered: who came later may have counted before it was written.
    */
   async function makeRoom(step: Step, { entry, max, page }: Limited, seen: readonly Sighting[]): Promise<void> {
-    drop(entry, goneOf(seen));
     const [newest] = await Promise.all([
       registry.page(step, entry, page.members.at(-1)?.score ?? 0),
       evict(step, entry, seen, liveIn(seen) + 1 - max),
     ]);
     if (newest.size <= max) return;
-    if (newest.members.length === 0 && seen.every(({ state }) => state !== "pending")) return;
+    if (newest.members.length === 0 && seen.every(({ live }) => live)) return;
     const all = await census(step, entry);
     await evict(step, entry, all, liveIn(all) - max);
   }

@@ -14,11 +14,11 @@ export const PENDING_MS = 60_000;
 /** Members of a page. */
 export const PAGE = 500;
 
-/** A member of an index, and what is under its key. */
+/** A member of an index whose session exists, or may still be written. */
 export interface Sighting {
   readonly member: Member;
-  /** `live`: a session under this entry; `pending`: there may be one soon; `gone`: there is none, and will be none. */
-  readonly state: "live" | "pending" | "gone";
+  /** Is there a session under this entry, or may there only be one soon? */
+  readonly live: boolean;
   /** `null` if it is not live, or cannot be read. */
   readonly record: StoredSession | null;
 }
@@ -54,7 +54,7 @@ export interface Registry {
     count?: (entry: string) => number,
   ): Promise<Entered>;
   page(step: Step, entry: string, after: number): Promise<IndexPage>;
-  /** What is under the keys of these members. */
+  /** Looks up the sessions of these members, and drops the members whose session has ended for good. */
   look(
     step: Step,
     entry: string,
@@ -87,22 +87,25 @@ export function registryOf(settings: Settings, indexes: Indexes): Registry {
 
   function lookAfter(entry: string, { sample, at }: EnteredPage): void {
     const old = sample.filter((member) => !isPending(member, at));
-    look(APART, entry, old, at, [])
-      .then((seen) => drop(entry, goneOf(seen)))
-      .catch(() => {}); // Whoever comes next may succeed.
+    look(APART, entry, old, at, []).catch(() => {}); // Whoever comes next may succeed.
   }
 
   const look: Registry["look"] = async (step, entry, members, at, fields) => {
     const access: Access = { verifier: null, previous: true, now: time() };
-    return await Promise.all(
-      members.map(async (member): Promise<Sighting> => {
+    const gone: Member[] = [];
+    const seen = await Promise.all(
+      members.map(async (member): Promise<Sighting | null> => {
         const found = await step("reads", () => backend.read(member.key, access, { touch: false, fields }));
-        if (found === "invalid") return { member, state: "live", record: null };
+        if (found === "invalid") return { member, live: true, record: null };
         const live = found !== null && typeof found !== "string" && indexEntries(found).includes(entry);
-        if (live) return { member, state: "live", record: found };
-        return { member, state: isPending(member, at) ? "pending" : "gone", record: null };
+        if (live) return { member, live, record: found };
+        if (isPending(member, at)) return { member, live, record: null };
+        gone.push(member);
+        return null;
       }),
     );
+    drop(entry, gone);
+    return seen.filter((one) => one !== null);
   };
 
   return {
@@ -130,9 +133,4 @@ export function registryOf(settings: Settings, indexes: Indexes): Registry {
       for (const entry of entries) drop(entry, [{ key, score: null }]);
     },
   };
-}
-
-/** The members whose session has ended for good. */
-export function goneOf(seen: readonly Sighting[]): Member[] {
-  return seen.filter(({ state }) => state === "gone").map(({ member }) => member);
 }
