@@ -1,3 +1,4 @@
+import type { IndexPage } from "./backend.ts";
 import type { Codec } from "./codec.ts";
 import type { Step } from "./deadline.ts";
 import type { Operations } from "./operations.ts";
@@ -32,23 +33,21 @@ export function collectionOf<T>(
 
   /**
    * Goes through an index from its earliest member to the end, however many enter meanwhile: no removal hides one. Each
-   * page is an operation.
+   * page is an operation. `visit` says whether to go on.
    */
-  async function eachPage<R>(
+  async function eachPage(
     action: string,
     entry: string,
     signal: AbortSignal | undefined,
-    visit: (step: Step, page: Awaited<ReturnType<Registry["page"]>>) => Promise<R>,
-    done: (result: R) => boolean = () => false,
+    visit: (step: Step, page: IndexPage) => Promise<boolean>,
   ): Promise<void> {
-    for (let after = 0; ; ) {
-      const { members, result } = await run(action, null, signal, async (step) => {
+    let after = 0;
+    for (let more = true; more; ) {
+      more = await run(action, null, signal, async (step) => {
         const page = await registry.page(step, entry, after);
-        return { members: page.members, result: await visit(step, page) };
+        after = page.members.at(-1)?.score ?? after;
+        return (await visit(step, page)) && page.members.length === PAGE;
       });
-      const last = members.at(-1);
-      if (last === undefined || members.length < PAGE || done(result)) return;
-      after = last.score;
     }
   }
 
@@ -61,20 +60,11 @@ export function collectionOf<T>(
     visit: (step: Step, live: readonly Sighting[], entry: string) => Promise<boolean>,
   ): Promise<void> {
     const entry = indexes.entryOf(by);
-    await eachPage(
-      action,
-      entry,
-      options?.signal,
-      async (step, page) => {
-        const seen = await look(step, entry, page.members, page.at, wanted);
-        return await visit(
-          step,
-          seen.filter(({ live }) => live),
-          entry,
-        );
-      },
-      (enough) => enough,
-    );
+    await eachPage(action, entry, options?.signal, async (step, page) => {
+      const seen = await look(step, entry, page.members, page.at, wanted);
+      const live = seen.filter((one) => one.live);
+      return await visit(step, live, entry);
+    });
   }
 
   async function sessionAt(step: Step, key: string, record: StoredSession | null): Promise<Session<T> | null> {
@@ -133,6 +123,7 @@ export function collectionOf<T>(
           return true;
         });
         await leave(step, entry, leaving);
+        return true;
       });
       return count;
     },
@@ -143,7 +134,7 @@ export function collectionOf<T>(
       await eachLive("update sessions", by, options, [], async (step, live, entry) => {
         const updated = await Promise.all(live.map(({ member }) => updateOne(step, member.key, entry, patch)));
         count += updated.filter(Boolean).length;
-        return false;
+        return true;
       });
       return count;
     },
@@ -156,7 +147,7 @@ export function collectionOf<T>(
       await eachLive(action, by, options, fields, async (step, live) => {
         const read = await Promise.all(live.map(({ member, record }) => sessionAt(step, member.key, record)));
         sessions.push(...read.filter((session) => session !== null));
-        return sessions.length >= limit;
+        return sessions.length < limit;
       });
       return sessions.slice(0, limit);
     },
@@ -165,7 +156,7 @@ export function collectionOf<T>(
       let count = 0;
       await eachLive("count sessions", by, options, [], async (_, live) => {
         count += live.length;
-        return false;
+        return true;
       });
       return count;
     },
