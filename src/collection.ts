@@ -73,7 +73,7 @@ export function collectionOf<T>(
   }
 
   async function updateOne(step: Step, key: string, entry: string, patch: PatchInput<T>): Promise<boolean> {
-    const along = { set: {}, remove: [], previous: true, touch: false };
+    const along = { set: {}, remove: [], touch: false };
     const written = await orReport(openedAt(key).id, () =>
       compareAndSet(
         step,

@@ -41,7 +41,7 @@ export interface Decoded<T> {
 export interface Records<T> {
   /** The user fields that reads ask for: all, where `migrate` has to see what the schema does not name. */
   readonly fields: readonly string[] | null;
-  accessTo(opened: Opened, previous?: boolean): Access;
+  accessTo(opened: Opened): Access;
   /** A backend's answer, once the ways of not being there are dealt with. */
   present<R extends object | string | number>(
     opened: Opened,
@@ -52,7 +52,7 @@ export interface Records<T> {
   /** A touch that is not due yet is left out; one that is due decides what there is. */
   readAndTouch(step: Step, opened: Opened): Promise<StoredSession | null>;
   /** @throws {SessionConflictError} `revoked`. */
-  write(step: Step, opened: Opened, change: Change, previous?: boolean): Promise<Written | "changed" | null>;
+  write(step: Step, opened: Opened, change: Change): Promise<Written | "changed" | null>;
   /** The change to a record, with what it means for the indexes, whose new entries it has entered. */
   indexed(step: Step, opened: Opened, record: StoredSession, change: Change): Promise<Change>;
   /** The data of a record, migrated and written back where that makes it fit; `null` if the session ended meanwhile. */
@@ -65,7 +65,7 @@ export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>, re
   const { backend, emit, migrate, time, touchInterval } = settings;
   const fields = migrate === undefined ? codec.names : null;
 
-  function accessTo({ verifier }: Opened, previous = true): Access {
+  function accessTo({ verifier, previous = true }: Opened): Access {
     return { verifier, previous, now: time() };
   }
 
@@ -151,13 +151,8 @@ export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>, re
     return decoded && sessionOf(opened.id, decoded.record, decoded.data);
   }
 
-  async function write(
-    step: Step,
-    opened: Opened,
-    change: Change,
-    previous?: boolean,
-  ): Promise<Written | "changed" | null> {
-    const access = accessTo(opened, previous);
+  async function write(step: Step, opened: Opened, change: Change): Promise<Written | "changed" | null> {
+    const access = accessTo(opened);
     const before = present(opened, await step("writes", () => backend.write(opened.key, access, change)));
     if (before === "revoked") {
       throw new SessionConflictError("Cannot move a session to another index value as it took too long", "revoked");

@@ -154,7 +154,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
       const secret = newSecret();
       const rotated = { ...opened, verifier: secret.verifier };
       const at = new Date(time());
-      const rotating = apply(step, opened, patch, {
+      const rotating = apply(step, { ...opened, previous: false }, patch, {
         set: {
           [reserved.verifier]: secret.verifier,
           [reserved.previous]: opened.verifier as string,
@@ -163,9 +163,8 @@ export function createSessionStore<T extends object, In, Index extends string = 
           ...(idleTimeout === undefined ? {} : { [reserved.idleTimeout]: String(idleTimeout) }),
         },
         remove: grace > 0 ? [] : [reserved.grace],
-        previous: false,
       });
-      const written = await rotating.catch((error) => findRotated(step, rotated, error));
+      const written = await rotating.catch((error) => findRotated(step, { ...rotated, previous: false }, error));
       if (written === null) return null;
       try {
         const session = await settle(step, rotated, written.after);
@@ -190,7 +189,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
     const again = { set: { [reserved.verifier]: rotated.verifier as string }, remove: [], fields };
     for (;;) {
       try {
-        const written = await write(step, rotated, again, false);
+        const written = await write(step, rotated, again);
         if (written === null || written === "changed") throw lost;
         return written;
       } catch (error) {
@@ -225,7 +224,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
     async setIdleTimeout(token: string, idleTimeout: number, options?: CallOptions) {
       const action = "set the idle timeout of a session";
       seconds(action, "the idle timeout", idleTimeout);
-      const along = { set: { [reserved.idleTimeout]: String(idleTimeout) }, remove: [], previous: true };
+      const along = { set: { [reserved.idleTimeout]: String(idleTimeout) }, remove: [] };
       return await withToken(action, token, null, options, async (step, opened) => {
         const written = await apply(step, opened, {}, along);
         return await settle(step, opened, written?.after);

@@ -14,6 +14,8 @@ export interface Opened {
   readonly id: string;
   /** Verifier of the presented secret; `null` where the key alone opens. */
   readonly verifier: string | null;
+  /** Does the secret before the last rotation do while its grace lasts? Default true. */
+  readonly previous?: boolean;
 }
 
 /** How a store makes and reads tokens. */

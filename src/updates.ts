@@ -13,14 +13,7 @@ const MAX_ATTEMPTS = 24;
 const MAX_PAUSE_MS = 50;
 
 /** Reserved fields that change in the same step as the data. */
-export interface Along {
-  readonly set: StoredSession;
-  readonly remove: readonly string[];
-  /** Does the previous secret do while its grace lasts? */
-  readonly previous: boolean;
-  /** Default true. */
-  readonly touch?: boolean;
-}
+type Along = Pick<Change, "set" | "remove" | "touch">;
 
 /** Writes patches: at once where that is safe, else by compare-and-set. */
 export interface Updates<T> {
@@ -37,7 +30,7 @@ export interface Updates<T> {
   ): Promise<Written | null>;
 }
 
-const NOTHING: Along = { set: {}, remove: [], previous: true };
+const NOTHING: Along = { set: {}, remove: [] };
 
 /**
  * @param whole Does a patch need the whole record? So it does where the schema checks objects as a whole, and where
@@ -64,7 +57,7 @@ export function updatesOf<T>(
     const names = Object.keys(patch);
     const together = whole ? names.length > 0 : names.some((name) => sources.has(name));
     if (together) return await compareAndSet(step, opened, () => patch, along);
-    const written = await write(step, opened, merged(encoded, along), along.previous);
+    const written = await write(step, opened, merged(encoded, along));
     return written as Exclude<typeof written, "changed">;
   }
 
@@ -77,15 +70,17 @@ export function updatesOf<T>(
     return await inTurn(opened.key, async () => {
       for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
         if (attempt > 1) await pause(Math.random() * Math.min(2 ** attempt, MAX_PAUSE_MS));
-        const record = await read(step, opened, false);
-        const old = record && (await decode(step, opened, record));
+        // A caller with the previous secret may be refused by the write, but learns first that its patch does not fit.
+        const reading = { ...opened, previous: true };
+        const record = await read(step, reading, false);
+        const old = record && (await decode(step, reading, record));
         if (old === null) return null;
         const patch = update(old.data, old.record);
         if (patch === null) return null;
         if (patch instanceof Promise) throw new TypeError("Cannot update a session by a function that is async");
         const expect = textOf(old.record, codec.names);
         const change = { ...merged(codec.encodePatch(patch, old.data), along), expect };
-        const written = await write(step, opened, await indexed(step, opened, old.record, change), along.previous);
+        const written = await write(step, opened, await indexed(step, opened, old.record, change));
         if (written !== "changed") return written;
       }
       throw new SessionConflictError("Cannot update a session as others change it all the time", "contended");
