@@ -13,14 +13,13 @@ export interface Operations {
     signal: AbortSignal | undefined,
     operation: (step: Step) => Promise<R>,
   ): Promise<R>;
-  /** On the session of a token. A malformed token never reaches the backend. */
-  withToken<R, None>(
+  /** On the session of a token; `null` for a malformed one, which never reaches the backend. */
+  withToken<R>(
     action: string,
     token: string,
-    none: None,
     options: CallOptions | undefined,
     operation: (step: Step, opened: Opened) => Promise<R>,
-  ): Promise<R | None>;
+  ): Promise<R | null>;
   /** What the operation gives, or `null`, reported, if the session's stored data does not fit. */
   orReport<R>(id: string, operation: () => Promise<R>): Promise<R | null>;
 }
@@ -47,9 +46,9 @@ export function operationsOf({ emit, operationTimeoutMs, time, tokens }: Setting
 
   return {
     run,
-    withToken(action, token, none, options, operation) {
+    withToken(action, token, options, operation) {
       const opened = tokens.read(token);
-      if (opened === null) return Promise.resolve(none);
+      if (opened === null) return Promise.resolve(null);
       return run(action, opened.id, options?.signal, (step) => operation(step, opened));
     },
     async orReport(id, operation) {

@@ -103,7 +103,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
         origin: code === "invalid_type" ? "stored" : "given",
       });
     };
-    return await withToken(action, token, null, options, async (step, opened) => {
+    return await withToken(action, token, options, async (step, opened) => {
       const from = codec.absent(field);
       if (counter.complete && !plan.refined && !indexes.sources.has(field) && Number.isSafeInteger(from)) {
         const change = { field, by, from, min: counter.min, max: counter.max };
@@ -128,7 +128,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
     if (!plan.fields.get(field)?.removable) {
       throw new TypeError(`Cannot ${action} as the schema has no optional field of this name`);
     }
-    return await withToken(action, token, null, options, async (step, opened) => {
+    return await withToken(action, token, options, async (step, opened) => {
       const written = await apply(step, opened, { [field]: undefined } as SessionPatch<T>);
       const text = written?.before[field];
       if (text === undefined) return null;
@@ -150,7 +150,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
     if (idleTimeout !== undefined) seconds(action, "idleTimeout", idleTimeout);
     wholeNumber(action, "grace", grace, 0, (idleTimeout ?? settings.idleTimeout) - 1);
     if (authenticated && grace > 0) throw new TypeError(`Cannot ${action} as a login must not have a grace`);
-    return await withToken(action, token, null, { signal }, async (step, opened) => {
+    return await withToken(action, token, { signal }, async (step, opened) => {
       const secret = newSecret();
       const rotated = { ...opened, verifier: secret.verifier };
       const at = new Date(time());
@@ -204,17 +204,17 @@ export function createSessionStore<T extends object, In, Index extends string = 
   const store = {
     create,
     async get(token: string, options?: CallOptions) {
-      return await withToken("get a session", token, null, options, async (step, opened) =>
+      return await withToken("get a session", token, options, async (step, opened) =>
         settle(step, opened, await readAndTouch(step, opened)),
       );
     },
     async peek(token: string, options?: CallOptions) {
-      return await withToken("peek at a session", token, null, options, async (step, opened) =>
+      return await withToken("peek at a session", token, options, async (step, opened) =>
         settle(step, opened, await read(step, opened, false, settings.touchInterval * 1000)),
       );
     },
     async update(token: string, patch: PatchInput<T>, options?: CallOptions) {
-      return await withToken("update a session", token, null, options, async (step, opened) => {
+      return await withToken("update a session", token, options, async (step, opened) => {
         const written = await apply(step, opened, patch);
         return await settle(step, opened, written?.after);
       });
@@ -225,20 +225,21 @@ export function createSessionStore<T extends object, In, Index extends string = 
       const action = "set the idle timeout of a session";
       seconds(action, "the idle timeout", idleTimeout);
       const along = { set: { [reserved.idleTimeout]: String(idleTimeout) }, remove: [] };
-      return await withToken(action, token, null, options, async (step, opened) => {
+      return await withToken(action, token, options, async (step, opened) => {
         const written = await apply(step, opened, {}, along);
         return await settle(step, opened, written?.after);
       });
     },
     rotate,
     async destroy(token: string, options?: CallOptions) {
-      return await withToken("destroy a session", token, false, options, async (step, opened) => {
-        const ended = present(opened, await step("writes", () => backend.remove(opened.key, accessTo(opened))));
-        if (ended === null) return false;
+      const ended = await withToken("destroy a session", token, options, async (step, opened) => {
+        const record = present(opened, await step("writes", () => backend.remove(opened.key, accessTo(opened))));
+        if (record === null) return false;
         emit({ type: "destroyed", id: opened.id, at: new Date(time()) });
-        registry.forget(opened.key, indexEntries(ended));
+        registry.forget(opened.key, indexEntries(record));
         return true;
       });
+      return ended ?? false;
     },
     ...collectionOf(settings, operations, records, updates, codec, registry),
   };
