@@ -4,7 +4,6 @@
  * @module
  */
 export type {
-  Absence,
   Change,
   EnteredPage,
   Increment,
@@ -31,7 +30,7 @@ export {
 } from "./exchange.ts";
 export { type MemoryBackendOptions, memoryBackend } from "./memory.ts";
 export { type SessionMiddleware, type SessionMiddlewareOptions, sessionMiddleware } from "./middleware.ts";
-export type { Access, StoredSession } from "./record.ts";
+export type { Absence, Access, StoredSession } from "./record.ts";
 export {
   type CallOptions,
   type CreateOptions,

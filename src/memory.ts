@@ -1,11 +1,13 @@
-import type { Absence, SessionBackend } from "./backend.ts";
+import type { SessionBackend } from "./backend.ts";
 import { SessionBackendError } from "./errors.ts";
 import { expiryQueue, type Timed } from "./expiry-queue.ts";
 import { memoryIndexes } from "./memory-indexes.ts";
 import { knownOptions, wholeNumber } from "./options.ts";
 import {
+  type Absence,
   type Access,
   admit,
+  changed,
   FALLBACK_IDLE_SECONDS,
   idleSeconds,
   indexEntries,
@@ -182,12 +184,6 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
       for (let at = 0; at < all.length; at += PAGE) yield all.slice(at, at + PAGE);
     },
   };
-}
-
-function changed(record: StoredSession, set: StoredSession, remove: readonly string[]): Record<string, string> {
-  const next = Object.assign(bare(), record, set);
-  for (const field of remove) delete next[field];
-  return next;
 }
 
 const isTombstone = (entry: Entry): boolean => entry.record[TOMBSTONE_FIELD] !== undefined;

@@ -1,9 +1,11 @@
-import type { Absence, Change } from "./backend.ts";
+import type { Change } from "./backend.ts";
 import type { Codec } from "./codec.ts";
 import type { Step } from "./deadline.ts";
 import { SessionBackendError, SessionConflictError, SessionDataError } from "./errors.ts";
 import {
+  type Absence,
   type Access,
+  changed,
   deadlineOf,
   FALLBACK_IDLE_SECONDS,
   idleSeconds,
@@ -15,7 +17,6 @@ import {
   timeText,
 } from "./record.ts";
 import type { Registry } from "./registry.ts";
-import type { Plan } from "./schema.ts";
 import type { Session } from "./session.ts";
 import type { Settings } from "./settings.ts";
 import type { Opened } from "./token.ts";
@@ -61,7 +62,7 @@ export interface Records<T> {
   settle(step: Step, opened: Opened, record: StoredSession | null | undefined): Promise<Session<T> | null>;
 }
 
-export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>, registry: Registry): Records<T> {
+export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Registry): Records<T> {
   const { backend, emit, migrate, time, touchInterval } = settings;
   const fields = migrate === undefined ? codec.names : null;
 
@@ -130,7 +131,7 @@ export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>, re
     try {
       const data: unknown = migrate?.(codec.view(record));
       if (typeof data !== "object" || data === null || !isPlain(data)) return codec.encode(data);
-      const named = Object.entries(data).filter(([name]) => plan.fields.has(name));
+      const named = Object.entries(data).filter(([name]) => codec.names.includes(name));
       const set = codec.encode(Object.fromEntries(named));
       codec.decode(set);
       return set;
@@ -159,13 +160,13 @@ export function recordsOf<T>(settings: Settings, plan: Plan, codec: Codec<T>, re
     }
     if (before === null || before === "changed") return before;
     const stamp: StoredSession = change.touch === false ? {} : { [reserved.lastAccessedAt]: timeText(access.now) };
-    return { before, after: changed(before, change, stamp) };
+    return { before, after: changed(before, { ...change.set, ...stamp }, change.remove) };
   }
 
   async function indexed(step: Step, opened: Opened, record: StoredSession, change: Change): Promise<Change> {
     const { indexes } = registry;
     if (![...Object.keys(change.set), ...change.remove].some((name) => indexes.sources.has(name))) return change;
-    const entries = indexes.entriesOf(codec.decode(changed(record, change)));
+    const entries = indexes.entriesOf(codec.decode(changed(record, change.set, change.remove)));
     const held = indexEntries(record);
     const added = entries.filter((entry) => !held.includes(entry));
     const now = time();
@@ -197,16 +198,6 @@ export function sessionOf<T>(id: string, record: StoredSession, data: T): Sessio
     expiresAt: new Date(Math.min(idleEnd, deadline ?? Number.POSITIVE_INFINITY)),
     deadline: deadline === null ? null : new Date(deadline),
   });
-}
-
-function changed(
-  record: StoredSession,
-  change: Pick<Change, "set" | "remove">,
-  stamp: StoredSession = {},
-): StoredSession {
-  const next: Record<string, string> = Object.assign(bare(), record, change.set, stamp);
-  for (const name of change.remove) delete next[name];
-  return next;
 }
 
 /** A time that another program wrote in its own way is unknown, which must not end the session: it is the epoch. */

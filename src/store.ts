@@ -49,7 +49,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
   const indexes = indexesOf(plan, settings.indexes, settings.limits);
   const registry = registryOf(settings, indexes);
   const limits = limitsOf(settings, registry);
-  const records = recordsOf(settings, plan, codec, registry);
+  const records = recordsOf(settings, codec, registry);
   const { accessTo, fields, present, read, readAndTouch, settle, write } = records;
   const updates = updatesOf(records, codec, indexes.sources, plan.refined || settings.migrate !== undefined);
   const { apply, compareAndSet } = updates;

@@ -1,6 +1,7 @@
-import type { Absence, ReadRequest, SessionBackend } from "../backend.ts";
+import type { ReadRequest, SessionBackend } from "../backend.ts";
 import { knownOptions } from "../options.ts";
 import {
+  type Absence,
   type Access,
   admit,
   FALLBACK_IDLE_SECONDS,

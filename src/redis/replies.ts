@@ -1,5 +1,5 @@
-import type { Absence, IndexPage, Member } from "../backend.ts";
-import { type Access, matchSecret, RESERVED_FIELDS, type StoredSession } from "../record.ts";
+import type { IndexPage, Member } from "../backend.ts";
+import { type Absence, type Access, matchSecret, RESERVED_FIELDS, type StoredSession } from "../record.ts";
 import { bare } from "../value.ts";
 import { unavailable } from "./client.ts";
 

@@ -1,5 +1,5 @@
-import type { Absence, Increment, SessionBackend } from "../backend.ts";
-import { type Access, reserved, type StoredSession } from "../record.ts";
+import type { Increment, SessionBackend } from "../backend.ts";
+import { type Absence, type Access, reserved, type StoredSession } from "../record.ts";
 import type { Clock } from "./clock.ts";
 
 /** Tests of one topic by the sentence that each of them proves. */
