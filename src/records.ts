@@ -66,14 +66,9 @@ export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Regi
   const { backend, emit, migrate, time, touchInterval } = settings;
   const fields = migrate === undefined ? codec.names : null;
 
-  function accessTo({ verifier, previous = true }: Opened): Access {
-    return { verifier, previous, now: time() };
-  }
+  const accessTo: Records<T>["accessTo"] = ({ verifier, previous = true }) => ({ verifier, previous, now: time() });
 
-  function present<R extends object | string | number>(
-    opened: Opened,
-    answer: R | Absence,
-  ): Exclude<R, NonNullable<Absence>> | null {
+  const present: Records<T>["present"] = (opened, answer) => {
     if (answer === "reused" || answer === "expired") {
       const event = { id: opened.id, at: new Date(time()) };
       emit(answer === "reused" ? { ...event, type: answer } : { ...event, type: answer, reason: "absolute" });
@@ -84,15 +79,15 @@ export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Regi
       const message = "Cannot read a session as its key holds no session, or one with no readable deadline";
       throw new SessionDataError(message, [issue], { origin: "stored" });
     }
-    return answer as Exclude<R, NonNullable<Absence>> | null;
-  }
+    return answer as Exclude<typeof answer, NonNullable<Absence>>;
+  };
 
-  async function read(step: Step, opened: Opened, touch: boolean, maxAgeMs = 0): Promise<StoredSession | null> {
+  const read: Records<T>["read"] = async (step, opened, touch, maxAgeMs = 0) => {
     const call = () => backend.read(opened.key, accessTo(opened), { touch, fields, maxAgeMs });
     return present(opened, await step(touch ? "writes" : "reads", call));
-  }
+  };
 
-  async function readAndTouch(step: Step, opened: Opened): Promise<StoredSession | null> {
+  const readAndTouch: Records<T>["readAndTouch"] = async (step, opened) => {
     // Any copy will do: one that is too old is touched, which decides.
     const record = touchInterval === 0 ? undefined : await read(step, opened, false, Number.POSITIVE_INFINITY);
     if (record === null) return null;
@@ -109,9 +104,9 @@ export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Regi
       emit({ type: "unavailable", id: opened.id, at: new Date(time()), reason: error.reason });
       return untouched;
     }
-  }
+  };
 
-  async function decode(step: Step, opened: Opened, record: StoredSession): Promise<Decoded<T> | null> {
+  const decode: Records<T>["decode"] = async (step, opened, record) => {
     try {
       return { record, data: codec.decode(record) };
     } catch (error) {
@@ -125,7 +120,7 @@ export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Regi
     const written = await write(step, opened, change);
     const now = written === "changed" ? await read(step, opened, false) : (written?.after ?? null);
     return now && (await decode(step, opened, now));
-  }
+  };
 
   function migrated(record: StoredSession): Record<string, string> {
     try {
@@ -143,16 +138,12 @@ export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Regi
     }
   }
 
-  async function settle(
-    step: Step,
-    opened: Opened,
-    record: StoredSession | null | undefined,
-  ): Promise<Session<T> | null> {
+  const settle: Records<T>["settle"] = async (step, opened, record) => {
     const decoded = record ? await decode(step, opened, record) : null;
     return decoded && sessionOf(opened.id, decoded.record, decoded.data);
-  }
+  };
 
-  async function write(step: Step, opened: Opened, change: Change): Promise<Written | "changed" | null> {
+  const write: Records<T>["write"] = async (step, opened, change) => {
     const access = accessTo(opened);
     const before = present(opened, await step("writes", () => backend.write(opened.key, access, change)));
     if (before === "revoked") {
@@ -161,9 +152,9 @@ export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Regi
     if (before === null || before === "changed") return before;
     const stamp: StoredSession = change.touch === false ? {} : { [reserved.lastAccessedAt]: timeText(access.now) };
     return { before, after: changed(before, { ...change.set, ...stamp }, change.remove) };
-  }
+  };
 
-  async function indexed(step: Step, opened: Opened, record: StoredSession, change: Change): Promise<Change> {
+  const indexed: Records<T>["indexed"] = async (step, opened, record, change) => {
     const { indexes } = registry;
     if (![...Object.keys(change.set), ...change.remove].some((name) => indexes.sources.has(name))) return change;
     const entries = indexes.entriesOf(codec.decode(changed(record, change.set, change.remove)));
@@ -176,7 +167,7 @@ export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Regi
     const expect = { ...change.expect, [reserved.index]: record[reserved.index] ?? null };
     const set = { ...change.set, [reserved.index]: JSON.stringify(entries), [reserved.deadline]: String(deadline) };
     return { ...change, set, expect, notAfter: entered?.notAfter };
-  }
+  };
 
   return { fields, accessTo, present, read, readAndTouch, write, indexed, decode, settle };
 }

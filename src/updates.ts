@@ -46,12 +46,7 @@ export function updatesOf<T>(
   const { decode, fields, indexed, read, write } = records;
   const inTurn = serially();
 
-  async function apply(
-    step: Step,
-    opened: Opened,
-    patch: PatchInput<T>,
-    along: Along = NOTHING,
-  ): Promise<Written | null> {
+  const apply: Updates<T>["apply"] = async (step, opened, patch, along = NOTHING) => {
     if (typeof patch === "function") return await compareAndSet(step, opened, patch, along);
     const encoded = codec.encodePatch(patch);
     const names = Object.keys(patch);
@@ -59,15 +54,10 @@ export function updatesOf<T>(
     if (together) return await compareAndSet(step, opened, () => patch, along);
     const written = await write(step, opened, merged(encoded, along));
     return written as Exclude<typeof written, "changed">;
-  }
+  };
 
-  async function compareAndSet(
-    step: Step,
-    opened: Opened,
-    update: (data: Readonly<T>, record: StoredSession) => SessionPatch<T> | null,
-    along: Along = NOTHING,
-  ): Promise<Written | null> {
-    return await inTurn(opened.key, async () => {
+  const compareAndSet: Updates<T>["compareAndSet"] = async (step, opened, update, along = NOTHING) =>
+    await inTurn(opened.key, async () => {
       for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
         if (attempt > 1) await pause(Math.random() * Math.min(2 ** attempt, MAX_PAUSE_MS));
         // A caller with the previous secret may be refused by the write, but learns first that its patch does not fit.
@@ -85,7 +75,6 @@ export function updatesOf<T>(
       }
       throw new SessionConflictError("Cannot update a session as others change it all the time", "contended");
     });
-  }
 
   function merged(patch: Pick<Change, "set" | "remove">, along: Along): Change {
     return {
