@@ -11,21 +11,20 @@ type Inserted = Awaited<ReturnType<SessionBackend["insert"]>>;
 /** Members that an `enter` brings along where there is a limit: enough to show who is there. */
 export const AT_LIMIT = 256;
 
-/** Writes new sessions under their index entries, within the limits of these. */
-export interface Limits {
-  /**
-   * @param lifeMs What the session has until its deadline.
-   * @param write Writes it, by the given time of the backend's clock.
-   * @throws {SessionConflictError} `limit`.
-   */
-  insert(
-    step: Step,
-    key: string,
-    entries: readonly string[],
-    lifeMs: number,
-    write: (notAfter?: number) => Promise<Inserted>,
-  ): Promise<Inserted>;
-}
+/**
+ * Writes a new session under its index entries, within the limits of these.
+ *
+ * @param lifeMs What the session has until its deadline.
+ * @param write Writes it, by the given time of the backend's clock.
+ * @throws {SessionConflictError} `limit`.
+ */
+export type LimitedInsert = (
+  step: Step,
+  key: string,
+  entries: readonly string[],
+  lifeMs: number,
+  write: (notAfter?: number) => Promise<Inserted>,
+) => Promise<Inserted>;
 
 /** An entry with a limit, as it was when this session entered. */
 interface Limited extends SessionLimit {
@@ -37,8 +36,8 @@ interface Limited extends SessionLimit {
   readonly others: readonly Member[];
 }
 
-export function limitsOf(settings: Settings, registry: Registry): Limits {
-  const { backend, emit, time, tokens } = settings;
+export function limitedInsert(settings: Settings, registry: Registry): LimitedInsert {
+  const { backend, emit, time } = settings;
   const { indexes, leave, look } = registry;
 
   /** Everything that is under an entry by now. */
@@ -67,7 +66,7 @@ export function limitsOf(settings: Settings, registry: Registry): Limits {
       oldest.map(async ({ member }) => {
         const found = await step("writes", () => backend.revoke(member.key, entry, 0, time()));
         if (typeof found !== "object") return;
-        emit({ type: "revoked", id: tokens.idOf(member.key), at: new Date(time()), reason: "limit" });
+        emit({ type: "revoked", id: member.key, at: new Date(time()), reason: "limit" });
         registry.forget(member.key, indexEntries(found));
       }),
     );
@@ -91,39 +90,37 @@ export function limitsOf(settings: Settings, registry: Registry): Limits {
     await evict(step, entry, all, liveIn(all) - max);
   }
 
-  return {
-    async insert(step, key, entries, lifeMs, write) {
-      if (entries.length === 0) return await write();
-      const count = (entry: string) => (indexes.limitOf(entry) === null ? 0 : AT_LIMIT);
-      const { notAfter, pages } = await registry.enter(step, key, entries, lifeMs, count);
-      const limited = entries.flatMap((entry, at): Limited[] => {
-        const page = pages[at] as EnteredPage;
-        const limit = indexes.limitOf(entry);
-        if (limit === null) return [];
-        const full = page.size > limit.max;
-        return [{ entry, ...limit, page, full, others: page.members.filter((one) => full && one.key !== key) }];
-      });
-      const rejecting = limited.filter(({ full, whenFull }) => full && whenFull === "reject");
-      const rooms = await Promise.all(rejecting.map((one) => hasRoom(step, key, one)));
-      if (rooms.includes(false)) {
-        // It takes no place anywhere.
-        await Promise.all(entries.map((entry) => leave(step, entry, [{ key, score: null }])));
-        throw new SessionConflictError("Cannot create a session as an index value has as many as it may", "limit");
-      }
-      const evicting = limited.filter(({ whenFull }) => whenFull === "evict-oldest");
-      const [inserted, ...seen] = await Promise.all([
-        write(notAfter),
-        ...evicting.map(({ entry, others, page }) => look(step, entry, others, page.at, [])),
-      ]);
-      if (inserted !== "inserted") return inserted;
-      try {
-        await Promise.all(evicting.map((one, at) => makeRoom(step, one, seen[at] ?? [])));
-      } catch (error) {
-        // Nobody will receive its token, so it should not hold a place.
-        backend.revoke(key, entries[0] as string, 0, time()).catch(() => {});
-        throw error;
-      }
-      return inserted;
-    },
+  return async (step, key, entries, lifeMs, write) => {
+    if (entries.length === 0) return await write();
+    const count = (entry: string) => (indexes.limitOf(entry) === null ? 0 : AT_LIMIT);
+    const { notAfter, pages } = await registry.enter(step, key, entries, lifeMs, count);
+    const limited = entries.flatMap((entry, at): Limited[] => {
+      const page = pages[at] as EnteredPage;
+      const limit = indexes.limitOf(entry);
+      if (limit === null) return [];
+      const full = page.size > limit.max;
+      return [{ entry, ...limit, page, full, others: page.members.filter((one) => full && one.key !== key) }];
+    });
+    const rejecting = limited.filter(({ full, whenFull }) => full && whenFull === "reject");
+    const rooms = await Promise.all(rejecting.map((one) => hasRoom(step, key, one)));
+    if (rooms.includes(false)) {
+      // It takes no place anywhere.
+      await Promise.all(entries.map((entry) => leave(step, entry, [{ key, score: null }])));
+      throw new SessionConflictError("Cannot create a session as an index value has as many as it may", "limit");
+    }
+    const evicting = limited.filter(({ whenFull }) => whenFull === "evict-oldest");
+    const [inserted, ...seen] = await Promise.all([
+      write(notAfter),
+      ...evicting.map(({ entry, others, page }) => look(step, entry, others, page.at, [])),
+    ]);
+    if (inserted !== "inserted") return inserted;
+    try {
+      await Promise.all(evicting.map((one, at) => makeRoom(step, one, seen[at] ?? [])));
+    } catch (error) {
+      // Nobody will receive its token, so it should not hold a place.
+      backend.revoke(key, entries[0] as string, 0, time()).catch(() => {});
+      throw error;
+    }
+    return inserted;
   };
 }

@@ -3,7 +3,7 @@ import { collectionOf } from "./collection.ts";
 import { pause, type Step } from "./deadline.ts";
 import { SessionBackendError, SessionConflictError, SessionDataError } from "./errors.ts";
 import { indexesOf } from "./indexes.ts";
-import { limitsOf } from "./limits.ts";
+import { limitedInsert } from "./limits.ts";
 import { operationsOf } from "./operations.ts";
 import { seconds, wholeNumber } from "./options.ts";
 import { indexEntries, reserved, type StoredSession, timeText } from "./record.ts";
@@ -48,7 +48,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
   const codec = codecOf<T>(plan);
   const indexes = indexesOf(plan, settings.indexes, settings.limits);
   const registry = registryOf(settings, indexes);
-  const limits = limitsOf(settings, registry);
+  const insert = limitedInsert(settings, registry);
   const records = recordsOf(settings, codec, registry);
   const { accessTo, fields, present, read, readAndTouch, settle, write } = records;
   const updates = updatesOf(records, codec, indexes.sources, plan.refined || settings.migrate !== undefined);
@@ -78,7 +78,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
           ...(verifier === null ? {} : { [reserved.verifier]: verifier }),
           ...(entries.length === 0 ? {} : { [reserved.index]: JSON.stringify(entries) }),
         });
-        const inserted = await limits.insert(step, key, entries, (absoluteTimeout ?? 0) * 1000, (notAfter) =>
+        const inserted = await insert(step, key, entries, (absoluteTimeout ?? 0) * 1000, (notAfter) =>
           step("writes", () => backend.insert(key, record, now, notAfter)),
         );
         if (inserted === "revoked") {
