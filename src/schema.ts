@@ -100,12 +100,14 @@ function planField(name: string, schema: core.$ZodType): Field {
   };
 }
 
+/** Wrappers that leave a value that is there as it is. */
 const TRANSPARENT: readonly string[] = ["readonly", "optional", "nonoptional", "default", "prefault", "catch"];
 
 /** Is every value of this schema stored as a string? */
 function isText(schema: core.$ZodType, depth = 0): boolean {
   const { def } = (schema as core.$ZodTypes)._zod;
   if (depth > 64) return false;
+  if (TRANSPARENT.includes(def.type) && "innerType" in def) return isText(def.innerType, depth + 1);
   switch (def.type) {
     case "string":
     case "template_literal":
@@ -114,13 +116,6 @@ function isText(schema: core.$ZodType, depth = 0): boolean {
       return Object.values(def.entries).every((entry) => typeof entry === "string");
     case "literal":
       return def.values.every((value) => typeof value === "string");
-    case "optional":
-    case "nonoptional":
-    case "readonly":
-    case "default":
-    case "prefault":
-    case "catch":
-      return isText(def.innerType, depth + 1);
     case "lazy":
       return isText(def.getter(), depth + 1);
     case "pipe":
@@ -157,16 +152,11 @@ function counterOf(schema: core.$ZodType, depth = 0): Counter | null {
   if (def.type === "number" && "check" in def) checks.push(def as never);
   for (const check of checks) {
     const bounds = FORMATS[String(check["format"])];
+    const value = Number(check["value"]);
     if (check.check === "greater_than") {
-      min = Math.max(
-        min,
-        check["inclusive"] ? Math.ceil(Number(check["value"])) : Math.floor(Number(check["value"])) + 1,
-      );
+      min = Math.max(min, check["inclusive"] ? Math.ceil(value) : Math.floor(value) + 1);
     } else if (check.check === "less_than") {
-      max = Math.min(
-        max,
-        check["inclusive"] ? Math.floor(Number(check["value"])) : Math.ceil(Number(check["value"])) - 1,
-      );
+      max = Math.min(max, check["inclusive"] ? Math.floor(value) : Math.ceil(value) - 1);
     } else if (check.check === "number_format" && bounds !== undefined) {
       min = Math.max(min, bounds[0]);
       max = Math.min(max, bounds[1]);
