@@ -1,5 +1,5 @@
-import { createHash } from "node:crypto";
 import { SessionBackendError } from "../errors.ts";
+import type { Script } from "./scripts.ts";
 
 /** The commands that are used on every kind of client. */
 export interface RedisCommands {
@@ -71,16 +71,6 @@ export function listen(client: Pick<RedisClient, "on">, hear: (error: unknown) =
   if (guarded.has(client)) return;
   guarded.add(client);
   client.on("error", hear);
-}
-
-/** A Lua script and the name under which servers keep it. */
-export interface Script {
-  readonly text: string;
-  readonly sha1: string;
-}
-
-export function script(text: string): Script {
-  return { text, sha1: createHash("sha1").update(text).digest("hex") };
 }
 
 /** Runs a script on the server of its key, and sends its text where that server does not know it yet. */

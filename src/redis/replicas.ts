@@ -8,9 +8,9 @@ import {
   type RedisClient,
   type RedisCommands,
   runScript,
-  type Script,
   unavailable,
 } from "./client.ts";
+import type { Script } from "./scripts.ts";
 
 /** What has to hold before an end or a rotation counts as done. */
 export interface ReplicaConfirmation {

@@ -8,7 +8,18 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
 import { RESERVED_FIELDS, reserved, TOMBSTONE_FIELD } from "../record.ts";
+
+/** A Lua script and the name under which servers keep it. */
+export interface Script {
+  readonly text: string;
+  readonly sha1: string;
+}
+
+export function script(text: string): Script {
+  return { text, sha1: createHash("sha1").update(text).digest("hex") };
+}
 
 /** HMGET of the reserved fields comes first in every reply, so that a script finds them by place. */
 export const HEAD: string = RESERVED_FIELDS.map((field) => `'${field}'`).join(", ");
@@ -96,7 +107,7 @@ return length > 1024 and head or cjson.encode(head)
  *
  * Returns 'inserted', 'taken', or 'revoked' if there is a tombstone or it is too late.
  */
-export const INSERT: string = /* lua */ `
+export const INSERT: Script = script(/* lua */ `
 if redis.call('EXISTS', KEYS[1]) == 1 then
   -- What is no hash is taken as well.
   return redis.pcall('HEXISTS', KEYS[1], '${TOMBSTONE_FIELD}') == 1 and 'revoked' or 'taken'
@@ -105,7 +116,7 @@ ${inTime("ARGV[2]")}
 redis.call('HSET', KEYS[1], unpack(ARGV, 3))
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 'inserted'
-`;
+`);
 
 /**
  * Reads and touches.
@@ -117,7 +128,7 @@ return 'inserted'
  * Returns the texts of the reserved fields and of those wanted, in order, as JSON with false for nil if they are short;
  * or the whole hash, name and text by turns; or 'reused', 'expired', 'invalid', or nil if there is no such session.
  */
-export const READ: string = /* lua */ `
+export const READ: Script = script(/* lua */ `
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(ARGV, 5))
 ${ADMIT}
 local idle = ${place(reserved.idleTimeout)}
@@ -128,7 +139,7 @@ if idle ~= ${place(reserved.idleTimeout)} then redis.call('HSET', KEYS[1], '${re
 if #ARGV < 5 then return redis.call('HGETALL', KEYS[1]) end
 ${place(reserved.lastAccessedAt)} = ARGV[2]
 ${place(reserved.idleTimeout)} = idle
-${ANSWER}`;
+${ANSWER}`);
 
 /**
  * Changes a session.
@@ -141,7 +152,7 @@ ${ANSWER}`;
  * Returns as READ, but as the session stood before the change; or 'changed' if it was not as expected, 'revoked' if it
  * is too late.
  */
-export const WRITE: string = /* lua */ `
+export const WRITE: Script = script(/* lua */ `
 -- Where the fields begin that are set, removed, expected, expected to be absent, and wanted.
 local set = 12
 local removed = set + 2 * ARGV[8]
@@ -171,7 +182,7 @@ elseif redis.call('PTTL', KEYS[1]) < 0 then
   redis.call('PEXPIRE', KEYS[1], life)
 end
 if whole then return whole end
-${ANSWER}`;
+${ANSWER}`);
 
 /**
  * Adds to a field, and touches the session.
@@ -183,7 +194,7 @@ ${ANSWER}`;
  * Returns the sum in decimal digits, as clients may round the integers of the protocol; or 'too_small', 'too_big',
  * 'invalid_type' if the field holds no safe integer; or the answers of READ in the place of a session.
  */
-export const INCREMENT: string = /* lua */ `
+export const INCREMENT: Script = script(/* lua */ `
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, ARGV[5])
 ${ADMIT}
 local text = head[${RESERVED_FIELDS.length + 1}] or ARGV[7]
@@ -200,7 +211,7 @@ local total = string.format('%.0f', sum)
 redis.call('HSET', KEYS[1], ARGV[5], total, '${reserved.lastAccessedAt}', ARGV[2], '${reserved.idleTimeout}', idle)
 redis.call('PEXPIRE', KEYS[1], life)
 return total
-`;
+`);
 
 /**
  * Deletes what the access reaches, readable or not. A tombstone stays.
@@ -210,7 +221,7 @@ return total
  *
  * Returns the reserved fields if it was a session that had not ended, else nil, or 'reused'.
  */
-export const REMOVE: string = /* lua */ `
+export const REMOVE: Script = script(/* lua */ `
 local head = redis.call('HMGET', KEYS[1], ${HEAD})
 ${SECRET}
 local session = ${place(reserved.createdAt)} and ${place(reserved.lastAccessedAt)} and ${place(reserved.idleTimeout)}
@@ -219,4 +230,4 @@ local deadline = ${place(reserved.deadline)}
 redis.call('DEL', KEYS[1])
 if not session or (deadline and not (${isNoTime("deadline")}) and tonumber(deadline) <= now) then return false end
 return head
-`;
+`);
