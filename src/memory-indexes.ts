@@ -1,8 +1,7 @@
 import type { IndexPage, Member, SessionBackend } from "./backend.ts";
-import { expiryQueue, type Timed } from "./expiry-queue.ts";
+import { expiringMap, type Timed } from "./expiring-map.ts";
 
 interface Index extends Timed {
-  readonly entry: string;
   /** In the order of their scores, as a key that enters again goes to the end. */
   readonly scores: Map<string, number>;
   /** Goes around the members for the samples. */
@@ -19,32 +18,18 @@ export function memoryIndexes(): {
   page(entry: string, after: number, count: number, now: number): IndexPage;
   leave(...args: Parameters<SessionBackend["leave"]>): void;
 } {
-  const indexes = new Map<string, Index>();
-  const queue = expiryQueue<Index>();
+  const indexes = expiringMap<Index>();
   /** Of all indexes, so that one that ended and came back has no score twice. */
   let last = 0;
 
-  function live(entry: string, now: number): Index | null {
-    const index = indexes.get(entry);
-    if (index === undefined || now <= index.expires) return index ?? null;
-    drop(index);
-    return null;
-  }
-
-  function drop(index: Index): void {
-    queue.remove(index);
-    indexes.delete(index.entry);
-  }
-
   return {
     enter(entry, key, lifeMs, now) {
-      for (const ended of queue.due(now, SWEEP)) indexes.delete(ended.entry);
-      let index = live(entry, now);
+      indexes.sweep(now, SWEEP);
+      let index = indexes.live(entry, now);
       if (index === null) {
         const scores = new Map<string, number>();
-        index = { entry, scores, round: scores.entries(), expires: now + lifeMs, due: 0, at: 0 };
-        indexes.set(entry, index);
-        queue.add(index);
+        index = { key: entry, scores, round: scores.entries(), expires: now + lifeMs, due: 0, at: 0 };
+        indexes.add(index);
       }
       index.expires = Math.max(index.expires, now + lifeMs);
       last = Math.max(now * 1000, last + 1);
@@ -54,7 +39,7 @@ export function memoryIndexes(): {
     },
 
     page(entry, after, count, now) {
-      const scores = live(entry, now)?.scores ?? new Map<string, number>();
+      const scores = indexes.live(entry, now)?.scores ?? new Map<string, number>();
       const members: Member[] = [];
       for (const [key, score] of scores) {
         if (members.length >= count) break;
@@ -64,12 +49,12 @@ export function memoryIndexes(): {
     },
 
     leave(entry, members, now) {
-      const index = live(entry, now);
+      const index = indexes.live(entry, now);
       if (index === null) return;
       for (const { key, score } of members) {
         if (score === null || index.scores.get(key) === score) index.scores.delete(key);
       }
-      if (index.scores.size === 0) drop(index);
+      if (index.scores.size === 0) indexes.remove(index);
     },
   };
 }

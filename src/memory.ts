@@ -1,6 +1,6 @@
 import type { SessionBackend } from "./backend.ts";
 import { SessionBackendError } from "./errors.ts";
-import { expiryQueue, type Timed } from "./expiry-queue.ts";
+import { expiringMap, type Timed } from "./expiring-map.ts";
 import { memoryIndexes } from "./memory-indexes.ts";
 import { knownOptions, wholeNumber } from "./options.ts";
 import {
@@ -27,7 +27,6 @@ export interface MemoryBackendOptions {
 }
 
 interface Entry extends Timed {
-  readonly key: string;
   record: StoredSession;
 }
 
@@ -45,43 +44,19 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
   const action = "create a memory backend";
   const { capacity = 1_000_000 } = knownOptions(action, options, ["capacity"]);
   wholeNumber(action, "capacity", capacity, 1, Number.MAX_SAFE_INTEGER);
-  const entries = new Map<string, Entry>();
-  const queue = expiryQueue<Entry>();
+  const sessions = expiringMap<Entry>();
   const indexes = memoryIndexes();
 
   function add(key: string, record: StoredSession, expires: number): void {
     const kept = Object.freeze(Object.assign(bare(), record));
-    const entry: Entry = { key, record: kept, expires, due: 0, at: 0 };
-    entries.set(key, entry);
-    queue.add(entry);
-  }
-
-  function drop(entry: Entry): void {
-    queue.remove(entry);
-    entries.delete(entry.key);
-  }
-
-  function live(key: string, now: number): Entry | null {
-    const entry = entries.get(key);
-    if (entry === undefined || now <= entry.expires) return entry ?? null;
-    drop(entry);
-    return null;
-  }
-
-  function makeRoom(now: number): void {
-    for (const entry of queue.due(now, SWEEP)) entries.delete(entry.key);
-    if (entries.size < capacity) return;
-    for (const entry of queue.due(now, Number.POSITIVE_INFINITY)) {
-      entries.delete(entry.key);
-      return;
-    }
+    sessions.add({ key, record: kept, expires, due: 0, at: 0 });
   }
 
   function open(key: string, access: Access): Entry | Absence {
-    const entry = entries.get(key);
+    const entry = sessions.entries.get(key);
     if (entry === undefined) return null;
     const admitted = admit(entry.record, access);
-    if (live(key, access.now) === null) return admitted === "expired" ? admitted : null;
+    if (sessions.live(key, access.now) === null) return admitted === "expired" ? admitted : null;
     return admitted === "open" ? entry : admitted;
   }
 
@@ -93,17 +68,18 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
     next[reserved.lastAccessedAt] = timeText(now);
     entry.record = Object.freeze(next);
     entry.expires = now + lifetime(entry.record, idle, now);
-    queue.advance(entry);
+    sessions.moved(entry);
     return entry.record;
   }
 
   return {
     async insert(key, record, now, notAfter = Number.POSITIVE_INFINITY) {
-      makeRoom(now);
-      const there = live(key, now);
+      sessions.sweep(now, SWEEP);
+      if (sessions.entries.size >= capacity) sessions.sweep(now, Number.POSITIVE_INFINITY, 1);
+      const there = sessions.live(key, now);
       if (there !== null && !isTombstone(there)) return "taken";
       if (there !== null || now > notAfter) return "revoked";
-      if (entries.size >= capacity) {
+      if (sessions.entries.size >= capacity) {
         throw new SessionBackendError("Cannot create a session as the memory backend is at its capacity", {
           reason: "rejected",
           outcome: "not-applied",
@@ -145,23 +121,23 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
     },
 
     async remove(key, access) {
-      const entry = live(key, access.now);
+      const entry = sessions.live(key, access.now);
       if (entry === null || isTombstone(entry)) return null;
       const secret = matchSecret(entry.record, access);
       if (secret !== "open") return secret;
-      drop(entry);
+      sessions.remove(entry);
       const admitted = admit(entry.record, { ...access, verifier: null });
       return admitted === "open" || admitted === "invalid" ? entry.record : null;
     },
 
     async revoke(key, entry, tombstoneMs, now) {
-      const there = live(key, now);
+      const there = sessions.live(key, now);
       if (there !== null && !isTombstone(there)) {
         if (!indexEntries(there.record).includes(entry)) return "other";
-        drop(there);
+        sessions.remove(there);
         return there.record;
       }
-      if (there !== null) drop(there);
+      if (there !== null) sessions.remove(there);
       if (tombstoneMs > 0) add(key, { [TOMBSTONE_FIELD]: "1" }, now + tombstoneMs);
       return "nothing";
     },
@@ -180,7 +156,7 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
     },
 
     async *keys() {
-      const all = [...entries.keys()];
+      const all = [...sessions.entries.keys()];
       for (let at = 0; at < all.length; at += PAGE) yield all.slice(at, at + PAGE);
     },
   };

@@ -1,5 +1,6 @@
-/** What ends at some time that may still be put off. */
+/** What is kept under a key and ends at some time that may still be put off. */
 export interface Timed {
+  readonly key: string;
   /** The last millisecond at which it lives. */
   expires: number;
   /** Its end as the queue knows it, and its place there. */
@@ -7,16 +8,25 @@ export interface Timed {
   at: number;
 }
 
-/**
- * Things in the order of their ends: a binary heap in which an end that was put off is found out only when its old
- * moment comes, so that a touch costs nothing here. One that was brought forward moves up at once.
- */
-export function expiryQueue<E extends Timed>(): {
+/** A map whose entries end. */
+export interface ExpiringMap<E extends Timed> {
+  readonly entries: ReadonlyMap<string, E>;
   add(entry: E): void;
-  advance(entry: E): void;
+  /** The entry under a key unless it has ended, which removes it. */
+  live(key: string, now: number): E | null;
+  /** Called after the end of an entry was changed. */
+  moved(entry: E): void;
   remove(entry: E): void;
-  due(now: number, most: number): Generator<E>;
-} {
+  /** Removes entries that have ended, looking at the `most` earliest, until `enough` are gone. */
+  sweep(now: number, most: number, enough?: number): void;
+}
+
+/**
+ * Entries are also kept in the order of their ends: a binary heap in which an end that was put off is found out only when
+ * its old moment comes, so that a touch costs nothing here. One that was brought forward moves up at once.
+ */
+export function expiringMap<E extends Timed>(): ExpiringMap<E> {
+  const entries = new Map<string, E>();
   const heap: E[] = [];
   const due = (at: number): number => heap[at]?.due ?? Number.POSITIVE_INFINITY;
 
@@ -46,6 +56,7 @@ export function expiryQueue<E extends Timed>(): {
   }
 
   function remove(entry: E): void {
+    entries.delete(entry.key);
     const last = heap.pop() as E;
     if (last === entry) return;
     put(last, entry.at);
@@ -54,24 +65,32 @@ export function expiryQueue<E extends Timed>(): {
   }
 
   return {
+    entries,
     add(entry) {
+      entries.set(entry.key, entry);
       entry.due = entry.expires;
       put(entry, heap.length);
       rise(entry);
     },
-    advance(entry) {
+    live(key, now) {
+      const entry = entries.get(key);
+      if (entry === undefined || now <= entry.expires) return entry ?? null;
+      remove(entry);
+      return null;
+    },
+    moved(entry) {
       if (entry.expires >= entry.due) return;
       entry.due = entry.expires;
       rise(entry);
     },
     remove,
-    /** Takes out the entries that have ended, looking at the `most` earliest. */
-    *due(now, most) {
-      for (let looked = 0; looked < most && due(0) < now; looked++) {
+    sweep(now, most, enough = most) {
+      let gone = 0;
+      for (let looked = 0; looked < most && gone < enough && due(0) < now; looked++) {
         const top = heap[0] as E;
         if (top.expires < now) {
           remove(top);
-          yield top;
+          gone++;
         } else {
           top.due = top.expires;
           sink(top);
