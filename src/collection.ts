@@ -68,24 +68,18 @@ export function collectionOf<T>(
   }
 
   async function sessionAt(step: Step, key: string, record: StoredSession | null): Promise<Session<T> | null> {
-    const opened = openedAt(key);
-    return await orReport(opened.id, async () => settle(step, opened, record ?? (await read(step, opened, false))));
+    const target = { ...openedAt(key), step };
+    return await orReport(target.id, async () => settle(target, record ?? (await read(target, false))));
   }
 
   async function updateOne(step: Step, key: string, entry: string, patch: PatchInput<T>): Promise<boolean> {
-    const along = { set: {}, remove: [], touch: false };
-    const written = await orReport(openedAt(key).id, () =>
-      compareAndSet(
-        step,
-        openedAt(key),
-        (data, record) => {
-          if (!indexEntries(record).includes(entry)) return null;
-          return typeof patch === "function" ? patch(data) : patch;
-        },
-        along,
-      ),
-    );
-    return written !== null;
+    const target = { ...openedAt(key), step };
+    const patchOf = (data: Readonly<T>, record: StoredSession) => {
+      if (!indexEntries(record).includes(entry)) return null;
+      return typeof patch === "function" ? patch(data) : patch;
+    };
+    const untouched = { set: {}, remove: [], touch: false };
+    return (await orReport(target.id, () => compareAndSet(target, patchOf, untouched))) !== null;
   }
 
   return {

@@ -4,6 +4,11 @@ import type { CallOptions } from "./session.ts";
 import type { Settings } from "./settings.ts";
 import type { Opened } from "./token.ts";
 
+/** The session that an operation is about: what its token leads to, and the operation's way to the backend. */
+export interface Target extends Opened {
+  readonly step: Step;
+}
+
 /** Runs operations in time, and reports what went wrong. */
 export interface Operations {
   /** @param id The session it is about, for the events. */
@@ -18,7 +23,7 @@ export interface Operations {
     action: string,
     token: string,
     options: CallOptions | undefined,
-    operation: (step: Step, opened: Opened) => Promise<R>,
+    operation: (target: Target) => Promise<R>,
   ): Promise<R | null>;
   /** What the operation gives, or `null`, reported, if the session's stored data does not fit. */
   orReport<R>(id: string, operation: () => Promise<R>): Promise<R | null>;
@@ -49,7 +54,7 @@ export function operationsOf({ emit, operationTimeoutMs, time, tokens }: Setting
     withToken(action, token, options, operation) {
       const opened = tokens.read(token);
       if (opened === null) return Promise.resolve(null);
-      return run(action, opened.id, options?.signal, (step) => operation(step, opened));
+      return run(action, opened.id, options?.signal, (step) => operation({ ...opened, step }));
     },
     async orReport(id, operation) {
       try {

@@ -1,7 +1,7 @@
 import type { Change } from "./backend.ts";
 import type { Codec } from "./codec.ts";
-import type { Step } from "./deadline.ts";
 import { SessionBackendError, SessionConflictError, SessionDataError } from "./errors.ts";
+import type { Target } from "./operations.ts";
 import {
   type Absence,
   type Access,
@@ -49,17 +49,17 @@ export interface Records<T> {
     answer: R | Absence,
   ): Exclude<R, NonNullable<Absence>> | null;
   /** @param maxAgeMs What a near copy may be; default 0, none. */
-  read(step: Step, opened: Opened, touch: boolean, maxAgeMs?: number): Promise<StoredSession | null>;
+  read(target: Target, touch: boolean, maxAgeMs?: number): Promise<StoredSession | null>;
   /** A touch that is not due yet is left out; one that is due decides what there is. */
-  readAndTouch(step: Step, opened: Opened): Promise<StoredSession | null>;
+  readAndTouch(target: Target): Promise<StoredSession | null>;
   /** @throws {SessionConflictError} `revoked`. */
-  write(step: Step, opened: Opened, change: Change): Promise<Written | "changed" | null>;
+  write(target: Target, change: Change): Promise<Written | "changed" | null>;
   /** The change to a record, with what it means for the indexes, whose new entries it has entered. */
-  indexed(step: Step, opened: Opened, record: StoredSession, change: Change): Promise<Change>;
+  indexed(target: Target, record: StoredSession, change: Change): Promise<Change>;
   /** The data of a record, migrated and written back where that makes it fit; `null` if the session ended meanwhile. */
-  decode(step: Step, opened: Opened, record: StoredSession): Promise<Decoded<T> | null>;
+  decode(target: Target, record: StoredSession): Promise<Decoded<T> | null>;
   /** The session of a record. */
-  settle(step: Step, opened: Opened, record: StoredSession | null | undefined): Promise<Session<T> | null>;
+  settle(target: Target, record: StoredSession | null | undefined): Promise<Session<T> | null>;
 }
 
 export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Registry): Records<T> {
@@ -82,31 +82,31 @@ export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Regi
     return answer as Exclude<typeof answer, NonNullable<Absence>>;
   };
 
-  const read: Records<T>["read"] = async (step, opened, touch, maxAgeMs = 0) => {
-    const call = () => backend.read(opened.key, accessTo(opened), { touch, fields, maxAgeMs });
-    return present(opened, await step(touch ? "writes" : "reads", call));
+  const read: Records<T>["read"] = async (target, touch, maxAgeMs = 0) => {
+    const call = () => backend.read(target.key, accessTo(target), { touch, fields, maxAgeMs });
+    return present(target, await target.step(touch ? "writes" : "reads", call));
   };
 
-  const readAndTouch: Records<T>["readAndTouch"] = async (step, opened) => {
+  const readAndTouch: Records<T>["readAndTouch"] = async (target) => {
     // Any copy will do: one that is too old is touched, which decides.
-    const record = touchInterval === 0 ? undefined : await read(step, opened, false, Number.POSITIVE_INFINITY);
+    const record = touchInterval === 0 ? undefined : await read(target, false, Number.POSITIVE_INFINITY);
     if (record === null) return null;
     if (record !== undefined) {
       const age = time() - timeOf(record[reserved.lastAccessedAt]);
       if (age >= 0 && age < touchInterval * 1000) return record;
     }
     try {
-      return await read(step, opened, true);
+      return await read(target, true);
     } catch (error) {
       if (!(error instanceof SessionBackendError && error.reason === "rejected")) throw error;
       // A server that takes no writes now can still say whose session it is, which ends no later than it would.
-      const untouched = record ?? (await read(step, opened, false));
-      emit({ type: "unavailable", id: opened.id, at: new Date(time()), reason: error.reason });
+      const untouched = record ?? (await read(target, false));
+      emit({ type: "unavailable", id: target.id, at: new Date(time()), reason: error.reason });
       return untouched;
     }
   };
 
-  const decode: Records<T>["decode"] = async (step, opened, record) => {
+  const decode: Records<T>["decode"] = async (target, record) => {
     try {
       return { record, data: codec.decode(record) };
     } catch (error) {
@@ -116,10 +116,10 @@ export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Regi
     const remove = codec.names.filter((name) => set[name] === undefined);
     const seen = Object.keys(record).filter((name) => !isReserved(name));
     const expect = textOf(record, [...codec.names, ...seen]);
-    const change = await indexed(step, opened, record, { set, remove, expect, fields, touch: false });
-    const written = await write(step, opened, change);
-    const now = written === "changed" ? await read(step, opened, false) : (written?.after ?? null);
-    return now && (await decode(step, opened, now));
+    const change = await indexed(target, record, { set, remove, expect, fields, touch: false });
+    const written = await write(target, change);
+    const now = written === "changed" ? await read(target, false) : (written?.after ?? null);
+    return now && (await decode(target, now));
   };
 
   function migrated(record: StoredSession): Record<string, string> {
@@ -138,14 +138,14 @@ export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Regi
     }
   }
 
-  const settle: Records<T>["settle"] = async (step, opened, record) => {
-    const decoded = record ? await decode(step, opened, record) : null;
-    return decoded && sessionOf(opened.id, decoded.record, decoded.data);
+  const settle: Records<T>["settle"] = async (target, record) => {
+    const decoded = record ? await decode(target, record) : null;
+    return decoded && sessionOf(target.id, decoded.record, decoded.data);
   };
 
-  const write: Records<T>["write"] = async (step, opened, change) => {
-    const access = accessTo(opened);
-    const before = present(opened, await step("writes", () => backend.write(opened.key, access, change)));
+  const write: Records<T>["write"] = async (target, change) => {
+    const access = accessTo(target);
+    const before = present(target, await target.step("writes", () => backend.write(target.key, access, change)));
     if (before === "revoked") {
       throw new SessionConflictError("Cannot move a session to another index value as it took too long", "revoked");
     }
@@ -154,7 +154,7 @@ export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Regi
     return { before, after: changed(before, { ...change.set, ...stamp }, change.remove) };
   };
 
-  const indexed: Records<T>["indexed"] = async (step, opened, record, change) => {
+  const indexed: Records<T>["indexed"] = async (target, record, change) => {
     const { indexes } = registry;
     if (![...Object.keys(change.set), ...change.remove].some((name) => indexes.sources.has(name))) return change;
     const entries = indexes.entriesOf(codec.decode(changed(record, change.set, change.remove)));
@@ -163,7 +163,7 @@ export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Regi
     const now = time();
     const deadline = deadlineOf(record) ?? now + UNLIMITED_MS;
     const lifeMs = Math.max(deadline - now, 0);
-    const entered = added.length > 0 ? await registry.enter(step, opened.key, added, lifeMs) : null;
+    const entered = added.length > 0 ? await registry.enter(target.step, target.key, added, lifeMs) : null;
     const expect = { ...change.expect, [reserved.index]: record[reserved.index] ?? null };
     const set = { ...change.set, [reserved.index]: JSON.stringify(entries), [reserved.deadline]: String(deadline) };
     return { ...change, set, expect, notAfter: entered?.notAfter };

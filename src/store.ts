@@ -1,10 +1,10 @@
 import { codecOf } from "./codec.ts";
 import { collectionOf } from "./collection.ts";
-import { pause, type Step } from "./deadline.ts";
+import { pause } from "./deadline.ts";
 import { SessionBackendError, SessionConflictError, SessionDataError } from "./errors.ts";
 import { indexesOf } from "./indexes.ts";
 import { limitedInsert } from "./limits.ts";
-import { operationsOf } from "./operations.ts";
+import { operationsOf, type Target } from "./operations.ts";
 import { seconds, wholeNumber } from "./options.ts";
 import { indexEntries, reserved, type StoredSession, timeText } from "./record.ts";
 import { recordsOf, sessionOf, UNLIMITED_SECONDS, undoing, type Written } from "./records.ts";
@@ -23,7 +23,7 @@ import type {
 } from "./session.ts";
 import { checkTimeouts, readOptions } from "./settings.ts";
 import type { SessionStoreOptions } from "./store-options.ts";
-import { newSecret, type Opened } from "./token.ts";
+import { newSecret } from "./token.ts";
 import { updatesOf } from "./updates.ts";
 import { bare } from "./value.ts";
 
@@ -103,16 +103,16 @@ export function createSessionStore<T extends object, In, Index extends string = 
         origin: code === "invalid_type" ? "stored" : "given",
       });
     };
-    return await withToken(action, token, options, async (step, opened) => {
+    return await withToken(action, token, options, async (target) => {
       const from = codec.absent(field);
       if (counter.complete && !plan.refined && !indexes.sources.has(field) && Number.isSafeInteger(from)) {
         const change = { field, by, from, min: counter.min, max: counter.max };
-        const call = () => backend.increment(opened.key, accessTo(opened), change);
-        const sum = present(opened, await step("writes", call));
+        const call = () => backend.increment(target.key, accessTo(target), change);
+        const sum = present(target, await target.step("writes", call));
         return typeof sum === "string" ? refuse(sum) : sum;
       }
       let sum = Number.NaN;
-      const written = await compareAndSet(step, opened, (data) => {
+      const written = await compareAndSet(target, (data) => {
         const held = (data as Record<string, unknown>)[field] ?? from;
         sum = Number(held) + by;
         if (!Number.isSafeInteger(held)) refuse("invalid_type");
@@ -128,8 +128,8 @@ export function createSessionStore<T extends object, In, Index extends string = 
     if (!plan.fields.get(field)?.removable) {
       throw new TypeError(`Cannot ${action} as the schema has no optional field of this name`);
     }
-    return await withToken(action, token, options, async (step, opened) => {
-      const written = await apply(step, opened, { [field]: undefined } as SessionPatch<T>);
+    return await withToken(action, token, options, async (target) => {
+      const written = await apply(target, { [field]: undefined } as SessionPatch<T>);
       const text = written?.before[field];
       if (text === undefined) return null;
       try {
@@ -137,7 +137,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
       } catch (error) {
         // What cannot be handed over must not be lost either.
         const back = { set: { [field]: text }, remove: [], expect: { [field]: null }, fields };
-        await write(step, opened, back);
+        await write(target, back);
         throw error;
       }
     });
@@ -150,30 +150,30 @@ export function createSessionStore<T extends object, In, Index extends string = 
     if (idleTimeout !== undefined) seconds(action, "idleTimeout", idleTimeout);
     wholeNumber(action, "grace", grace, 0, (idleTimeout ?? settings.idleTimeout) - 1);
     if (authenticated && grace > 0) throw new TypeError(`Cannot ${action} as a login must not have a grace`);
-    return await withToken(action, token, { signal }, async (step, opened) => {
+    return await withToken(action, token, { signal }, async (target) => {
       const secret = newSecret();
-      const rotated = { ...opened, verifier: secret.verifier };
+      const rotated = { ...target, verifier: secret.verifier };
       const at = new Date(time());
-      const rotating = apply(step, { ...opened, previous: false }, patch, {
+      const rotating = apply({ ...target, previous: false }, patch, {
         set: {
           [reserved.verifier]: secret.verifier,
-          [reserved.previous]: opened.verifier as string,
+          [reserved.previous]: target.verifier as string,
           ...(grace > 0 ? { [reserved.grace]: String(at.getTime() + grace * 1000) } : {}),
           ...(authenticated ? { [reserved.authenticatedAt]: timeText(at.getTime()) } : {}),
           ...(idleTimeout === undefined ? {} : { [reserved.idleTimeout]: String(idleTimeout) }),
         },
         remove: grace > 0 ? [] : [reserved.grace],
       });
-      const written = await rotating.catch((error) => findRotated(step, { ...rotated, previous: false }, error));
+      const written = await rotating.catch((error) => findRotated({ ...rotated, previous: false }, error));
       if (written === null) return null;
       try {
-        const session = await settle(step, rotated, written.after);
+        const session = await settle(rotated, written.after);
         if (session === null) return null;
-        emit({ type: "rotated", id: opened.id, at });
-        return { token: `${opened.id}.${secret.text}`, session };
+        emit({ type: "rotated", id: target.id, at });
+        return { token: `${target.id}.${secret.text}`, session };
       } catch (error) {
         // A new token that nobody receives would end the session: the old one opens again.
-        await write(step, rotated, { ...undoing(written), fields });
+        await write(rotated, { ...undoing(written), fields });
         throw error;
       }
     });
@@ -183,13 +183,13 @@ export function createSessionStore<T extends object, In, Index extends string = 
    * A rotation whose answer was lost with the connection has happened if the new secret opens. Written by it again, as
    * backends that confirm do so for writes only.
    */
-  async function findRotated(step: Step, rotated: Opened, lost: unknown): Promise<Written> {
+  async function findRotated(rotated: Target, lost: unknown): Promise<Written> {
     const isLost = lost instanceof SessionBackendError && lost.outcome === "unknown" && lost.reason === "unavailable";
     if (!isLost) throw lost;
     const again = { set: { [reserved.verifier]: rotated.verifier as string }, remove: [], fields };
     for (;;) {
       try {
-        const written = await write(step, rotated, again);
+        const written = await write(rotated, again);
         if (written === null || written === "changed") throw lost;
         return written;
       } catch (error) {
@@ -204,19 +204,19 @@ export function createSessionStore<T extends object, In, Index extends string = 
   const store = {
     create,
     async get(token: string, options?: CallOptions) {
-      return await withToken("get a session", token, options, async (step, opened) =>
-        settle(step, opened, await readAndTouch(step, opened)),
+      return await withToken("get a session", token, options, async (target) =>
+        settle(target, await readAndTouch(target)),
       );
     },
     async peek(token: string, options?: CallOptions) {
-      return await withToken("peek at a session", token, options, async (step, opened) =>
-        settle(step, opened, await read(step, opened, false, settings.touchInterval * 1000)),
+      return await withToken("peek at a session", token, options, async (target) =>
+        settle(target, await read(target, false, settings.touchInterval * 1000)),
       );
     },
     async update(token: string, patch: PatchInput<T>, options?: CallOptions) {
-      return await withToken("update a session", token, options, async (step, opened) => {
-        const written = await apply(step, opened, patch);
-        return await settle(step, opened, written?.after);
+      return await withToken("update a session", token, options, async (target) => {
+        const written = await apply(target, patch);
+        return await settle(target, written?.after);
       });
     },
     increment,
@@ -225,18 +225,18 @@ export function createSessionStore<T extends object, In, Index extends string = 
       const action = "set the idle timeout of a session";
       seconds(action, "the idle timeout", idleTimeout);
       const along = { set: { [reserved.idleTimeout]: String(idleTimeout) }, remove: [] };
-      return await withToken(action, token, options, async (step, opened) => {
-        const written = await apply(step, opened, {}, along);
-        return await settle(step, opened, written?.after);
+      return await withToken(action, token, options, async (target) => {
+        const written = await apply(target, {}, along);
+        return await settle(target, written?.after);
       });
     },
     rotate,
     async destroy(token: string, options?: CallOptions) {
-      const ended = await withToken("destroy a session", token, options, async (step, opened) => {
-        const record = present(opened, await step("writes", () => backend.remove(opened.key, accessTo(opened))));
+      const ended = await withToken("destroy a session", token, options, async (target) => {
+        const record = present(target, await target.step("writes", () => backend.remove(target.key, accessTo(target))));
         if (record === null) return false;
-        emit({ type: "destroyed", id: opened.id, at: new Date(time()) });
-        registry.forget(opened.key, indexEntries(record));
+        emit({ type: "destroyed", id: target.id, at: new Date(time()) });
+        registry.forget(target.key, indexEntries(record));
         return true;
       });
       return ended ?? false;

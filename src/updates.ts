@@ -1,12 +1,12 @@
 import type { Change } from "./backend.ts";
 import type { Codec } from "./codec.ts";
-import { pause, type Step } from "./deadline.ts";
+import { pause } from "./deadline.ts";
 import { SessionConflictError } from "./errors.ts";
+import type { Target } from "./operations.ts";
 import type { StoredSession } from "./record.ts";
 import { type Records, textOf, type Written } from "./records.ts";
 import { serially } from "./serially.ts";
 import type { PatchInput, SessionPatch } from "./session.ts";
-import type { Opened } from "./token.ts";
 
 /** Of a compare-and-set that others get ahead of. */
 const MAX_ATTEMPTS = 24;
@@ -17,14 +17,13 @@ type Along = Pick<Change, "set" | "remove" | "touch">;
 
 /** Writes patches: at once where that is safe, else by compare-and-set. */
 export interface Updates<T> {
-  apply(step: Step, opened: Opened, patch: PatchInput<T>, along?: Along): Promise<Written | null>;
+  apply(target: Target, patch: PatchInput<T>, along?: Along): Promise<Written | null>;
   /**
    * @param update Gives `null` to leave the session as it is.
    * @throws {SessionConflictError} `contended`.
    */
   compareAndSet(
-    step: Step,
-    opened: Opened,
+    target: Target,
     update: (data: Readonly<T>, record: StoredSession) => SessionPatch<T> | null,
     along?: Along,
   ): Promise<Written | null>;
@@ -46,31 +45,31 @@ export function updatesOf<T>(
   const { decode, fields, indexed, read, write } = records;
   const inTurn = serially();
 
-  const apply: Updates<T>["apply"] = async (step, opened, patch, along = NOTHING) => {
-    if (typeof patch === "function") return await compareAndSet(step, opened, patch, along);
+  const apply: Updates<T>["apply"] = async (target, patch, along = NOTHING) => {
+    if (typeof patch === "function") return await compareAndSet(target, patch, along);
     const encoded = codec.encodePatch(patch);
     const names = Object.keys(patch);
     const together = whole ? names.length > 0 : names.some((name) => sources.has(name));
-    if (together) return await compareAndSet(step, opened, () => patch, along);
-    const written = await write(step, opened, merged(encoded, along));
+    if (together) return await compareAndSet(target, () => patch, along);
+    const written = await write(target, merged(encoded, along));
     return written as Exclude<typeof written, "changed">;
   };
 
-  const compareAndSet: Updates<T>["compareAndSet"] = async (step, opened, update, along = NOTHING) =>
-    await inTurn(opened.key, async () => {
+  const compareAndSet: Updates<T>["compareAndSet"] = async (target, update, along = NOTHING) =>
+    await inTurn(target.key, async () => {
       for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
         if (attempt > 1) await pause(Math.random() * Math.min(2 ** attempt, MAX_PAUSE_MS));
         // A caller with the previous secret may be refused by the write, but learns first that its patch does not fit.
-        const reading = { ...opened, previous: true };
-        const record = await read(step, reading, false);
-        const old = record && (await decode(step, reading, record));
+        const reading = { ...target, previous: true };
+        const record = await read(reading, false);
+        const old = record && (await decode(reading, record));
         if (old === null) return null;
         const patch = update(old.data, old.record);
         if (patch === null) return null;
         if (patch instanceof Promise) throw new TypeError("Cannot update a session by a function that is async");
         const expect = textOf(old.record, codec.names);
         const change = { ...merged(codec.encodePatch(patch, old.data), along), expect };
-        const written = await write(step, opened, await indexed(step, opened, old.record, change));
+        const written = await write(target, await indexed(target, old.record, change));
         if (written !== "changed") return written;
       }
       throw new SessionConflictError("Cannot update a session as others change it all the time", "contended");
