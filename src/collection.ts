@@ -12,7 +12,7 @@ import type { Opened } from "./token.ts";
 import type { Updates } from "./updates.ts";
 
 /** What a store does by id and by index, not by token. */
-export type Collection<T> = Pick<
+type Collection<T> = Pick<
   SessionStore<T, never, string>,
   "revoke" | "revokeAll" | "updateAll" | "list" | "count" | "all"
 >;

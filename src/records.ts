@@ -26,6 +26,9 @@ import { bare, isPlain } from "./value.ts";
 export const UNLIMITED_SECONDS: number = 400 * 86_400;
 const UNLIMITED_MS = UNLIMITED_SECONDS * 1000;
 
+/** A change as the parts of a store say it: the fields to answer are those of every read. */
+export type Edit = Omit<Change, "fields">;
+
 /** What a write changed. */
 export interface Written {
   readonly before: StoredSession;
@@ -33,7 +36,7 @@ export interface Written {
 }
 
 /** Record and data that belong together. */
-export interface Decoded<T> {
+interface Decoded<T> {
   readonly record: StoredSession;
   readonly data: T;
 }
@@ -53,9 +56,9 @@ export interface Records<T> {
   /** A touch that is not due yet is left out; one that is due decides what there is. */
   readAndTouch(target: Target): Promise<StoredSession | null>;
   /** @throws {SessionConflictError} `revoked`. */
-  write(target: Target, change: Change): Promise<Written | "changed" | null>;
+  write(target: Target, edit: Edit): Promise<Written | "changed" | null>;
   /** The change to a record, with what it means for the indexes, whose new entries it has entered. */
-  indexed(target: Target, record: StoredSession, change: Change): Promise<Change>;
+  indexed(target: Target, record: StoredSession, edit: Edit): Promise<Edit>;
   /** The data of a record, migrated and written back where that makes it fit; `null` if the session ended meanwhile. */
   decode(target: Target, record: StoredSession): Promise<Decoded<T> | null>;
   /** The session of a record. */
@@ -116,7 +119,7 @@ export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Regi
     const remove = codec.names.filter((name) => set[name] === undefined);
     const seen = Object.keys(record).filter((name) => !isReserved(name));
     const expect = textOf(record, [...codec.names, ...seen]);
-    const change = await indexed(target, record, { set, remove, expect, fields, touch: false });
+    const change = await indexed(target, record, { set, remove, expect, touch: false });
     const written = await write(target, change);
     const now = written === "changed" ? await read(target, false) : (written?.after ?? null);
     return now && (await decode(target, now));
@@ -143,8 +146,9 @@ export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Regi
     return decoded && sessionOf(target.id, decoded.record, decoded.data);
   };
 
-  const write: Records<T>["write"] = async (target, change) => {
+  const write: Records<T>["write"] = async (target, edit) => {
     const access = accessTo(target);
+    const change = { ...edit, fields };
     const before = present(target, await target.step("writes", () => backend.write(target.key, access, change)));
     if (before === "revoked") {
       throw new SessionConflictError("Cannot move a session to another index value as it took too long", "revoked");
@@ -154,19 +158,19 @@ export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Regi
     return { before, after: changed(before, { ...change.set, ...stamp }, change.remove) };
   };
 
-  const indexed: Records<T>["indexed"] = async (target, record, change) => {
+  const indexed: Records<T>["indexed"] = async (target, record, edit) => {
     const { indexes } = registry;
-    if (![...Object.keys(change.set), ...change.remove].some((name) => indexes.sources.has(name))) return change;
-    const entries = indexes.entriesOf(codec.decode(changed(record, change.set, change.remove)));
+    if (![...Object.keys(edit.set), ...edit.remove].some((name) => indexes.sources.has(name))) return edit;
+    const entries = indexes.entriesOf(codec.decode(changed(record, edit.set, edit.remove)));
     const held = indexEntries(record);
     const added = entries.filter((entry) => !held.includes(entry));
     const now = time();
     const deadline = deadlineOf(record) ?? now + UNLIMITED_MS;
     const lifeMs = Math.max(deadline - now, 0);
     const entered = added.length > 0 ? await registry.enter(target.step, target.key, added, lifeMs) : null;
-    const expect = { ...change.expect, [reserved.index]: record[reserved.index] ?? null };
-    const set = { ...change.set, [reserved.index]: JSON.stringify(entries), [reserved.deadline]: String(deadline) };
-    return { ...change, set, expect, notAfter: entered?.notAfter };
+    const expect = { ...edit.expect, [reserved.index]: record[reserved.index] ?? null };
+    const set = { ...edit.set, [reserved.index]: JSON.stringify(entries), [reserved.deadline]: String(deadline) };
+    return { ...edit, set, expect, notAfter: entered?.notAfter };
   };
 
   return { fields, accessTo, present, read, readAndTouch, write, indexed, decode, settle };
@@ -198,7 +202,7 @@ function timestamp(text: string | undefined): Date {
 }
 
 /** The change that takes back what a write changed, and leaves alone what others wrote to other fields since. */
-export function undoing({ before, after }: Written): Pick<Change, "set" | "remove"> {
+export function undoing({ before, after }: Written): Edit {
   const names = Object.keys({ ...before, ...after }).filter((name) => before[name] !== after[name]);
   const text = textOf(before, names);
   const set = Object.entries(text).filter((entry): entry is [string, string] => entry[1] !== null);

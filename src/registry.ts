@@ -29,7 +29,7 @@ const APART: Step = (_, call) => call();
 type Leaving = Parameters<SessionBackend["leave"]>[1];
 
 /** The result of entering a key under some entries. */
-export interface Entered {
+interface Entered {
   /** Until when the session may be written, by the backend's clock. */
   readonly notAfter: number;
   /** Of each entry. */
@@ -65,8 +65,6 @@ export interface Registry {
   leave(step: Step, entry: string, members: Leaving): Promise<void>;
   /** Was the member entered so lately that its session may still be written? */
   isPending(member: Member, at: number): boolean;
-  /** Takes members out of an index, without keeping anybody waiting. */
-  drop(entry: string, members: Leaving): void;
   /** Takes the key of a session that ended out of indexes, without keeping anybody waiting. */
   forget(key: string, entries: readonly string[]): void;
 }
@@ -80,7 +78,7 @@ export function registryOf(settings: Settings, indexes: Indexes): Registry {
     if (members.length > 0) await step("writes", () => backend.leave(entry, members, time()));
   }
 
-  /** What fails here is pruned some day. */
+  /** Takes members out of an index, without keeping anybody waiting. What fails here is pruned some day. */
   function drop(entry: string, members: Leaving): void {
     leave(APART, entry, members).catch(() => {});
   }
@@ -110,7 +108,6 @@ export function registryOf(settings: Settings, indexes: Indexes): Registry {
 
   return {
     indexes,
-    drop,
     isPending,
     leave,
     look,

@@ -23,7 +23,7 @@ export interface Field {
 }
 
 /** What an increment needs to know of a number field. */
-export interface Counter {
+interface Counter {
   /** Inclusive, safe integers. */
   readonly min: number;
   readonly max: number;

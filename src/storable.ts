@@ -6,9 +6,9 @@
  */
 import type * as core from "zod/v4/core";
 
-export type Path = readonly (string | number)[];
+type Path = readonly (string | number)[];
 
-export interface Walk {
+interface Walk {
   /** Is this what is stored, or what only the application sees, behind a codec? */
   readonly side: "wire" | "data";
   readonly traits: { instances: boolean; open: boolean };

@@ -50,7 +50,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
   const registry = registryOf(settings, indexes);
   const insert = limitedInsert(settings, registry);
   const records = recordsOf(settings, codec, registry);
-  const { accessTo, fields, present, read, readAndTouch, settle, write } = records;
+  const { accessTo, present, read, readAndTouch, settle, write } = records;
   const updates = updatesOf(records, codec, indexes.sources, plan.refined || settings.migrate !== undefined);
   const { apply, compareAndSet } = updates;
   const operations = operationsOf(settings);
@@ -136,7 +136,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
         return codec.decodeField(field, text);
       } catch (error) {
         // What cannot be handed over must not be lost either.
-        const back = { set: { [field]: text }, remove: [], expect: { [field]: null }, fields };
+        const back = { set: { [field]: text }, remove: [], expect: { [field]: null } };
         await write(target, back);
         throw error;
       }
@@ -173,7 +173,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
         return { token: `${target.id}.${secret.text}`, session };
       } catch (error) {
         // A new token that nobody receives would end the session: the old one opens again.
-        await write(rotated, { ...undoing(written), fields });
+        await write(rotated, undoing(written));
         throw error;
       }
     });
@@ -186,7 +186,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
   async function findRotated(rotated: Target, lost: unknown): Promise<Written> {
     const isLost = lost instanceof SessionBackendError && lost.outcome === "unknown" && lost.reason === "unavailable";
     if (!isLost) throw lost;
-    const again = { set: { [reserved.verifier]: rotated.verifier as string }, remove: [], fields };
+    const again = { set: { [reserved.verifier]: rotated.verifier as string }, remove: [] };
     for (;;) {
       try {
         const written = await write(rotated, again);

@@ -1,10 +1,9 @@
-import type { Change } from "./backend.ts";
 import type { Codec } from "./codec.ts";
 import { pause } from "./deadline.ts";
 import { SessionConflictError } from "./errors.ts";
 import type { Target } from "./operations.ts";
 import type { StoredSession } from "./record.ts";
-import { type Records, textOf, type Written } from "./records.ts";
+import { type Edit, type Records, textOf, type Written } from "./records.ts";
 import { serially } from "./serially.ts";
 import type { PatchInput, SessionPatch } from "./session.ts";
 
@@ -13,7 +12,7 @@ const MAX_ATTEMPTS = 24;
 const MAX_PAUSE_MS = 50;
 
 /** Reserved fields that change in the same step as the data. */
-type Along = Pick<Change, "set" | "remove" | "touch">;
+type Along = Pick<Edit, "set" | "remove" | "touch">;
 
 /** Writes patches: at once where that is safe, else by compare-and-set. */
 export interface Updates<T> {
@@ -42,7 +41,7 @@ export function updatesOf<T>(
   sources: ReadonlySet<string>,
   whole: boolean,
 ): Updates<T> {
-  const { decode, fields, indexed, read, write } = records;
+  const { decode, indexed, read, write } = records;
   const inTurn = serially();
 
   const apply: Updates<T>["apply"] = async (target, patch, along = NOTHING) => {
@@ -75,13 +74,8 @@ export function updatesOf<T>(
       throw new SessionConflictError("Cannot update a session as others change it all the time", "contended");
     });
 
-  function merged(patch: Pick<Change, "set" | "remove">, along: Along): Change {
-    return {
-      set: { ...patch.set, ...along.set },
-      remove: [...patch.remove, ...along.remove],
-      fields,
-      touch: along.touch,
-    };
+  function merged(patch: Edit, { set, remove, touch }: Along): Edit {
+    return { set: { ...patch.set, ...set }, remove: [...patch.remove, ...remove], touch };
   }
 
   return { apply, compareAndSet };
