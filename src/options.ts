@@ -20,11 +20,19 @@ export function knownOptions<O extends object>(action: string, options: O, names
   return options;
 }
 
+const KINDS = { boolean: "true or false", function: "a function", number: "a number" } as const;
+
+/** @throws {TypeError} If the value is of another type. */
+export function ofType(action: string, name: string, value: unknown, type: "number"): asserts value is number;
+export function ofType(action: string, name: string, value: unknown, type: keyof typeof KINDS): void;
+export function ofType(action: string, name: string, value: unknown, type: keyof typeof KINDS): void {
+  if (typeof value === type) return;
+  throw new TypeError(`Cannot ${action} as ${name} must be ${KINDS[type]}: received ${kindOf(value)}`);
+}
+
 /** @throws {TypeError | RangeError} If the value is not a whole number within the bounds. */
 export function wholeNumber(action: string, name: string, value: unknown, min: number, max: number): number {
-  if (typeof value !== "number") {
-    throw new TypeError(`Cannot ${action} as ${name} must be a number: received ${kindOf(value)}`);
-  }
+  ofType(action, name, value, "number");
   if (!Number.isInteger(value) || value < min || value > max) {
     throw new RangeError(`Cannot ${action} as ${name} must be a whole number from ${min} to ${max}: received ${value}`);
   }

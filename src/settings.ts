@@ -1,5 +1,5 @@
 import type { SessionBackend } from "./backend.ts";
-import { kindOf, knownOptions, seconds, wholeNumber } from "./options.ts";
+import { knownOptions, ofType, seconds, wholeNumber } from "./options.ts";
 import type { SessionSchema } from "./session.ts";
 import type { SessionEvent, SessionStoreOptions } from "./store-options.ts";
 import { bareTokens, secretTokens, type TokenForm } from "./token.ts";
@@ -76,13 +76,9 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
     }
   }
   for (const [name, value] of Object.entries({ migrate, onEvent, now })) {
-    if (value !== undefined && typeof value !== "function") {
-      throw new TypeError(`Cannot ${ACTION} as ${name} must be a function: received ${kindOf(value)}`);
-    }
+    if (value !== undefined) ofType(ACTION, name, value, "function");
   }
-  if (typeof bareIds !== "boolean") {
-    throw new TypeError(`Cannot ${ACTION} as bareIds must be true or false: received ${kindOf(bareIds)}`);
-  }
+  ofType(ACTION, "bareIds", bareIds, "boolean");
   if (bareIds && indexes !== undefined) {
     throw new TypeError(`Cannot ${ACTION} with indexes as with bareIds their members would be tokens`);
   }
