@@ -22,6 +22,7 @@ const ONE_WAY: Readonly<Record<string, readonly [what: string, instead: string]>
   promise: ["z.promise", "the type of what it resolves to"],
 };
 
+/** Types that only the application sees, and what stores them. */
 const CODEC_FOR: Readonly<Record<string, string>> = {
   date: "z.codec(z.iso.datetime(), z.date(), { decode: (text) => new Date(text), encode: (date) => date.toISOString() })",
   bigint: "z.codec(z.string(), z.bigint(), { decode: (text) => BigInt(text), encode: (number) => number.toString() })",
@@ -44,6 +45,12 @@ export function inspect(schema: core.$ZodType, path: Path, walk: Walk): void {
   const into = (inner: core.$ZodType, ...step: (string | number)[]): void => inspect(inner, [...path, ...step], walk);
   const oneWay = ONE_WAY[def.type];
   if (oneWay !== undefined) refuse(path, ...oneWay);
+  const codec = CODEC_FOR[def.type];
+  if (codec !== undefined) {
+    walk.traits.instances = true;
+    if (walk.side === "wire") refuse(path, `z.${def.type}`, codec);
+    return;
+  }
   switch (def.type) {
     case "string":
     case "template_literal":
@@ -114,19 +121,6 @@ export function inspect(schema: core.$ZodType, path: Path, walk: Walk): void {
       inspect(def.out, path, { ...walk, side: "data" });
       return;
     }
-    case "date":
-    case "bigint":
-    case "map":
-    case "set":
-    case "symbol":
-    case "undefined":
-    case "void":
-    case "nan":
-    case "file":
-    case "function":
-      walk.traits.instances = true;
-      if (walk.side === "wire") refuse(path, `z.${def.type}`, CODEC_FOR[def.type]);
-      return;
     default:
       refuse(path, `a schema of the unknown type "${(def as core.$ZodTypeDef).type}"`, "z.codec");
   }
