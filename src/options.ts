@@ -20,6 +20,21 @@ export function knownOptions<O extends object>(action: string, options: O, names
   return options;
 }
 
+/** The options, each with its default where it is `undefined`. `defaults` names all options that exist. */
+export function withDefaults<O extends object, D extends Readonly<Record<keyof O, unknown>>>(
+  action: string,
+  options: O,
+  defaults: D,
+): { readonly [K in keyof O & keyof D]: D[K] extends undefined ? O[K] : Exclude<O[K], undefined> } {
+  const names = Object.keys(defaults) as (keyof O & string)[];
+  const given = knownOptions(action, options, names);
+  const settled = names.map((name) => {
+    const value = given[name];
+    return [name, value === undefined ? defaults[name] : value];
+  });
+  return Object.fromEntries(settled) as never;
+}
+
 const KINDS = { boolean: "true or false", function: "a function", number: "a number" } as const;
 
 /** @throws {TypeError} If the value is of another type. */

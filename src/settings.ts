@@ -1,5 +1,5 @@
 import type { SessionBackend } from "./backend.ts";
-import { knownOptions, ofType, seconds, wholeNumber } from "./options.ts";
+import { ofType, seconds, wholeNumber, withDefaults } from "./options.ts";
 import type { SessionSchema } from "./session.ts";
 import type { SessionEvent, SessionStoreOptions } from "./store-options.ts";
 import { bareTokens, secretTokens, type TokenForm } from "./token.ts";
@@ -36,40 +36,26 @@ const METHODS = [
   "leave",
   "keys",
 ] as const satisfies readonly (keyof SessionBackend)[];
-const DEFAULT_IDLE_SECONDS = 1800;
-const DEFAULT_OPERATION_MS = 2000;
 const MAX_OPERATION_MS = 30_000;
 const YEAR_10000 = 253_402_300_800_000;
 
 /** @throws {TypeError | RangeError} As `createSessionStore` says. */
 export function readOptions<T, In, Index extends string>(options: SessionStoreOptions<T, In, Index>): Settings {
-  const {
-    schema,
-    backend,
-    idleTimeout = DEFAULT_IDLE_SECONDS,
-    absoluteTimeout,
-    indexes,
-    limits,
-    touchInterval = 0,
-    migrate,
-    onEvent,
-    bareIds = false,
-    operationTimeoutMs = DEFAULT_OPERATION_MS,
-    now = Date.now,
-  } = knownOptions(ACTION, options, [
-    "schema",
-    "backend",
-    "idleTimeout",
-    "absoluteTimeout",
-    "indexes",
-    "limits",
-    "touchInterval",
-    "migrate",
-    "onEvent",
-    "bareIds",
-    "operationTimeoutMs",
-    "now",
-  ]);
+  const given = withDefaults(ACTION, options, {
+    schema: undefined,
+    backend: undefined,
+    idleTimeout: 1800,
+    absoluteTimeout: undefined,
+    indexes: undefined,
+    limits: undefined,
+    touchInterval: 0,
+    migrate: undefined,
+    onEvent: undefined,
+    bareIds: false,
+    operationTimeoutMs: 2000,
+    now: Date.now,
+  });
+  const { backend, idleTimeout, absoluteTimeout, touchInterval, migrate, onEvent, bareIds, now } = given;
   for (const method of METHODS) {
     if (typeof backend?.[method] !== "function") {
       throw new TypeError(`Cannot ${ACTION} as backend must be a session backend: it has no method ${method}`);
@@ -79,24 +65,15 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
     if (value !== undefined) ofType(ACTION, name, value, "function");
   }
   ofType(ACTION, "bareIds", bareIds, "boolean");
-  if (bareIds && indexes !== undefined) {
+  if (bareIds && given.indexes !== undefined) {
     throw new TypeError(`Cannot ${ACTION} with indexes as with bareIds their members would be tokens`);
   }
   checkTimeouts(ACTION, idleTimeout, absoluteTimeout);
   wholeNumber(ACTION, "touchInterval", touchInterval, 0, idleTimeout - 1);
-  wholeNumber(ACTION, "operationTimeoutMs", operationTimeoutMs, 1, MAX_OPERATION_MS);
+  wholeNumber(ACTION, "operationTimeoutMs", given.operationTimeoutMs, 1, MAX_OPERATION_MS);
   return {
-    schema,
-    backend,
-    idleTimeout,
-    absoluteTimeout,
-    touchInterval,
-    migrate,
-    operationTimeoutMs,
+    ...given,
     tokens: bareIds ? bareTokens : secretTokens,
-    bareIds,
-    indexes,
-    limits,
     time() {
       const time = now();
       if (typeof time !== "number" || !(time >= 0 && time < YEAR_10000)) {
