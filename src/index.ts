@@ -13,23 +13,23 @@ export type {
   Revoked,
   SessionBackend,
 } from "./backend.ts";
-export { type CookieOptions, type SessionCookie, sessionCookie } from "./cookie.ts";
+export { SessionBackendError, SessionConflictError, SessionDataError, type SessionIssue } from "./errors.ts";
+export { type CookieOptions, type SessionCookie, sessionCookie } from "./http/cookie.ts";
 export {
   type CrossOriginOptions,
   type CrossOriginProtection,
   crossOriginProtection,
   type OriginatedRequest,
-} from "./cross-origin.ts";
-export { SessionBackendError, SessionConflictError, SessionDataError, type SessionIssue } from "./errors.ts";
+} from "./http/cross-origin.ts";
 export {
   type AnswerHeader,
   type RequestSession,
   type SessionExchange,
   type SessionExchangeOptions,
   sessionExchange,
-} from "./exchange.ts";
-export { type MemoryBackendOptions, memoryBackend } from "./memory.ts";
-export { type SessionMiddleware, type SessionMiddlewareOptions, sessionMiddleware } from "./middleware.ts";
+} from "./http/exchange.ts";
+export { type SessionMiddleware, type SessionMiddlewareOptions, sessionMiddleware } from "./http/middleware.ts";
+export { type MemoryBackendOptions, memoryBackend } from "./memory/backend.ts";
 export type { Absence, Access, StoredSession } from "./record.ts";
 export {
   type CallOptions,
@@ -50,7 +50,7 @@ export {
   type SessionStore,
   timeouts,
 } from "./session.ts";
-export { createSessionStore } from "./store.ts";
+export { createSessionStore } from "./store/store.ts";
 export type {
   IndexValue,
   SessionEvent,

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { bare } from "./value.ts";
+import { bare } from "./base/values.ts";
 
 /** A session as stored: every value text, reserved fields included. */
 export type StoredSession = Readonly<Record<string, string>>;

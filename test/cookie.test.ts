@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { setsCookie } from "../src/cookie.ts";
+import { setsCookie } from "../src/http/cookie.ts";
 import { type CookieOptions, sessionCookie } from "../src/index.ts";
 
 const G = `${"AbCdEfGhIjKlMnOpQrStUv"}.${"0123456789-_abcdefghijklmnopqrstuvwxyzABCDE"}`;

@@ -2,6 +2,7 @@ import process from "node:process";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { z } from "zod";
+import { bareTokens, newSecret, secretTokens } from "../src/base/token.ts";
 import {
   createSessionStore,
   memoryBackend,
@@ -11,7 +12,6 @@ import {
 } from "../src/index.ts";
 import { reserved } from "../src/record.ts";
 import { manualClock } from "../src/testing/index.ts";
-import { bareTokens, newSecret, secretTokens } from "../src/token.ts";
 import { counted, keysOf } from "./support/backends.ts";
 import { onNode } from "./support/runtime.ts";
 

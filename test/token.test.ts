@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
+import { bareTokens, newSecret, secretTokens } from "../src/base/token.ts";
 import { createSessionStore, memoryBackend, SessionConflictError } from "../src/index.ts";
-import { bareTokens, newSecret, secretTokens } from "../src/token.ts";
 import { keysOf } from "./support/backends.ts";
 import { type VisitStore, visit, visits } from "./support/visits.ts";
 

@@ -1,5 +1,6 @@
 import type { ReadRequest, SessionBackend } from "../backend.ts";
-import { knownOptions } from "../options.ts";
+import { knownOptions } from "../base/checks.ts";
+import { bare } from "../base/values.ts";
 import {
   type Absence,
   type Access,
@@ -13,12 +14,11 @@ import {
   timeOf,
   timeText,
 } from "../record.ts";
-import { bare } from "../value.ts";
 import { answerOf, codeOf, guard, type RedisClient, runScript, servers } from "./client.ts";
 import * as indexScripts from "./index-scripts.ts";
 import { confirmedBy, type ReplicaConfirmation, type RunScript } from "./replicas.ts";
 import { endedOf, oneOf, pageOf, sessionOf, sumOf, zip } from "./replies.ts";
-import * as scripts from "./scripts.ts";
+import * as scripts from "./session-scripts.ts";
 
 /** Of `redisBackend`. */
 export interface RedisBackendOptions {

@@ -1,5 +1,5 @@
 import { SessionBackendError } from "../errors.ts";
-import type { Script } from "./scripts.ts";
+import type { Script } from "./session-scripts.ts";
 
 /** The commands that are used on every kind of client. */
 export interface RedisCommands {

@@ -1,7 +1,7 @@
 import { clearTimeout, setTimeout } from "node:timers";
-import { pause } from "../deadline.ts";
+import { knownOptions, ofType, wholeNumber } from "../base/checks.ts";
+import { pause } from "../base/step.ts";
 import { SessionBackendError } from "../errors.ts";
-import { knownOptions, ofType, wholeNumber } from "../options.ts";
 import { ACTION, credentialsOf, malformed, placeOf, placesOf } from "./address.ts";
 import { codeOf, listen, type RedisClient } from "./client.ts";
 import { keepAlive } from "./heartbeat.ts";

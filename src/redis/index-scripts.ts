@@ -1,10 +1,10 @@
 /**
- * The atomic steps of the Redis backend on indexes, under the rules of scripts.ts.
+ * The atomic steps of the Redis backend on indexes, under the rules of session-scripts.ts.
  *
  * @module
  */
 import { reserved, TOMBSTONE_FIELD } from "../record.ts";
-import { CLOCK, HEAD, place, type Script, script } from "./scripts.ts";
+import { CLOCK, HEAD, place, type Script, script } from "./session-scripts.ts";
 
 /**
  * Deletes a session if it is under an index entry.

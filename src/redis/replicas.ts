@@ -1,5 +1,5 @@
+import { knownOptions, wholeNumber } from "../base/checks.ts";
 import { SessionBackendError } from "../errors.ts";
-import { knownOptions, wholeNumber } from "../options.ts";
 import {
   answerOf,
   codeOf,
@@ -10,7 +10,7 @@ import {
   runScript,
   unavailable,
 } from "./client.ts";
-import type { Script } from "./scripts.ts";
+import type { Script } from "./session-scripts.ts";
 
 /** What has to hold before an end or a rotation counts as done. */
 export interface ReplicaConfirmation {

@@ -1,6 +1,6 @@
 import type { IndexPage, Member } from "../backend.ts";
+import { bare } from "../base/values.ts";
 import { type Absence, type Access, matchSecret, RESERVED_FIELDS, type StoredSession } from "../record.ts";
-import { bare } from "../value.ts";
 import { unavailable } from "./client.ts";
 
 const ABSENCES = [null, "reused", "invalid", "expired"] as const satisfies readonly Absence[];

@@ -4,7 +4,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { SessionBackendError } from "../../src/index.ts";
 import { type RedisClient, redisBackend } from "../../src/redis/index.ts";
 import * as indexScripts from "../../src/redis/index-scripts.ts";
-import * as scripts from "../../src/redis/scripts.ts";
+import * as scripts from "../../src/redis/session-scripts.ts";
 import { manualClock } from "../../src/testing/index.ts";
 import { accounts, advisories, expectNothingOpens } from "../support/advisories.ts";
 import { ownBackend } from "../support/redis.ts";

@@ -1,5 +1,6 @@
 import { describe, expect, test, vi } from "vitest";
 import { z } from "zod";
+import { newSecret } from "../../src/base/token.ts";
 import {
   createSessionStore,
   type SessionBackend,
@@ -7,7 +8,6 @@ import {
   type SessionEvent,
   sessionMiddleware,
 } from "../../src/index.ts";
-import { newSecret } from "../../src/token.ts";
 import { keysOf } from "./backends.ts";
 import { request, tokenOf } from "./http.ts";
 import { atEveryCall } from "./pauses.ts";

@@ -1,5 +1,5 @@
-import { kindOf, knownOptions, wholeNumber } from "./options.ts";
-import { isToken } from "./token.ts";
+import { kindOf, knownOptions, wholeNumber } from "../base/checks.ts";
+import { isToken } from "../base/token.ts";
 
 /** The cookie is always HttpOnly. */
 export interface CookieOptions {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import type { Increment } from "../backend.ts";
-import { reserved, type StoredSession } from "../record.ts";
+import type { Increment } from "../../backend.ts";
+import { reserved, type StoredSession } from "../../record.ts";
 import { BY_ONE, type Cases } from "./subject.ts";
 
 const { MAX_SAFE_INTEGER: MAX, MIN_SAFE_INTEGER: MIN } = Number;

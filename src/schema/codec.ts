@@ -1,8 +1,8 @@
 import * as core from "zod/v4/core";
-import { SessionDataError, type SessionIssue } from "./errors.ts";
-import { isReserved, type StoredSession } from "./record.ts";
-import type { Field, Plan } from "./schema.ts";
-import { assertJson, bare, deepFreeze, isPlain, legible, ownCopy, parseJson, Unstorable } from "./value.ts";
+import { assertJson, bare, deepFreeze, isPlain, legible, ownCopy, parseJson, Unstorable } from "../base/values.ts";
+import { SessionDataError, type SessionIssue } from "../errors.ts";
+import { isReserved, type StoredSession } from "../record.ts";
+import type { Field, Plan } from "./fields.ts";
 
 /**
  * Data to stored text and back. A field whose values are strings is stored as it is, any other as JSON; zod decides

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { reserved, type StoredSession } from "../record.ts";
+import { reserved, type StoredSession } from "../../record.ts";
 import { BY_ONE, type Cases, ends, goneOr, PREVIOUS, plain, type Subject, USES, WRONG } from "./subject.ts";
 
 /** How a session comes into being and how it ends. */

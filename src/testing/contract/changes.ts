@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import type { Change } from "../backend.ts";
-import { reserved, type StoredSession } from "../record.ts";
+import type { Change } from "../../backend.ts";
+import { reserved, type StoredSession } from "../../record.ts";
 import { BY_ONE, type Cases, plain, USES } from "./subject.ts";
 
 const nothing: Change = { set: {}, remove: [], fields: null };

@@ -1,7 +1,8 @@
-import type { Change } from "./backend.ts";
-import type { Codec } from "./codec.ts";
-import { SessionBackendError, SessionConflictError, SessionDataError } from "./errors.ts";
-import type { Target } from "./operations.ts";
+import type { Change } from "../backend.ts";
+import type { Opened } from "../base/token.ts";
+import { bare, isPlain } from "../base/values.ts";
+import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
+import type { Registry } from "../indexes/members.ts";
 import {
   type Absence,
   type Access,
@@ -15,12 +16,11 @@ import {
   type StoredSession,
   timeOf,
   timeText,
-} from "./record.ts";
-import type { Registry } from "./registry.ts";
-import type { Session } from "./session.ts";
+} from "../record.ts";
+import type { Codec } from "../schema/codec.ts";
+import type { Session } from "../session.ts";
+import type { Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
-import type { Opened } from "./token.ts";
-import { bare, isPlain } from "./value.ts";
 
 /** The deadline of every session of a store with indexes that gives it none; an index has to end some day. */
 export const UNLIMITED_SECONDS: number = 400 * 86_400;

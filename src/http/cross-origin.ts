@@ -1,4 +1,4 @@
-import { kindOf, knownOptions } from "./options.ts";
+import { kindOf, knownOptions } from "../base/checks.ts";
 
 /** Are unsafe requests from other origins refused, and from which are they not? */
 export type CrossOriginProtection = boolean | CrossOriginOptions;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import type { IndexPage } from "../backend.ts";
-import { reserved } from "../record.ts";
+import type { IndexPage } from "../../backend.ts";
+import { reserved } from "../../record.ts";
 import { type Cases, type Subject, VERIFIER } from "./subject.ts";
 
 const LIFE_MS = 60_000;

@@ -1,6 +1,8 @@
+import { kindOf, knownOptions } from "../base/checks.ts";
+import { SessionBackendError } from "../errors.ts";
+import type { SessionStore } from "../session.ts";
 import { sessionCookie } from "./cookie.ts";
 import { type CrossOriginProtection, crossOriginProtection } from "./cross-origin.ts";
-import { SessionBackendError } from "./errors.ts";
 import {
   type AnswerHeader,
   type RequestSession,
@@ -8,8 +10,6 @@ import {
   type SessionExchangeOptions,
   sessionExchange,
 } from "./exchange.ts";
-import { kindOf, knownOptions } from "./options.ts";
-import type { SessionStore } from "./session.ts";
 
 /** Of `sessionMiddleware`. */
 export interface SessionMiddlewareOptions<in T = unknown> extends SessionExchangeOptions<T> {

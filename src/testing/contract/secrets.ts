@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { reserved, type StoredSession } from "../record.ts";
+import { reserved, type StoredSession } from "../../record.ts";
 import { type Cases, ends, PREVIOUS, USES, VERIFIER, WRONG } from "./subject.ts";
 
 const ROTATED = "r".repeat(43);

@@ -1,10 +1,10 @@
-import type { EnteredPage, IndexPage, Member, SessionBackend } from "./backend.ts";
-import type { Step } from "./deadline.ts";
-import { SessionConflictError } from "./errors.ts";
-import { indexEntries } from "./record.ts";
-import { PAGE, type Registry, type Sighting } from "./registry.ts";
-import type { Settings } from "./settings.ts";
-import type { SessionLimit } from "./store-options.ts";
+import type { EnteredPage, IndexPage, Member, SessionBackend } from "../backend.ts";
+import type { Step } from "../base/step.ts";
+import { SessionConflictError } from "../errors.ts";
+import { indexEntries } from "../record.ts";
+import type { Settings } from "../store/settings.ts";
+import type { SessionLimit } from "../store-options.ts";
+import { PAGE, type Registry, type Sighting } from "./members.ts";
 
 type Inserted = Awaited<ReturnType<SessionBackend["insert"]>>;
 

@@ -1,6 +1,6 @@
-import type { Increment, SessionBackend } from "../backend.ts";
-import { type Absence, type Access, reserved, type StoredSession } from "../record.ts";
-import type { Clock } from "./clock.ts";
+import type { Increment, SessionBackend } from "../../backend.ts";
+import { type Absence, type Access, reserved, type StoredSession } from "../../record.ts";
+import type { Clock } from "../clock.ts";
 
 /** Tests of one topic by the sentence that each of them proves. */
 export type Cases = Readonly<Record<string, (subject: Subject) => Promise<void>>>;

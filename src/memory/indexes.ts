@@ -1,4 +1,4 @@
-import type { IndexPage, Member, SessionBackend } from "./backend.ts";
+import type { IndexPage, Member, SessionBackend } from "../backend.ts";
 import { expiringMap, type Timed } from "./expiring-map.ts";
 
 interface Index extends Timed {

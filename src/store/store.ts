@@ -1,15 +1,14 @@
-import { codecOf } from "./codec.ts";
-import { collectionOf } from "./collection.ts";
-import { pause } from "./deadline.ts";
-import { SessionBackendError, SessionConflictError, SessionDataError } from "./errors.ts";
-import { indexesOf } from "./indexes.ts";
-import { limitedInsert } from "./limits.ts";
-import { operationsOf, type Target } from "./operations.ts";
-import { seconds, wholeNumber } from "./options.ts";
-import { indexEntries, reserved, type StoredSession, timeText } from "./record.ts";
-import { recordsOf, sessionOf, UNLIMITED_SECONDS, undoing, type Written } from "./records.ts";
-import { registryOf } from "./registry.ts";
-import { planSchema } from "./schema.ts";
+import { seconds, wholeNumber } from "../base/checks.ts";
+import { pause } from "../base/step.ts";
+import { newSecret } from "../base/token.ts";
+import { bare } from "../base/values.ts";
+import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
+import { indexesOf } from "../indexes/declarations.ts";
+import { limitedInsert } from "../indexes/limits.ts";
+import { registryOf } from "../indexes/members.ts";
+import { indexEntries, reserved, type StoredSession, timeText } from "../record.ts";
+import { codecOf } from "../schema/codec.ts";
+import { planSchema } from "../schema/fields.ts";
 import type {
   CallOptions,
   CreateOptions,
@@ -20,12 +19,13 @@ import type {
   SessionPatch,
   SessionSchema,
   SessionStore,
-} from "./session.ts";
+} from "../session.ts";
+import type { SessionStoreOptions } from "../store-options.ts";
+import { collectionOf } from "./bulk.ts";
+import { updatesOf } from "./patches.ts";
+import { operationsOf, type Target } from "./runner.ts";
 import { checkTimeouts, readOptions } from "./settings.ts";
-import type { SessionStoreOptions } from "./store-options.ts";
-import { newSecret } from "./token.ts";
-import { updatesOf } from "./updates.ts";
-import { bare } from "./value.ts";
+import { recordsOf, sessionOf, UNLIMITED_SECONDS, undoing, type Written } from "./storage.ts";
 
 /** Of a new id: 128 random bits do not collide, so a generator that repeats itself is broken. */
 const MAX_INSERTS = 3;

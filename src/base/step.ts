@@ -1,5 +1,5 @@
 import { clearTimeout, setTimeout } from "node:timers";
-import { SessionBackendError } from "./errors.ts";
+import { SessionBackendError } from "../errors.ts";
 
 /** One call of the backend within an operation. A step that `"writes"` leaves the outcome open once it was sent. */
 export type Step = <R>(effect: "reads" | "writes", call: () => Promise<R>) => Promise<R>;

@@ -1,15 +1,15 @@
-import type { IndexPage } from "./backend.ts";
-import type { Codec } from "./codec.ts";
-import type { Step } from "./deadline.ts";
-import type { Operations } from "./operations.ts";
-import { wholeNumber } from "./options.ts";
-import { indexEntries, type StoredSession } from "./record.ts";
-import type { Records } from "./records.ts";
-import { PAGE, PENDING_MS, type Registry, type Sighting } from "./registry.ts";
-import type { CallOptions, PatchInput, Session, SessionStore } from "./session.ts";
+import type { IndexPage } from "../backend.ts";
+import { wholeNumber } from "../base/checks.ts";
+import type { Step } from "../base/step.ts";
+import type { Opened } from "../base/token.ts";
+import { PAGE, PENDING_MS, type Registry, type Sighting } from "../indexes/members.ts";
+import { indexEntries, type StoredSession } from "../record.ts";
+import type { Codec } from "../schema/codec.ts";
+import type { CallOptions, PatchInput, Session, SessionStore } from "../session.ts";
+import type { Updates } from "./patches.ts";
+import type { Operations } from "./runner.ts";
 import type { Settings } from "./settings.ts";
-import type { Opened } from "./token.ts";
-import type { Updates } from "./updates.ts";
+import type { Records } from "./storage.ts";
 
 /** What a store does by id and by index, not by token. */
 type Collection<T> = Pick<

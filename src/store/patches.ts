@@ -1,11 +1,11 @@
-import type { Codec } from "./codec.ts";
-import { pause } from "./deadline.ts";
-import { SessionConflictError } from "./errors.ts";
-import type { Target } from "./operations.ts";
-import type { StoredSession } from "./record.ts";
-import { type Edit, type Records, textOf, type Written } from "./records.ts";
-import { serially } from "./serially.ts";
-import type { PatchInput, SessionPatch } from "./session.ts";
+import { pause } from "../base/step.ts";
+import { serially } from "../base/turns.ts";
+import { SessionConflictError } from "../errors.ts";
+import type { StoredSession } from "../record.ts";
+import type { Codec } from "../schema/codec.ts";
+import type { PatchInput, SessionPatch } from "../session.ts";
+import type { Target } from "./runner.ts";
+import { type Edit, type Records, textOf, type Written } from "./storage.ts";
 
 /** Of a compare-and-set that others get ahead of. */
 const MAX_ATTEMPTS = 24;

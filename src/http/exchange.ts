@@ -1,8 +1,6 @@
-import { cachingHeaders } from "./caching.ts";
-import { type CookieOptions, MAX_AGE_SECONDS, sessionCookie, setsCookie } from "./cookie.ts";
-import { SessionDataError } from "./errors.ts";
-import { kindOf, knownOptions } from "./options.ts";
-import { serially } from "./serially.ts";
+import { kindOf, knownOptions } from "../base/checks.ts";
+import { serially } from "../base/turns.ts";
+import { SessionDataError } from "../errors.ts";
 import type {
   CallOptions,
   CreateOptions,
@@ -12,7 +10,9 @@ import type {
   RotateOptions,
   Session,
   SessionStore,
-} from "./session.ts";
+} from "../session.ts";
+import { cachingHeaders } from "./cache-headers.ts";
+import { type CookieOptions, MAX_AGE_SECONDS, sessionCookie, setsCookie } from "./cookie.ts";
 
 /**
  * The session of one request: the store's own methods, without the token. Nothing is read before a handler asks; the

@@ -1,6 +1,6 @@
-import { kindOf, knownOptions, wholeNumber } from "./options.ts";
-import type { Plan } from "./schema.ts";
-import type { SessionLimit } from "./store-options.ts";
+import { kindOf, knownOptions, wholeNumber } from "../base/checks.ts";
+import type { Plan } from "../schema/fields.ts";
+import type { SessionLimit } from "../store-options.ts";
 
 /** The declared indexes of a store. An entry is `<name>:<value>`. */
 export interface Indexes {

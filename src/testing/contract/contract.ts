@@ -1,6 +1,6 @@
-import type { SessionBackend } from "../backend.ts";
+import type { SessionBackend } from "../../backend.ts";
+import type { Clock } from "../clock.ts";
 import { changes } from "./changes.ts";
-import type { Clock } from "./clock.ts";
 import { increments } from "./increments.ts";
 import { indexes } from "./indexes.ts";
 import { lifetimes } from "./lifetimes.ts";

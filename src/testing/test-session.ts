@@ -1,5 +1,5 @@
-import { type CookieOptions, sessionCookie } from "../cookie.ts";
-import { knownOptions } from "../options.ts";
+import { knownOptions } from "../base/checks.ts";
+import { type CookieOptions, sessionCookie } from "../http/cookie.ts";
 import type { Session, SessionStore } from "../session.ts";
 
 /**

@@ -1,8 +1,7 @@
-import type { SessionBackend } from "./backend.ts";
-import { SessionBackendError } from "./errors.ts";
-import { expiringMap, type Timed } from "./expiring-map.ts";
-import { memoryIndexes } from "./memory-indexes.ts";
-import { knownOptions, wholeNumber } from "./options.ts";
+import type { SessionBackend } from "../backend.ts";
+import { knownOptions, wholeNumber } from "../base/checks.ts";
+import { bare } from "../base/values.ts";
+import { SessionBackendError } from "../errors.ts";
 import {
   type Absence,
   type Access,
@@ -17,8 +16,9 @@ import {
   type StoredSession,
   TOMBSTONE_FIELD,
   timeText,
-} from "./record.ts";
-import { bare } from "./value.ts";
+} from "../record.ts";
+import { expiringMap, type Timed } from "./expiring-map.ts";
+import { memoryIndexes } from "./indexes.ts";
 
 /** Of `memoryBackend`. */
 export interface MemoryBackendOptions {

@@ -1,8 +1,8 @@
-import type { SessionBackend } from "./backend.ts";
-import { ofType, seconds, wholeNumber, withDefaults } from "./options.ts";
-import type { SessionSchema } from "./session.ts";
-import type { SessionEvent, SessionStoreOptions } from "./store-options.ts";
-import { bareTokens, secretTokens, type TokenForm } from "./token.ts";
+import type { SessionBackend } from "../backend.ts";
+import { ofType, seconds, wholeNumber, withDefaults } from "../base/checks.ts";
+import { bareTokens, secretTokens, type TokenForm } from "../base/token.ts";
+import type { SessionSchema } from "../session.ts";
+import type { SessionEvent, SessionStoreOptions } from "../store-options.ts";
 
 /** A store's options, checked, with their defaults, and as they were when the store was made. */
 export interface Settings {

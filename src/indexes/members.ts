@@ -1,8 +1,8 @@
-import type { EnteredPage, IndexPage, Member, SessionBackend } from "./backend.ts";
-import type { Step } from "./deadline.ts";
-import type { Indexes } from "./indexes.ts";
-import { type Access, indexEntries, type StoredSession } from "./record.ts";
-import type { Settings } from "./settings.ts";
+import type { EnteredPage, IndexPage, Member, SessionBackend } from "../backend.ts";
+import type { Step } from "../base/step.ts";
+import { type Access, indexEntries, type StoredSession } from "../record.ts";
+import type { Settings } from "../store/settings.ts";
+import type { Indexes } from "./declarations.ts";
 
 /** For how long after it entered an operation may write a session; `operationTimeoutMs` is at most this. */
 const WRITE_WITHIN_MS = 30_000;

@@ -1,8 +1,8 @@
-import { inTime, type Step } from "./deadline.ts";
-import { SessionBackendError, SessionConflictError, SessionDataError } from "./errors.ts";
-import type { CallOptions } from "./session.ts";
+import { inTime, type Step } from "../base/step.ts";
+import type { Opened } from "../base/token.ts";
+import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
+import type { CallOptions } from "../session.ts";
 import type { Settings } from "./settings.ts";
-import type { Opened } from "./token.ts";
 
 /** The session that an operation is about: what its token leads to, and the operation's way to the backend. */
 export interface Target extends Opened {
