@@ -211,7 +211,8 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     expect(await keysOf(ground.backend)).toHaveLength(1);
   });
 
-  // The library has no CSRF tokens: test/cross-origin.test.ts. An application that has its own keeps them in the data.
+  // The library has no CSRF tokens: test/http/cross-origin.test.ts. An application that has its own keeps them in the
+  // data.
   test("R-9 a CSRF secret in the data changes in the step that changes the token, and is no other session's", async () => {
     const store = accounts(await open());
     const other = await store.create({ csrf: "other" });
