@@ -2,9 +2,8 @@ import type { EnteredPage, IndexPage, Member, SessionBackend } from "../backend.
 import type { Step } from "../base/step.ts";
 import { SessionConflictError } from "../errors.ts";
 import { indexEntries } from "../record.ts";
-import type { Settings } from "../store/settings.ts";
 import type { SessionLimit } from "../store-options.ts";
-import { PAGE, type Registry, type Sighting } from "./members.ts";
+import { type Context, PAGE, type Registry, type Sighting } from "./members.ts";
 
 type Inserted = Awaited<ReturnType<SessionBackend["insert"]>>;
 
@@ -36,8 +35,7 @@ interface Limited extends SessionLimit {
   readonly others: readonly Member[];
 }
 
-export function limitedInsert(settings: Settings, registry: Registry): LimitedInsert {
-  const { backend, emit, time } = settings;
+export function limitedInsert({ backend, emit, time }: Context, registry: Registry): LimitedInsert {
   const { indexes, leave, look } = registry;
 
   /** Everything that is under an entry by now. */

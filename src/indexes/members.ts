@@ -1,8 +1,16 @@
 import type { EnteredPage, IndexPage, Member, SessionBackend } from "../backend.ts";
 import type { Step } from "../base/step.ts";
 import { type Access, indexEntries, type StoredSession } from "../record.ts";
-import type { Settings } from "../store/settings.ts";
+import type { SessionEvent } from "../store-options.ts";
 import type { Indexes } from "./declarations.ts";
+
+/** What indexes need to know of their store. */
+export interface Context {
+  readonly backend: SessionBackend;
+  /** Unix milliseconds. */
+  time(): number;
+  emit(event: SessionEvent): void;
+}
 
 /** For how long after it entered an operation may write a session; `operationTimeoutMs` is at most this. */
 const WRITE_WITHIN_MS = 30_000;
@@ -69,9 +77,7 @@ export interface Registry {
   forget(key: string, entries: readonly string[]): void;
 }
 
-export function registryOf(settings: Settings, indexes: Indexes): Registry {
-  const { backend, time } = settings;
-
+export function registryOf({ backend, time }: Context, indexes: Indexes): Registry {
   const isPending = (member: Member, at: number): boolean => at - member.score / 1000 < PENDING_MS;
 
   async function leave(step: Step, entry: string, members: Leaving): Promise<void> {
