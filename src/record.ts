@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { bare } from "./base/values.ts";
+import { nullObject } from "./base/null-object.ts";
 
 /** A session as stored: every value text, reserved fields included. */
 export type StoredSession = Readonly<Record<string, string>>;
@@ -138,7 +138,7 @@ export function lifetime(record: StoredSession, idleTimeout: number, now: number
 
 /** A copy with some fields set and some removed. */
 export function changed(record: StoredSession, set: StoredSession, remove: readonly string[]): Record<string, string> {
-  const next: Record<string, string> = Object.assign(bare(), record, set);
+  const next: Record<string, string> = Object.assign(nullObject(), record, set);
   for (const name of remove) delete next[name];
   return next;
 }

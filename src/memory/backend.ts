@@ -1,6 +1,6 @@
 import type { SessionBackend } from "../backend.ts";
 import { knownOptions, wholeNumber } from "../base/checks.ts";
-import { bare } from "../base/values.ts";
+import { nullObject } from "../base/null-object.ts";
 import { SessionBackendError } from "../errors.ts";
 import {
   type Absence,
@@ -48,7 +48,7 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
   const indexes = memoryIndexes();
 
   function add(key: string, record: StoredSession, expires: number): void {
-    const kept = Object.freeze(Object.assign(bare(), record));
+    const kept = Object.freeze(Object.assign(nullObject(), record));
     sessions.add({ key, record: kept, expires, due: 0, at: 0 });
   }
 

@@ -1,6 +1,6 @@
 import type { ReadRequest, SessionBackend } from "../backend.ts";
 import { knownOptions } from "../base/checks.ts";
-import { bare } from "../base/values.ts";
+import { nullObject } from "../base/null-object.ts";
 import {
   type Absence,
   type Access,
@@ -201,5 +201,5 @@ function unreadable<Answer>(error: unknown, answer: Answer): Answer {
 
 /** What a hash holds, and nothing that an object inherits. */
 function ownFields(hash: Readonly<Record<string, string>>): StoredSession {
-  return Object.assign(bare(), hash);
+  return Object.assign(nullObject(), hash);
 }

@@ -1,8 +1,9 @@
 import * as core from "zod/v4/core";
-import { assertJson, bare, deepFreeze, isPlain, legible, ownCopy, parseJson, Unstorable } from "../base/values.ts";
+import { nullObject } from "../base/null-object.ts";
 import { SessionDataError, type SessionIssue } from "../errors.ts";
 import { isReserved, type StoredSession } from "../record.ts";
 import type { Field, Plan } from "./fields.ts";
+import { assertJson, deepFreeze, isPlain, legible, ownCopy, parseJson, Unstorable } from "./values.ts";
 
 /**
  * Data to stored text and back. A field whose values are strings is stored as it is, any other as JSON; zod decides
@@ -31,7 +32,7 @@ export function codecOf<T>(plan: Plan): Codec<T> {
   function decode(record: StoredSession): T {
     const result = attempt(() => {
       // Nothing is inherited: with a polluted `Object.prototype` a missing field must stay missing.
-      const wire = bare<unknown>();
+      const wire = nullObject<unknown>();
       for (const [name, field] of plan.fields) {
         const text = record[name];
         if (text !== undefined) wire[name] = wireOf(field, text);
@@ -97,7 +98,7 @@ export function codecOf<T>(plan: Plan): Codec<T> {
     const what = "Cannot store a session";
     const issues: SessionIssue[] = [];
     const values = fieldsOf(data, what, issues);
-    const set = bare();
+    const set = nullObject();
     const whole: Record<string, unknown> = Object.create(null);
     for (const [name, field] of plan.fields) {
       let value = values.get(name);
@@ -119,7 +120,7 @@ export function codecOf<T>(plan: Plan): Codec<T> {
   function encodePatch(patch: unknown, present?: T): { set: Record<string, string>; remove: string[] } {
     const what = "Cannot update a session";
     const issues: SessionIssue[] = [];
-    const set = bare();
+    const set = nullObject();
     const remove: string[] = [];
     const whole: Record<string, unknown> = Object.assign(Object.create(null), present);
     for (const [name, value] of fieldsOf(patch, what, issues)) {

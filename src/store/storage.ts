@@ -1,6 +1,6 @@
 import type { Change } from "../backend.ts";
+import { nullObject } from "../base/null-object.ts";
 import type { Opened } from "../base/token.ts";
-import { bare, isPlain } from "../base/values.ts";
 import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
 import type { Registry } from "../indexes/members.ts";
 import {
@@ -18,6 +18,7 @@ import {
   timeText,
 } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
+import { isPlain } from "../schema/values.ts";
 import type { Session } from "../session.ts";
 import type { Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
@@ -211,7 +212,7 @@ export function undoing({ before, after }: Written): Edit {
 
 /** What a compare-and-set has to find. */
 export function textOf(record: StoredSession, names: readonly string[]): Record<string, string | null> {
-  const text = bare<string | null>();
+  const text = nullObject<string | null>();
   for (const name of names) text[name] = record[name] ?? null;
   return text;
 }

@@ -1,7 +1,7 @@
 import { seconds, wholeNumber } from "../base/checks.ts";
+import { nullObject } from "../base/null-object.ts";
 import { pause } from "../base/step.ts";
 import { newSecret } from "../base/token.ts";
-import { bare } from "../base/values.ts";
 import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
 import { indexesOf } from "../indexes/declarations.ts";
 import { limitedInsert } from "../indexes/limits.ts";
@@ -70,7 +70,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
         const { token, key, id, verifier } = tokens.issue();
         const now = time();
         const at = new Date(now);
-        const record: StoredSession = Object.assign(bare(), set, {
+        const record: StoredSession = Object.assign(nullObject(), set, {
           [reserved.createdAt]: timeText(now),
           [reserved.lastAccessedAt]: timeText(now),
           [reserved.idleTimeout]: String(idleTimeout),

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { nullObject } from "../base/null-object.ts";
 
 /** A value that has no stored form. */
 export class Unstorable extends Error {
@@ -85,7 +86,7 @@ export function parseJson(text: string): unknown {
 function withoutPrototypes(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) return value.map(withoutPrototypes);
-  const copy = bare<unknown>();
+  const copy = nullObject<unknown>();
   for (const key of Object.keys(value)) {
     if (key !== "__proto__") copy[key] = withoutPrototypes((value as Record<string, unknown>)[key]);
   }
@@ -103,14 +104,6 @@ export function deepFreeze<V>(value: V, seen?: Set<unknown>): V {
     deepFreeze(item, within);
   }
   return Object.freeze(value);
-}
-
-function Bare(): void {}
-Bare.prototype = Object.freeze(Object.create(null));
-
-/** An object that inherits nothing, as from `Object.create(null)`, which engines make slow and large. */
-export function bare<V = string>(): Record<string, V> {
-  return new (Bare as unknown as { new (): Record<string, V> })();
 }
 
 const LEGIBLE_LENGTH = 64;
