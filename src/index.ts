@@ -13,6 +13,7 @@ export type {
   Revoked,
   SessionBackend,
 } from "./backend.ts";
+export type { NewSession, NumberField, OptionalField, PatchInput, SessionPatch, SessionSchema } from "./data.ts";
 export { SessionBackendError, SessionConflictError, SessionDataError, type SessionIssue } from "./errors.ts";
 export { type CookieOptions, type SessionCookie, sessionCookie } from "./http/cookie.ts";
 export {
@@ -38,15 +39,9 @@ export {
   type IssuedSession,
   isFresh,
   type ListOptions,
-  type NewSession,
-  type NumberField,
-  type OptionalField,
-  type PatchInput,
   type RevokeAllOptions,
   type RotateOptions,
   type Session,
-  type SessionPatch,
-  type SessionSchema,
   type SessionStore,
   timeouts,
 } from "./session.ts";

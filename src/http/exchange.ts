@@ -1,16 +1,8 @@
 import { kindOf, knownOptions } from "../base/checks.ts";
 import { serially } from "../base/turns.ts";
+import type { NumberField, OptionalField, PatchInput } from "../data.ts";
 import { SessionDataError } from "../errors.ts";
-import type {
-  CallOptions,
-  CreateOptions,
-  NumberField,
-  OptionalField,
-  PatchInput,
-  RotateOptions,
-  Session,
-  SessionStore,
-} from "../session.ts";
+import type { CallOptions, CreateOptions, RotateOptions, Session, SessionStore } from "../session.ts";
 import { cachingHeaders } from "./cache-headers.ts";
 import { type CookieOptions, MAX_AGE_SECONDS, sessionCookie, setsCookie } from "./cookie.ts";
 

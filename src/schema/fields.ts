@@ -1,7 +1,7 @@
 import type * as core from "zod/v4/core";
 import { kindOf } from "../base/checks.ts";
+import type { SessionSchema } from "../data.ts";
 import { isReserved } from "../record.ts";
-import type { SessionSchema } from "../session.ts";
 import { inspect, refuse, refuseAsync, unwrap } from "./storable.ts";
 
 /** What is known of one field of a schema: how it is stored and what may be done with it. */

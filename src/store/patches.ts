@@ -1,9 +1,9 @@
 import { pause } from "../base/step.ts";
 import { serially } from "../base/turns.ts";
+import type { PatchInput, SessionPatch } from "../data.ts";
 import { SessionConflictError } from "../errors.ts";
 import type { StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
-import type { PatchInput, SessionPatch } from "../session.ts";
 import type { Target } from "./runner.ts";
 import { type Edit, type Records, textOf, type Written } from "./storage.ts";
 

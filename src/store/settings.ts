@@ -1,7 +1,7 @@
 import type { SessionBackend } from "../backend.ts";
 import { ofType, seconds, wholeNumber, withDefaults } from "../base/checks.ts";
 import { bareTokens, secretTokens, type TokenForm } from "../base/token.ts";
-import type { SessionSchema } from "../session.ts";
+import type { SessionSchema } from "../data.ts";
 import type { SessionEvent, SessionStoreOptions } from "../store-options.ts";
 
 /** A store's options, checked, with their defaults, and as they were when the store was made. */

@@ -2,6 +2,7 @@ import { seconds, wholeNumber } from "../base/checks.ts";
 import { nullObject } from "../base/null-object.ts";
 import { pause } from "../base/step.ts";
 import { newSecret } from "../base/token.ts";
+import type { NewSession, PatchInput, SessionPatch, SessionSchema } from "../data.ts";
 import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
 import { indexesOf } from "../indexes/declarations.ts";
 import { limitedInsert } from "../indexes/limits.ts";
@@ -9,17 +10,7 @@ import { registryOf } from "../indexes/members.ts";
 import { indexEntries, reserved, type StoredSession, timeText } from "../record.ts";
 import { codecOf } from "../schema/codec.ts";
 import { planSchema } from "../schema/fields.ts";
-import type {
-  CallOptions,
-  CreateOptions,
-  IssuedSession,
-  NewSession,
-  PatchInput,
-  RotateOptions,
-  SessionPatch,
-  SessionSchema,
-  SessionStore,
-} from "../session.ts";
+import type { CallOptions, CreateOptions, IssuedSession, RotateOptions, SessionStore } from "../session.ts";
 import type { SessionStoreOptions } from "../store-options.ts";
 import { collectionOf } from "./bulk.ts";
 import { updatesOf } from "./patches.ts";
