@@ -1,27 +1,24 @@
 import { seconds, wholeNumber } from "../base/checks.ts";
 import { nullObject } from "../base/null-object.ts";
-import { pause } from "../base/step.ts";
-import { newSecret } from "../base/token.ts";
 import type { NewSession, PatchInput, SessionPatch, SessionSchema } from "../data.ts";
-import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
+import { SessionConflictError, SessionDataError } from "../errors.ts";
 import { indexesOf } from "../indexes/declarations.ts";
 import { limitedInsert } from "../indexes/limits.ts";
 import { registryOf } from "../indexes/members.ts";
 import { indexEntries, reserved, type StoredSession, timeText } from "../record.ts";
 import { codecOf } from "../schema/codec.ts";
 import { planSchema } from "../schema/fields.ts";
-import type { CallOptions, CreateOptions, IssuedSession, RotateOptions, SessionStore } from "../session.ts";
+import type { CallOptions, CreateOptions, IssuedSession, SessionStore } from "../session.ts";
 import type { SessionStoreOptions } from "../store-options.ts";
 import { collectionOf } from "./bulk.ts";
 import { updatesOf } from "./patches.ts";
-import { operationsOf, type Target } from "./runner.ts";
+import { rotation } from "./rotation.ts";
+import { operationsOf } from "./runner.ts";
 import { checkTimeouts, readOptions } from "./settings.ts";
-import { recordsOf, sessionOf, UNLIMITED_SECONDS, undoing, type Written } from "./storage.ts";
+import { recordsOf, sessionOf, UNLIMITED_SECONDS } from "./storage.ts";
 
 /** Of a new id: 128 random bits do not collide, so a generator that repeats itself is broken. */
 const MAX_INSERTS = 3;
-/** Between two attempts to learn what became of a rotation whose answer was lost. */
-const RECONNECT_MS = 50;
 
 /**
  * Makes a store. The types of data and of what `create` takes follow from the schema.
@@ -134,64 +131,6 @@ export function createSessionStore<T extends object, In, Index extends string = 
     });
   }
 
-  async function rotate(token: string, options: RotateOptions<T> = {}): Promise<IssuedSession<T> | null> {
-    const action = "rotate a session";
-    const { patch = {}, idleTimeout, authenticated = false, grace = 0, signal } = options;
-    if (settings.bareIds) throw new TypeError(`Cannot ${action} as with bareIds its key is the token: use create`);
-    if (idleTimeout !== undefined) seconds(action, "idleTimeout", idleTimeout);
-    wholeNumber(action, "grace", grace, 0, (idleTimeout ?? settings.idleTimeout) - 1);
-    if (authenticated && grace > 0) throw new TypeError(`Cannot ${action} as a login must not have a grace`);
-    return await withToken(action, token, { signal }, async (target) => {
-      const secret = newSecret();
-      const rotated = { ...target, verifier: secret.verifier };
-      const at = new Date(time());
-      const rotating = apply({ ...target, previous: false }, patch, {
-        set: {
-          [reserved.verifier]: secret.verifier,
-          [reserved.previous]: target.verifier as string,
-          ...(grace > 0 ? { [reserved.grace]: String(at.getTime() + grace * 1000) } : {}),
-          ...(authenticated ? { [reserved.authenticatedAt]: timeText(at.getTime()) } : {}),
-          ...(idleTimeout === undefined ? {} : { [reserved.idleTimeout]: String(idleTimeout) }),
-        },
-        remove: grace > 0 ? [] : [reserved.grace],
-      });
-      const written = await rotating.catch((error) => findRotated({ ...rotated, previous: false }, error));
-      if (written === null) return null;
-      try {
-        const session = await settle(rotated, written.after);
-        if (session === null) return null;
-        emit({ type: "rotated", id: target.id, at });
-        return { token: `${target.id}.${secret.text}`, session };
-      } catch (error) {
-        // A new token that nobody receives would end the session: the old one opens again.
-        await write(rotated, undoing(written));
-        throw error;
-      }
-    });
-  }
-
-  /**
-   * A rotation whose answer was lost with the connection has happened if the new secret opens. Written by it again, as
-   * backends that confirm do so for writes only.
-   */
-  async function findRotated(rotated: Target, lost: unknown): Promise<Written> {
-    const isLost = lost instanceof SessionBackendError && lost.outcome === "unknown" && lost.reason === "unavailable";
-    if (!isLost) throw lost;
-    const again = { set: { [reserved.verifier]: rotated.verifier as string }, remove: [] };
-    for (;;) {
-      try {
-        const written = await write(rotated, again);
-        if (written === null || written === "changed") throw lost;
-        return written;
-      } catch (error) {
-        const isAway = error instanceof SessionBackendError && error.reason === "unavailable" && error !== lost;
-        if (!isAway) throw lost;
-        // Until the connection is back, or the operation's time is over.
-        await pause(RECONNECT_MS);
-      }
-    }
-  }
-
   const store = {
     create,
     async get(token: string, options?: CallOptions) {
@@ -221,7 +160,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
         return await settle(target, written?.after);
       });
     },
-    rotate,
+    rotate: rotation(settings, operations, records, updates),
     async destroy(token: string, options?: CallOptions) {
       const ended = await withToken("destroy a session", token, options, async (target) => {
         const record = present(target, await target.step("writes", () => backend.remove(target.key, accessTo(target))));
