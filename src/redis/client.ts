@@ -42,7 +42,41 @@ export interface RedisClient extends RedisCommands {
   use?: unknown;
 }
 
-const guarded = new WeakSet<object>();
+/** A connection that nobody else uses meanwhile. */
+export interface Lease extends Pick<RedisCommands, "eval"> {
+  wait(replicas: number, milliseconds: number): Promise<number>;
+}
+
+/** Connections to one server, each lent to one task at a time. */
+export interface Pool extends Pick<RedisClient, "on"> {
+  connect(): Promise<unknown>;
+  destroy(): void;
+  execute<R>(task: (lease: Lease) => Promise<R>): Promise<R>;
+}
+
+/** What is remembered of a client for as long as it exists. */
+interface ClientState {
+  /** Whether it has an error listener. */
+  isHeard: boolean;
+  /** How many answers it has had, errors among them: each is a sign of life. */
+  answers: number;
+  /** Whether a sentinel client is looking for its master. */
+  isSeeking: boolean;
+  /** Called when a server says that it is a replica. */
+  onDemotion: (() => void) | null;
+  /** Connections to the same server on which scripts wait for replicas; `undefined` before the first. */
+  pool: Pool | null | undefined;
+}
+
+const states = new WeakMap<object, ClientState>();
+
+export function stateOf(client: object): ClientState {
+  const known = states.get(client);
+  if (known !== undefined) return known;
+  const state = { isHeard: false, answers: 0, isSeeking: false, onDemotion: null, pool: undefined };
+  states.set(client, state);
+  return state;
+}
 
 /**
  * Sees to it that the client has an error listener for as long as it lives: an error event without one ends the
@@ -68,8 +102,9 @@ function refuseReplicas(client: RedisClient): void {
 
 /** Hears the error events of what is connected, with one listener however often it is called. */
 export function listen(client: Pick<RedisClient, "on">, hear: (error: unknown) => void = () => {}): void {
-  if (guarded.has(client)) return;
-  guarded.add(client);
+  const state = stateOf(client);
+  if (state.isHeard) return;
+  state.isHeard = true;
   client.on("error", hear);
 }
 
@@ -101,27 +136,18 @@ export async function answerOf<R>(
 ): Promise<R> {
   refuseReplicas(client);
   if (!isConnected(client)) throw unavailable("not-applied");
+  const state = stateOf(client);
   try {
     const answer = await send();
-    countAnswer(client);
+    state.answers++;
     return answer;
   } catch (error) {
     const code = codeOf(error);
-    if (code !== null) countAnswer(client);
-    if (code === "READONLY") demotions.get(client)?.();
+    if (code !== null) state.answers++;
+    if (code === "READONLY") state.onDemotion?.();
     throw backendError(error, lost);
   }
 }
-
-/** How many answers a client has had, errors among them: each is a sign of life. */
-export const answers: WeakMap<object, number> = new WeakMap();
-
-function countAnswer(client: object): void {
-  answers.set(client, (answers.get(client) ?? 0) + 1);
-}
-
-/** What to do, for some clients, when a server says that it is a replica. */
-export const demotions: WeakMap<object, () => void> = new WeakMap();
 
 /** The `isReady` of a sentinel client stays false after a failure, and true while its master is gone. */
 function isConnected(client: RedisClient): boolean {
@@ -131,16 +157,17 @@ function isConnected(client: RedisClient): boolean {
   return false;
 }
 
-const seeking = new WeakSet<object>();
-
 /** A sentinel client that has lost its master looks for it only when it is told a command. */
 function seekMaster(client: RedisClient): void {
-  if (seeking.has(client)) return;
-  seeking.add(client);
+  const state = stateOf(client);
+  if (state.isSeeking) return;
+  state.isSeeking = true;
   client
     .hmGet("session", ["session_ttl"])
     .catch(() => {})
-    .finally(() => seeking.delete(client));
+    .finally(() => {
+      state.isSeeking = false;
+    });
 }
 
 /** A sentinel client. */
