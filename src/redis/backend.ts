@@ -14,7 +14,8 @@ import {
   timeOf,
   timeText,
 } from "../record.ts";
-import { answerOf, codeOf, guard, type RedisClient, runScript, servers } from "./client.ts";
+import { answerOf, codeOf, runScript } from "./answers.ts";
+import { guard, type RedisClient, servers } from "./client.ts";
 import * as indexScripts from "./index-scripts.ts";
 import { confirmedBy, type ReplicaConfirmation, type RunScript } from "./replicas.ts";
 import { endedOf, oneOf, pageOf, sessionOf, sumOf, zip } from "./replies.ts";

@@ -3,7 +3,8 @@ import { knownOptions, ofType, wholeNumber } from "../base/checks.ts";
 import { pause } from "../base/step.ts";
 import { SessionBackendError } from "../errors.ts";
 import { ACTION, credentialsOf, malformed, placeOf, placesOf } from "./address.ts";
-import { codeOf, listen, type RedisClient } from "./client.ts";
+import { codeOf } from "./answers.ts";
+import { listen, type RedisClient } from "./client.ts";
 import { keepAlive } from "./heartbeat.ts";
 
 /**

@@ -1,5 +1,6 @@
 import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers";
-import { codeOf, listen, masterOf, type RedisClient, stateOf } from "./client.ts";
+import { codeOf } from "./answers.ts";
+import { listen, masterOf, type RedisClient, stateOf } from "./client.ts";
 
 /** A connection to one server. */
 interface Connection extends RedisClient {

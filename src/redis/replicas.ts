@@ -1,17 +1,7 @@
 import { knownOptions, wholeNumber } from "../base/checks.ts";
 import { SessionBackendError } from "../errors.ts";
-import {
-  answerOf,
-  codeOf,
-  type Lease,
-  listen,
-  masterOf,
-  type Pool,
-  type RedisClient,
-  runScript,
-  stateOf,
-  unavailable,
-} from "./client.ts";
+import { answerOf, codeOf, runScript, unavailable } from "./answers.ts";
+import { type Lease, listen, masterOf, type Pool, type RedisClient, stateOf } from "./client.ts";
 import type { Script } from "./session-scripts.ts";
 
 /** What has to hold before an end or a rotation counts as done. */

@@ -1,7 +1,7 @@
 import type { IndexPage, Member } from "../backend.ts";
 import { nullObject } from "../base/null-object.ts";
 import { type Absence, type Access, matchSecret, RESERVED_FIELDS, type StoredSession } from "../record.ts";
-import { unavailable } from "./client.ts";
+import { unavailable } from "./answers.ts";
 
 const ABSENCES = [null, "reused", "invalid", "expired"] as const satisfies readonly Absence[];
 
