@@ -1,8 +1,8 @@
 import { createClient } from "redis";
 import { createSessionStore } from "../src/index.ts";
-import { AT_LIMIT } from "../src/limits.ts";
+import { AT_LIMIT } from "../src/indexes/limits.ts";
+import { PAGE } from "../src/indexes/members.ts";
 import { redisBackend } from "../src/redis/index.ts";
-import { PAGE } from "../src/registry.ts";
 import { startServer } from "../test/support/redis-server.ts";
 import { visitor, visitorOf } from "./data.ts";
 import { serverCosts } from "./redis.ts";

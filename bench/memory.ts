@@ -2,10 +2,10 @@ import { execFileSync } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { createClient } from "redis";
-import { codecOf } from "../src/codec.ts";
 import { createSessionStore, memoryBackend, type SessionBackend } from "../src/index.ts";
 import { redisBackend } from "../src/redis/index.ts";
-import { planSchema } from "../src/schema.ts";
+import { codecOf } from "../src/schema/codec.ts";
+import { planSchema } from "../src/schema/fields.ts";
 import { startServer } from "../test/support/redis-server.ts";
 import { EXPRESS_COOKIE, visitor, visitorOf } from "./data.ts";
 import {

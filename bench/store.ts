@@ -1,6 +1,6 @@
-import { codecOf } from "../src/codec.ts";
 import { createSessionStore, memoryBackend } from "../src/index.ts";
-import { planSchema } from "../src/schema.ts";
+import { codecOf } from "../src/schema/codec.ts";
+import { planSchema } from "../src/schema/fields.ts";
 import { visitor, visitorOf } from "./data.ts";
 import {
   connectRedisStore,

@@ -1,8 +1,5 @@
-import * as z from "zod";
 import {
   createSessionStore,
-  type NewSession,
-  type RequestSession,
   type Session,
   type SessionBackend,
   sessionCookie,
@@ -10,6 +7,7 @@ import {
 } from "../src/index.ts";
 import { Refusal, readForm } from "./form.ts";
 import { CONTENT_SECURITY_POLICY, isEnd, type Status, statusText, type View, viewPage } from "./page.ts";
+import { type Visit, type VisitSession, visit } from "./visit.ts";
 
 /** What the demo runs on. */
 export interface DemoOptions {
@@ -21,10 +19,6 @@ export interface DemoOptions {
   /** That of the backend's keys. */
   readonly prefix?: string | undefined;
 }
-
-const visit = z.object({ username: z.string().min(1).max(40), page_views: z.int().min(0) });
-export type Visit = z.output<typeof visit>;
-type VisitSession = RequestSession<Visit, NewSession<typeof visit>>;
 
 const ABSOLUTE_SECONDS = 3600;
 const MAX_TTL = 2_147_483_647;

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Session } from "../src/index.ts";
-import type { Visit } from "./app.ts";
+import type { Visit } from "./visit.ts";
 
 /** What the page shows. */
 export interface View {

@@ -1,11 +1,4 @@
-import type { Access, StoredSession } from "./record.ts";
-
-/**
- * Why there is no answer: nothing that this access reaches (`null`), its secret was replaced by a rotation (`reused`), its
- * reserved fields cannot be read (`invalid`), or a record that was still there has passed its deadline (`expired`, which
- * is as good as `null`).
- */
-export type Absence = null | "reused" | "invalid" | "expired";
+import type { Absence, Access, StoredSession } from "./record.ts";
 
 /** What a read brings. */
 export interface ReadRequest {

@@ -4,7 +4,6 @@
  * @module
  */
 export type {
-  Absence,
   Change,
   EnteredPage,
   Increment,
@@ -14,24 +13,25 @@ export type {
   Revoked,
   SessionBackend,
 } from "./backend.ts";
-export { type CookieOptions, type SessionCookie, sessionCookie } from "./cookie.ts";
+export type { NewSession, NumberField, OptionalField, PatchInput, SessionPatch, SessionSchema } from "./data.ts";
+export { SessionBackendError, SessionConflictError, SessionDataError, type SessionIssue } from "./errors.ts";
+export { type CookieOptions, type SessionCookie, sessionCookie } from "./http/cookie.ts";
 export {
   type CrossOriginOptions,
   type CrossOriginProtection,
   crossOriginProtection,
   type OriginatedRequest,
-} from "./cross-origin.ts";
-export { SessionBackendError, SessionConflictError, SessionDataError, type SessionIssue } from "./errors.ts";
+} from "./http/cross-origin.ts";
 export {
   type AnswerHeader,
   type SessionExchange,
   type SessionExchangeOptions,
   sessionExchange,
-} from "./exchange.ts";
-export { type MemoryBackendOptions, memoryBackend } from "./memory.ts";
-export { type SessionMiddleware, type SessionMiddlewareOptions, sessionMiddleware } from "./middleware.ts";
-export type { Access, StoredSession } from "./record.ts";
-export type { RequestSession } from "./request-session.ts";
+} from "./http/exchange.ts";
+export { type SessionMiddleware, type SessionMiddlewareOptions, sessionMiddleware } from "./http/middleware.ts";
+export type { RequestSession } from "./http/request-session.ts";
+export { type MemoryBackendOptions, memoryBackend } from "./memory/backend.ts";
+export type { Absence, Access, StoredSession } from "./record.ts";
 export {
   type CallOptions,
   type CreateOptions,
@@ -39,19 +39,13 @@ export {
   type IssuedSession,
   isFresh,
   type ListOptions,
-  type NewSession,
-  type NumberField,
-  type OptionalField,
-  type PatchInput,
   type RevokeAllOptions,
   type RotateOptions,
   type Session,
-  type SessionPatch,
-  type SessionSchema,
   type SessionStore,
   timeouts,
 } from "./session.ts";
-export { createSessionStore } from "./store.ts";
+export { createSessionStore } from "./store/store.ts";
 export type {
   IndexValue,
   SessionEvent,

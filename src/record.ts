@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { nullObject } from "./base/null-object.ts";
 
 /** A session as stored: every value text, reserved fields included. */
 export type StoredSession = Readonly<Record<string, string>>;
@@ -101,13 +102,14 @@ export interface Access {
 }
 
 /**
- * Why a record is not at hand: `reused`, its secret was replaced by a rotation; `expired`, its deadline has passed;
- * `invalid`, its deadline is unreadable.
+ * Why there is no answer: nothing that this access reaches (`null`), its secret was replaced by a rotation (`reused`), its
+ * reserved fields cannot be read (`invalid`), or a record that was still there has passed its deadline (`expired`, which
+ * is as good as `null`).
  */
-export type Refusal = "reused" | "invalid" | "expired" | null;
+export type Absence = null | "reused" | "invalid" | "expired";
 
 /** Does this access reach the record? Absence and a wrong secret are one: `null`. */
-export function admit(record: StoredSession, access: Access): "open" | Refusal {
+export function admit(record: StoredSession, access: Access): "open" | Absence {
   if (!isSession(record)) return null;
   const secret = matchSecret(record, access);
   if (secret !== "open") return secret;
@@ -132,6 +134,13 @@ export function lifetime(record: StoredSession, idleTimeout: number, now: number
   const deadline = deadlineOf(record);
   const idle = idleTimeout * 1000;
   return deadline === null || Number.isNaN(deadline) ? idle : Math.min(idle, deadline - now);
+}
+
+/** A copy with some fields set and some removed. */
+export function changed(record: StoredSession, set: StoredSession, remove: readonly string[]): Record<string, string> {
+  const next: Record<string, string> = Object.assign(nullObject(), record, set);
+  for (const name of remove) delete next[name];
+  return next;
 }
 
 /** Fifteen digits reach the year 33658. */

@@ -1,6 +1,6 @@
 import type { SessionBackend } from "./backend.ts";
+import type { SessionSchema } from "./data.ts";
 import type { SessionBackendError, SessionIssue } from "./errors.ts";
-import type { SessionSchema } from "./session.ts";
 
 /** What an index function may return: a value, several, or none. An empty string is a TypeError. */
 export type IndexValue = string | readonly string[] | null | undefined;

@@ -1,6 +1,8 @@
-import type { Absence, ReadRequest, SessionBackend } from "../backend.ts";
-import { knownOptions } from "../options.ts";
+import type { ReadRequest, SessionBackend } from "../backend.ts";
+import { knownOptions } from "../base/checks.ts";
+import { nullObject } from "../base/null-object.ts";
 import {
+  type Absence,
   type Access,
   admit,
   FALLBACK_IDLE_SECONDS,
@@ -12,12 +14,12 @@ import {
   timeOf,
   timeText,
 } from "../record.ts";
-import { bare } from "../value.ts";
-import { answerOf, codeOf, guard, type RedisClient, runScript, type Script, script, servers } from "./client.ts";
+import { answerOf, codeOf, runScript } from "./answers.ts";
+import { guard, type RedisClient, servers } from "./client.ts";
 import * as indexScripts from "./index-scripts.ts";
 import { confirmedBy, type ReplicaConfirmation, type RunScript } from "./replicas.ts";
 import { endedOf, oneOf, pageOf, sessionOf, sumOf, zip } from "./replies.ts";
-import * as scripts from "./scripts.ts";
+import * as scripts from "./session-scripts.ts";
 
 /** Of `redisBackend`. */
 export interface RedisBackendOptions {
@@ -34,15 +36,6 @@ export interface RedisBackendOptions {
 
 const PREFIX = /^[A-Za-z0-9_.:/-]{1,128}$/;
 const PAGE = 1000;
-const insert = script(scripts.INSERT);
-const read = script(scripts.READ);
-const write = script(scripts.WRITE);
-const increment = script(scripts.INCREMENT);
-const remove = script(scripts.REMOVE);
-const revoke = script(indexScripts.REVOKE);
-const enter = script(indexScripts.ENTER);
-const page = script(indexScripts.PAGE);
-const leave = script(indexScripts.LEAVE);
 
 /**
  * Keeps sessions in Redis >= 6.2 or Valkey, one hash each, as the session-store guides of the Redis documentation do.
@@ -67,7 +60,7 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
   /** @param otherwise What to answer where there is no hash, which stays. */
   async function onSession(
     runs: RunScript,
-    script: Script,
+    script: scripts.Script,
     key: string,
     args: string[],
     otherwise: string | null = "invalid",
@@ -122,29 +115,29 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
     async insert(key, record, now, notAfter) {
       const life = lifetime(record, idleSeconds(record) ?? FALLBACK_IDLE_SECONDS, now);
       const args = [String(life), String(notAfter ?? ""), ...Object.entries(record).flat()];
-      return oneOf(await run(insert, prefix + key, args), ["inserted", "taken", "revoked"]);
+      return oneOf(await run(scripts.INSERT, prefix + key, args), ["inserted", "taken", "revoked"]);
     },
 
     async read(key, access, request) {
       const { touch, fields } = request;
       if (!touch) return await peek(key, access, request);
       const args = [...accessArgs(access), ...(fields ?? [])];
-      return sessionOf<never>(await onSession(run, read, key, args), access, fields);
+      return sessionOf<never>(await onSession(run, scripts.READ, key, args), access, fields);
     },
 
-    async write(key, access, { set, remove: gone, expect = {}, fields, notAfter, touch = true }) {
+    async write(key, access, { set, remove, expect = {}, fields, notAfter, touch = true }) {
       const expected = Object.entries(expect).filter((entry): entry is [string, string] => entry[1] !== null);
       const absent = Object.keys(expect).filter((name) => expect[name] === null);
-      const counts = [Object.keys(set).length, gone.length, expected.length, absent.length];
+      const counts = [Object.keys(set).length, remove.length, expected.length, absent.length];
       const runs = set[reserved.verifier] === undefined ? run : runConfirmed;
-      const reply = await onSession(runs, write, key, [
+      const reply = await onSession(runs, scripts.WRITE, key, [
         ...accessArgs(access),
         set[reserved.idleTimeout] ?? "",
         String(notAfter ?? ""),
         touch ? "1" : "0",
         ...counts.map(String),
         ...Object.entries(set).flat(),
-        ...gone,
+        ...remove,
         ...expected.flat(),
         ...absent,
         ...(fields ?? []),
@@ -154,30 +147,32 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
 
     async increment(key, access, { field, by, from, min, max }) {
       const args = [...accessArgs(access), field, ...[by, from, min, max].map(String)];
-      return sumOf(await onSession(run, increment, key, args));
+      return sumOf(await onSession(run, scripts.INCREMENT, key, args));
     },
 
     async remove(key, access) {
-      return endedOf(await onSession(runConfirmed, remove, key, accessArgs(access), null), "reused", null);
+      return endedOf(await onSession(runConfirmed, scripts.REMOVE, key, accessArgs(access), null), "reused", null);
     },
 
     async revoke(key, entry, tombstoneMs) {
       const args = [entry, String(tombstoneMs)];
-      return endedOf(await onSession(runConfirmed, revoke, key, args, "other"), "other", "nothing");
+      return endedOf(await onSession(runConfirmed, indexScripts.REVOKE, key, args, "other"), "other", "nothing");
     },
 
     async enter(entry, key, lifeMs, count) {
-      return pageOf(await run(enter, indexKey(entry), [key, String(lifeMs), String(count)]));
+      return pageOf(await run(indexScripts.ENTER, indexKey(entry), [key, String(lifeMs), String(count)]));
     },
 
     async page(entry, after, count) {
       const args = [String(after), String(count)];
-      return pageOf(await answerOf(client, "not-applied", () => runScript(client, page, indexKey(entry), args)));
+      return pageOf(
+        await answerOf(client, "not-applied", () => runScript(client, indexScripts.PAGE, indexKey(entry), args)),
+      );
     },
 
     async leave(entry, members) {
       const args = members.flatMap(({ key, score }) => [key, String(score ?? "")]);
-      await run(leave, indexKey(entry), args);
+      await run(indexScripts.LEAVE, indexKey(entry), args);
     },
 
     async *keys() {
@@ -207,5 +202,5 @@ function unreadable<Answer>(error: unknown, answer: Answer): Answer {
 
 /** What a hash holds, and nothing that an object inherits. */
 function ownFields(hash: Readonly<Record<string, string>>): StoredSession {
-  return Object.assign(bare(), hash);
+  return Object.assign(nullObject(), hash);
 }

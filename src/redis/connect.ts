@@ -1,9 +1,10 @@
 import { clearTimeout, setTimeout } from "node:timers";
-import { pause } from "../deadline.ts";
+import { knownOptions, ofType, wholeNumber } from "../base/checks.ts";
+import { pause } from "../base/step.ts";
 import { SessionBackendError } from "../errors.ts";
-import { knownOptions, wholeNumber } from "../options.ts";
 import { ACTION, credentialsOf, malformed, placeOf, placesOf } from "./address.ts";
-import { codeOf, listen, type RedisClient } from "./client.ts";
+import { codeOf } from "./answers.ts";
+import { listen, type RedisClient } from "./client.ts";
 import { keepAlive } from "./heartbeat.ts";
 
 /**
@@ -97,7 +98,7 @@ const REFUSALS: readonly string[] = ["WRONGPASS", "NOAUTH", "NOPERM"];
 export async function connectRedis(address: RedisAddress, options: ConnectOptions = {}): Promise<ConnectedRedis> {
   const names = ["username", "password", "tls", "connectTimeoutMs", "clientSideCache"] as const;
   const { connectTimeoutMs = DEFAULT_CONNECT_MS, clientSideCache = false } = knownOptions(ACTION, options, names);
-  if (typeof clientSideCache !== "boolean") throw malformed("clientSideCache must be true or false");
+  ofType(ACTION, "clientSideCache", clientSideCache, "boolean");
   wholeNumber(ACTION, "connectTimeoutMs", connectTimeoutMs, 1, 2 ** 31 - 1);
   let isConnected = false;
   const make = await factoryOf(address, options, () => isConnected);

@@ -1,5 +1,6 @@
 import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers";
-import { answers, codeOf, demotions, listen, masterOf, type RedisClient } from "./client.ts";
+import { codeOf } from "./answers.ts";
+import { listen, masterOf, type RedisClient, stateOf } from "./client.ts";
 
 /** A connection to one server. */
 interface Connection extends RedisClient {
@@ -31,7 +32,7 @@ export function keepAlive(
   let before = 0;
 
   function beat(connection: Connection): void {
-    const now = answers.get(client) ?? 0;
+    const now = stateOf(client).answers;
     const pings = isOne && now > before ? 0 : (unanswered.get(connection) ?? 0);
     before = now;
     unanswered.delete(connection);
@@ -59,7 +60,7 @@ export function keepAlive(
   timer.unref();
   // A cluster is told by MOVED, and sentinels tell who the master is.
   if (client.masters === undefined && client.getMasterNode === undefined) {
-    demotions.set(client, leaver(client as Connection, pingMs, silenceMs));
+    stateOf(client).onDemotion = leaver(client as Connection, pingMs, silenceMs);
   }
 }
 

@@ -1,10 +1,10 @@
 /**
- * The atomic steps of the Redis backend on indexes, under the rules of scripts.ts.
+ * The atomic steps of the Redis backend on indexes, under the rules of session-scripts.ts.
  *
  * @module
  */
 import { reserved, TOMBSTONE_FIELD } from "../record.ts";
-import { CLOCK, HEAD, place } from "./scripts.ts";
+import { CLOCK, HEAD, place, type Script, script } from "./session-scripts.ts";
 
 /**
  * Deletes a session if it is under an index entry.
@@ -14,7 +14,7 @@ import { CLOCK, HEAD, place } from "./scripts.ts";
  *
  * Returns the reserved fields of the session that it ended, 'other' if it is not under this entry, or 'nothing'.
  */
-export const REVOKE: string = /* lua */ `
+export const REVOKE: Script = script(/* lua */ `
 if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('HEXISTS', KEYS[1], '${TOMBSTONE_FIELD}') == 0 then
   local head = redis.call('HMGET', KEYS[1], ${HEAD})
   local readable, entries = pcall(cjson.decode, ${place(reserved.index)} or '[]')
@@ -33,7 +33,7 @@ if tonumber(ARGV[2]) > 0 then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
 return 'nothing'
-`;
+`);
 
 /**
  * Enters a member into an index, with this server's time as its score or, should that not be above all others, the
@@ -46,7 +46,7 @@ return 'nothing'
  * Returns Unix milliseconds, the size, members and scores by turns, and in the same way two members from anywhere: the
  * last digits of the time are as good as chance, which scripts do not have.
  */
-export const ENTER: string = /* lua */ `${CLOCK}
+export const ENTER: Script = script(/* lua */ `${CLOCK}
 local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
 local score = math.max(micros, last[2] and last[2] + 1 or 0)
 redis.call('ZADD', KEYS[1], string.format('%.0f', score), ARGV[1])
@@ -56,7 +56,7 @@ local size = redis.call('ZCARD', KEYS[1])
 local members = count > 0 and redis.call('ZRANGE', KEYS[1], 0, count - 1, 'WITHSCORES') or {}
 local from = score % size
 return { here, size, members, redis.call('ZRANGE', KEYS[1], from, from + 1, 'WITHSCORES') }
-`;
+`);
 
 /**
  * Reads the members of an index above a score.
@@ -66,10 +66,10 @@ return { here, size, members, redis.call('ZRANGE', KEYS[1], from, from + 1, 'WIT
  *
  * Returns as ENTER, but for the two.
  */
-export const PAGE: string = /* lua */ `${CLOCK}
+export const PAGE: Script = script(/* lua */ `${CLOCK}
 local members = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
 return { here, redis.call('ZCARD', KEYS[1]), members }
-`;
+`);
 
 /**
  * Takes members out of an index whose score is still the same: one that entered again has another.
@@ -79,11 +79,11 @@ return { here, redis.call('ZCARD', KEYS[1]), members }
  *
  * Returns how many.
  */
-export const LEAVE: string = /* lua */ `
+export const LEAVE: Script = script(/* lua */ `
 local left = 0
 for i = 1, #ARGV, 2 do
   local score = redis.call('ZSCORE', KEYS[1], ARGV[i])
   if score and (ARGV[i + 1] == '' or tonumber(score) == tonumber(ARGV[i + 1])) then left = left + redis.call('ZREM', KEYS[1], ARGV[i]) end
 end
 return left
-`;
+`);

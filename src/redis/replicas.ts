@@ -1,16 +1,8 @@
+import { knownOptions, wholeNumber } from "../base/checks.ts";
 import { SessionBackendError } from "../errors.ts";
-import { knownOptions, wholeNumber } from "../options.ts";
-import {
-  answerOf,
-  codeOf,
-  listen,
-  masterOf,
-  type RedisClient,
-  type RedisCommands,
-  runScript,
-  type Script,
-  unavailable,
-} from "./client.ts";
+import { answerOf, codeOf, runScript, unavailable } from "./answers.ts";
+import { type Lease, listen, masterOf, type Pool, type RedisClient, stateOf } from "./client.ts";
+import type { Script } from "./session-scripts.ts";
 
 /** What has to hold before an end or a rotation counts as done. */
 export interface ReplicaConfirmation {
@@ -22,17 +14,6 @@ export interface ReplicaConfirmation {
 
 /** Runs a script on the server of its key. */
 export type RunScript = (script: Script, key: string, args: string[]) => Promise<unknown>;
-
-/** A connection that nobody else uses meanwhile. */
-interface Lease extends Pick<RedisCommands, "eval"> {
-  wait(replicas: number, milliseconds: number): Promise<number>;
-}
-
-interface Pool extends Pick<RedisClient, "on"> {
-  connect(): Promise<unknown>;
-  destroy(): void;
-  execute<R>(task: (lease: Lease) => Promise<R>): Promise<R>;
-}
 
 const CONNECTIONS = 8;
 /** How long an own connection stays open that nobody needs any more. */
@@ -103,25 +84,21 @@ async function serverOf(client: RedisClient, key: string): Promise<RedisClient> 
   return client;
 }
 
-const besides = new WeakMap<RedisClient, { pool: Pool | null }>();
-
 /**
  * A pool beside a connection, to the same server, empty while nobody confirms. Ends with it: what tried for ever to reach
  * a server that is gone would keep the process alive, and what still led to a master that was left would not confirm.
  */
 function poolOf(client: RedisClient, timeoutMs: number): Pool {
-  let beside = besides.get(client);
-  if (beside === undefined) {
-    const place: { pool: Pool | null } = { pool: null };
-    besides.set(client, place);
+  const state = stateOf(client);
+  if (state.pool === undefined) {
+    state.pool = null;
     client.on("end", () => {
-      place.pool?.destroy();
-      place.pool = null;
+      state.pool?.destroy();
+      state.pool = null;
     });
-    beside = place;
   }
-  beside.pool ??= newPool(client, timeoutMs);
-  return beside.pool;
+  state.pool ??= newPool(client, timeoutMs);
+  return state.pool;
 }
 
 function newPool(client: RedisClient, timeoutMs: number): Pool {

@@ -1,7 +1,7 @@
-import type { Absence, IndexPage, Member } from "../backend.ts";
-import { type Access, matchSecret, RESERVED_FIELDS, type StoredSession } from "../record.ts";
-import { bare } from "../value.ts";
-import { unavailable } from "./client.ts";
+import type { IndexPage, Member } from "../backend.ts";
+import { nullObject } from "../base/null-object.ts";
+import { type Absence, type Access, matchSecret, RESERVED_FIELDS, type StoredSession } from "../record.ts";
+import { unavailable } from "./answers.ts";
 
 const ABSENCES = [null, "reused", "invalid", "expired"] as const satisfies readonly Absence[];
 
@@ -69,7 +69,7 @@ function membersOf(flat: unknown): Member[] {
 /** Texts in the order of the reserved fields and those that were asked for. */
 export function zip(texts: readonly unknown[], fields: readonly string[]): StoredSession {
   if (texts.length !== RESERVED_FIELDS.length + fields.length) return garbled();
-  const record = bare();
+  const record = nullObject();
   texts.forEach((text, at) => {
     const name = RESERVED_FIELDS[at] ?? fields[at - RESERVED_FIELDS.length];
     if (typeof text === "string" && name !== undefined) record[name] = text;
@@ -79,7 +79,7 @@ export function zip(texts: readonly unknown[], fields: readonly string[]): Store
 
 /** Names and texts by turns. */
 function hashOf(flat: readonly unknown[]): StoredSession {
-  const record = bare();
+  const record = nullObject();
   for (let at = 0; at < flat.length; at += 2) record[flat[at] as string] = flat[at + 1] as string;
   return record;
 }

@@ -4,5 +4,5 @@
  * @module
  */
 export { type Clock, manualClock } from "./clock.ts";
-export { backendContract } from "./contract.ts";
-export { testSession } from "./session.ts";
+export { backendContract } from "./contract/contract.ts";
+export { testSession } from "./test-session.ts";

@@ -260,7 +260,8 @@ describe("time as such", () => {
 });
 
 describe("at the very end", () => {
-  // R16 of wire.test.ts holds Redis and memory against each other at the instant itself, and memory.test.ts is exact.
+  // R16 of wire.test.ts holds Redis and memory against each other at the instant itself; test/memory/backend.test.ts is
+  // exact.
   test("K-08 a session has ended at its deadline for every use, in both", async () => {
     for (const [name, open] of Object.entries(backends)) {
       for (const [use, act] of Object.entries(uses)) {

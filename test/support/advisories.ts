@@ -1,5 +1,6 @@
 import { describe, expect, test, vi } from "vitest";
 import { z } from "zod";
+import { newSecret } from "../../src/base/token.ts";
 import {
   createSessionStore,
   type SessionBackend,
@@ -7,7 +8,6 @@ import {
   type SessionEvent,
   sessionMiddleware,
 } from "../../src/index.ts";
-import { newSecret } from "../../src/token.ts";
 import { keysOf } from "./backends.ts";
 import { request, tokenOf } from "./http.ts";
 import { atEveryCall } from "./pauses.ts";
@@ -211,7 +211,8 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     expect(await keysOf(ground.backend)).toHaveLength(1);
   });
 
-  // The library has no CSRF tokens: test/cross-origin.test.ts. An application that has its own keeps them in the data.
+  // The library has no CSRF tokens: test/http/cross-origin.test.ts. An application that has its own keeps them in the
+  // data.
   test("R-9 a CSRF secret in the data changes in the step that changes the token, and is no other session's", async () => {
     const store = accounts(await open());
     const other = await store.create({ csrf: "other" });

@@ -1,0 +1,177 @@
+import { kindOf, knownOptions, wholeNumber } from "../base/checks.ts";
+import { isToken } from "../base/token.ts";
+
+/** The cookie is always HttpOnly. */
+export interface CookieOptions {
+  /** Default `__Host-sid`; `__Secure-sid` with a domain or a path; `sid` with `secure: false`. */
+  readonly name?: string | undefined;
+  /** Default `/`. */
+  readonly path?: string | undefined;
+  /** Default: none, so that only the host itself gets the cookie. */
+  readonly domain?: string | undefined;
+  /** Default `lax`. */
+  readonly sameSite?: "lax" | "strict" | "none" | undefined;
+  /** Default true; `false` is for plain http other than on localhost. */
+  readonly secure?: boolean | undefined;
+  /** Default false: the cookie is shared by all sites that embed this one. */
+  readonly partitioned?: boolean | undefined;
+}
+
+/** Reads and writes the session cookie, for code that has no `Request`: server components, sockets, own adapters. */
+export interface SessionCookie {
+  readonly name: string;
+  /** The token in a `Cookie` header; `null` if there is none, it is malformed or given twice with different values. */
+  read(header: string | null | undefined): string | null;
+  /** The value of the `Set-Cookie` header. `maxAge` in seconds; without it the cookie ends with the browser. */
+  write(token: string, maxAge?: number): string;
+  /** The value of the `Set-Cookie` header that makes the browser forget the cookie. */
+  clear(): string;
+}
+
+/** 400 days: what browsers keep at most (RFC 6265bis, section 5.5). */
+export const MAX_AGE_SECONDS = 34_560_000;
+
+const ACTION = "create a session cookie";
+/** What a browser takes of name and value together (RFC 6265bis, section 5.7), and of an attribute. */
+const MAX_COOKIE_BYTES = 4096;
+const MAX_ATTRIBUTE_BYTES = 1024;
+/** Of a `Cookie` header; longer ones are not read. */
+const MAX_HEADER_LENGTH = 32_768;
+const TOKEN_LENGTH = 66;
+/** RFC 9110, section 5.6.2. */
+const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+/** RFC 6265bis, section 4.1.1, without the space and the comma, which no path of a URL holds and which some trim or split at. */
+const PATH = /^\/[\x21-\x2b\x2d-\x3a\x3c-\x7e]*$/;
+const HOST = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i;
+const SAME_SITE = { lax: "Lax", strict: "Strict", none: "None" } as const;
+
+/**
+ * Defaults after ASVS 5.0 3.3.1 to 3.3.4: `__Host-sid; Path=/; Secure; HttpOnly; SameSite=Lax`.
+ *
+ * @throws {TypeError} If an option is not of its kind, or the attributes contradict each other or the name's prefix.
+ */
+export function sessionCookie(options: CookieOptions = {}): SessionCookie {
+  const {
+    path = "/",
+    domain,
+    sameSite = "lax",
+    secure = true,
+    partitioned = false,
+    ...rest
+  } = knownOptions(ACTION, options, ["name", "path", "domain", "sameSite", "secure", "partitioned"]);
+  checkAttributes({ path, domain, sameSite, secure, partitioned });
+  const hostOnly = domain === undefined && path === "/";
+  const { name = secure ? (hostOnly ? "__Host-sid" : "__Secure-sid") : "sid" } = rest;
+  checkName(name, { secure, hostOnly });
+  const attributes = [
+    `Path=${path}`,
+    ...(domain === undefined ? [] : [`Domain=${domain}`]),
+    ...(secure ? ["Secure"] : []),
+    "HttpOnly",
+    `SameSite=${SAME_SITE[sameSite]}`,
+    ...(partitioned ? ["Partitioned"] : []),
+  ].join("; ");
+
+  return Object.freeze({
+    name,
+    read(header: string | null | undefined) {
+      const value = only(name, header);
+      return value !== null && isToken(value) ? value : null;
+    },
+    write(token: string, maxAge?: number) {
+      if (!isToken(token)) throw new TypeError("Cannot write a session cookie as the token is malformed");
+      if (maxAge === undefined) return `${name}=${token}; ${attributes}`;
+      wholeNumber("write a session cookie", "maxAge", maxAge, 1, MAX_AGE_SECONDS);
+      return `${name}=${token}; Max-Age=${maxAge}; ${attributes}`;
+    },
+    clear() {
+      return `${name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; ${attributes}`;
+    },
+  });
+}
+
+/**
+ * The value of the one cookie of this name, byte for byte: nothing is decoded, and only spaces and tabs are trimmed,
+ * as browsers do (RFC 6265bis, section 5.6). Two different values are none: one of them is somebody else's.
+ */
+function only(name: string, header: string | null | undefined): string | null {
+  if (typeof header !== "string" || header.length > MAX_HEADER_LENGTH) return null;
+  let found: string | null = null;
+  let equals = header.indexOf("=");
+  for (let start = 0; equals !== -1 && start < header.length; ) {
+    const semicolon = header.indexOf(";", start);
+    const end = semicolon === -1 ? header.length : semicolon;
+    // Looked for once and not again for each pair that has none: the time stays linear.
+    if (equals < start) equals = header.indexOf("=", start);
+    if (equals !== -1 && equals < end && trimmed(header, start, equals) === name) {
+      const value = trimmed(header, equals + 1, end);
+      if (found !== null && found !== value) return null;
+      found = value;
+    }
+    start = end + 1;
+  }
+  return found;
+}
+
+function trimmed(text: string, start: number, end: number): string {
+  const blank = (at: number): boolean => text[at] === " " || text[at] === "\t";
+  while (start < end && blank(start)) start++;
+  while (end > start && blank(end - 1)) end--;
+  return text.slice(start, end);
+}
+
+/**
+ * Does a browser that gets this line of `Set-Cookie` send a cookie of this name? One without a name is sent as its value
+ * alone, which may look like a pair (RFC 6265bis, sections 5.6 and 5.8.3).
+ */
+export function setsCookie(name: string, line: string): boolean {
+  const [pair = ""] = line.split(";", 1);
+  const nameless = trimmed(pair, 0, pair.length).startsWith("=");
+  const start = nameless ? pair.indexOf("=") + 1 : 0;
+  const equals = pair.indexOf("=", start);
+  return equals !== -1 && trimmed(pair, start, equals) === name;
+}
+
+// ------------------------------------------------------------------------------------------ checks
+
+function refuse(why: string): never {
+  throw new TypeError(`Cannot ${ACTION} as ${why}`);
+}
+
+function checkAttributes(given: Omit<CookieOptions, "name">): void {
+  const { path, domain, sameSite, secure, partitioned } = given;
+  for (const [option, value] of Object.entries({ secure, partitioned })) {
+    if (typeof value !== "boolean") refuse(`${option} must be true or false: received ${kindOf(value)}`);
+  }
+  if (typeof sameSite !== "string" || !Object.hasOwn(SAME_SITE, sameSite)) {
+    refuse('sameSite must be "lax", "strict" or "none"');
+  }
+  if (typeof path !== "string" || !PATH.test(path) || path.length > MAX_ATTRIBUTE_BYTES) {
+    refuse("path must begin with / and hold no control character, space, semicolon, comma or character beyond ASCII");
+  }
+  if (domain !== undefined && (typeof domain !== "string" || !HOST.test(domain) || /^[0-9.]+$/.test(domain))) {
+    refuse("domain must be a host name in ASCII without a leading dot, and no IP address");
+  }
+  if (!secure && sameSite === "none") refuse("sameSite none needs secure");
+  if (!secure && partitioned) refuse("partitioned needs secure");
+}
+
+/** Browsers compare prefixes without regard to case (RFC 6265bis, section 5.4). */
+function checkName(
+  name: unknown,
+  { secure, hostOnly }: { secure: boolean; hostOnly: boolean },
+): asserts name is string {
+  if (typeof name !== "string" || !NAME.test(name) || name === "__proto__") {
+    refuse("name must be a token of RFC 9110: letters, digits and !#$%&'*+-.^_`|~");
+  }
+  if (name.length + TOKEN_LENGTH > MAX_COOKIE_BYTES) {
+    refuse(`name must leave room for the token in ${MAX_COOKIE_BYTES} bytes`);
+  }
+  const prefix = name.toLowerCase();
+  if (prefix.startsWith("__host-") && !(secure && hostOnly)) {
+    refuse("a name with __Host- needs secure, the path / and no domain");
+  }
+  if ((prefix.startsWith("__secure-") || prefix.startsWith("__http-")) && !secure) {
+    refuse("a name with __Secure- or __Http- needs secure");
+  }
+}

@@ -1,0 +1,202 @@
+import { kindOf, knownOptions } from "../base/checks.ts";
+import type { Session, SessionStore } from "../session.ts";
+import { cachingHeaders, isPrivate } from "./cache-headers.ts";
+import { type CookieOptions, MAX_AGE_SECONDS, sessionCookie, setsCookie } from "./cookie.ts";
+import { nestedScope } from "./nesting.ts";
+import { pendingCalls } from "./pending-calls.ts";
+import { type RequestSession, requestSession, type TokenState } from "./request-session.ts";
+
+/** Options for `sessionExchange`. */
+export interface SessionExchangeOptions<in T = unknown> {
+  readonly cookie?: CookieOptions | undefined;
+  /**
+   * Whether the cookie survives closing the browser. A function is called each time the cookie is written, so it also
+   * applies after a rotation. Such a cookie lasts until the session's deadline, at most 400 days. Default false.
+   */
+  readonly persistent?: boolean | ((session: Session<T>) => boolean) | undefined;
+}
+
+/**
+ * A header to set on the answer. It replaces all lines of its name, by one line for each value. Without a value the header
+ * is removed. For `Set-Cookie` all lines are given, the handler's own among them.
+ */
+export type AnswerHeader = readonly [name: string, ...values: string[]];
+
+/**
+ * One request without `Request` and `Response`: what adapters are made of.
+ *
+ * 1. Run the handler with `session` inside `run`.
+ * 2. The handler answered: await `settle`. If it gives a failure, treat it as thrown by the handler. Otherwise set the
+ *    headers of `finish`.
+ * 3. The handler failed: await `abandon`.
+ */
+export interface SessionExchange<T, New = T> {
+  readonly session: RequestSession<T, New>;
+  /** Runs the handler, so that the cookie of an exchange inside it passes this one. */
+  run<R>(handler: () => R): R;
+  /**
+   * Waits for the calls on the session that are under way, so that a missing `await` loses no cookie. Never rejects.
+   *
+   * @returns The first failure that no code has handled, or `null`.
+   */
+  settle(): Promise<{ readonly error: unknown } | null>;
+  /**
+   * Called once with the answer, before its headers are sent. After that `create` and `rotate` throw a `TypeError`, and
+   * so does a first use of the session unless the answer says `Cache-Control: private` or `no-store`.
+   *
+   * The session cookie goes out at most once, and only as it was issued here, or by an exchange that ran inside this one.
+   * Any other value under its name is removed from the answer, even if the session was not used: it can only be a token
+   * that somebody chose, or somebody else's. Lines that clear the cookie, and other cookies, stay in order.
+   *
+   * @param answer The handler's headers. They are not changed. `null` if there is no answer to send, as after an upgrade.
+   * @throws {TypeError} If a session was created or rotated and there is no answer that could carry its cookie.
+   */
+  finish(answer: Headers | null): readonly AnswerHeader[];
+  /**
+   * Called instead of `finish` if nobody will get the handler's answer. Ends a session whose token only the answer would
+   * have carried, also one that is still being created or rotated.
+   *
+   * @param keepsRotated Whether another answer follows, through `finish`, that carries the cookie of a session that was
+   * rotated. A session that was created ends in any case.
+   */
+  abandon(keepsRotated?: boolean): Promise<void>;
+}
+
+/**
+ * Takes the `Cookie` header of a request and gives its session. Reads nothing from the backend by itself.
+ *
+ * @throws {TypeError} If the cookie's attributes contradict each other, or an option is unknown; for a request, if its
+ * header is no text.
+ */
+export function sessionExchange<T, New>(
+  store: SessionStore<T, New>,
+  options: SessionExchangeOptions<NoInfer<T>> = {},
+): (cookieHeader: string | null | undefined) => SessionExchange<T, New> {
+  const begin = sharedExchange(store, options);
+  return (cookieHeader) => begin(cookieHeader).join();
+}
+
+/** An exchange that several handlers of one request share. It is over when all of them have answered. */
+export interface SharedExchange<T, New> {
+  /** Adds a handler, whose answer is finished or abandoned by itself. */
+  join(): SessionExchange<T, New>;
+  /** Whether all handlers have answered. */
+  isOver(): boolean;
+}
+
+/** `sessionExchange` for requests that several handlers may answer. */
+export function sharedExchange<T, New>(
+  store: SessionStore<T, New>,
+  options: SessionExchangeOptions<NoInfer<T>> = {},
+): (cookieHeader: string | null | undefined) => SharedExchange<T, New> {
+  const action = "create a session exchange";
+  const { cookie: attributes, persistent = false } = knownOptions(action, options, ["cookie", "persistent"]);
+  if (typeof persistent !== "boolean" && typeof persistent !== "function") {
+    throw new TypeError(
+      `Cannot ${action} as persistent must be true, false or a function: received ${kindOf(persistent)}`,
+    );
+  }
+  const cookie = sessionCookie(attributes);
+
+  function cookieFor(token: string, session: Session<T>): string {
+    const isPersistent = typeof persistent === "function" ? persistent(session) : persistent;
+    return cookie.write(token, isPersistent ? lastingSeconds(session) : undefined);
+  }
+
+  return (cookieHeader) => {
+    if (typeof (cookieHeader ?? "") !== "string") {
+      throw new TypeError(
+        `Cannot read the session cookie as its header must be text: received ${kindOf(cookieHeader)}`,
+      );
+    }
+    const state: TokenState = {
+      token: cookie.read(cookieHeader),
+      issued: null,
+      isNew: false,
+      setCookie: null,
+      isUsed: false,
+      isOver: false,
+      isPublic: false,
+    };
+    const calls = pendingCalls();
+    const scope = nestedScope();
+    const events = { used: () => {}, cookieFor, clearedCookie: cookie.clear };
+    const session = requestSession(store, state, events, calls);
+    /** How many handlers have not answered, and how many answers carry the cookie. */
+    let running = 0;
+    let carriers = 0;
+
+    /** @param setCookie The value of `Set-Cookie` that this answer carries. */
+    function headersFor(answer: Headers, setCookie: string | null): readonly AnswerHeader[] {
+      const own = setCookie === null ? [] : [setCookie];
+      scope.issue(own);
+      const given = answer.getSetCookie();
+      const passes = (line: string): boolean => !setsCookie(cookie.name, line) || scope.hasIssued(line);
+      const lines = given.filter((line) => !own.includes(line) && passes(line));
+      const isIssued = setCookie !== null || lines.some(scope.hasIssued);
+      const caching = state.isUsed || isIssued ? cachingHeaders(answer, isIssued) : [];
+      return setCookie === null && lines.length === given.length
+        ? caching
+        : [["Set-Cookie", ...lines, ...own], ...caching];
+    }
+
+    function join(): SessionExchange<T, New> {
+      let isRunning = true;
+      let carries = false;
+      /** Whether another handler's answer carries the cookie that this one would have carried. */
+      let leavesCookie = false;
+      running++;
+
+      function end(): void {
+        if (isRunning) running--;
+        isRunning = false;
+        state.isOver = running === 0;
+        if (state.isOver) calls.close();
+      }
+
+      return {
+        session,
+        run: scope.run,
+        settle: calls.settle,
+        finish(answer) {
+          if (answer === null) {
+            if (state.issued !== null) {
+              throw new TypeError(
+                "Cannot set the session cookie as the handler returned no response that could carry it",
+              );
+            }
+            end();
+            return [];
+          }
+          const setCookie = leavesCookie ? null : state.setCookie;
+          const headers = headersFor(answer, setCookie);
+          if (setCookie !== null && !carries) carriers++;
+          carries ||= setCookie !== null;
+          state.isPublic ||= !state.isUsed && !isPrivate(answer);
+          end();
+          return headers;
+        },
+        async abandon(keepsRotated = false) {
+          // Only an answer that follows can carry the cookie of a rotation that is still under way.
+          if (keepsRotated) await calls.settle();
+          end();
+          if (carries) carriers--;
+          carries = false;
+          leavesCookie = running > 0 || carriers > 0;
+          if (leavesCookie || (keepsRotated && state.issued !== null && !state.isNew)) return;
+          const orphan = state.issued;
+          state.issued = state.setCookie = null;
+          if (orphan !== null) await store.destroy(orphan).catch(() => {});
+        },
+      };
+    }
+
+    return { join, isOver: () => state.isOver };
+  };
+}
+
+/** Seconds from the access that the session was just given to its deadline. */
+function lastingSeconds({ deadline, lastAccessedAt }: Session<unknown>): number {
+  const left = deadline === null ? MAX_AGE_SECONDS : Math.ceil((deadline.getTime() - lastAccessedAt.getTime()) / 1000);
+  return Math.min(Math.max(left, 1), MAX_AGE_SECONDS);
+}

@@ -1,0 +1,222 @@
+import { kindOf, knownOptions } from "../base/checks.ts";
+import { SessionBackendError } from "../errors.ts";
+import type { SessionStore } from "../session.ts";
+import { sessionCookie } from "./cookie.ts";
+import { type CrossOriginProtection, crossOriginProtection } from "./cross-origin.ts";
+import {
+  type AnswerHeader,
+  type SessionExchange,
+  type SessionExchangeOptions,
+  type SharedExchange,
+  sharedExchange,
+} from "./exchange.ts";
+import type { RequestSession } from "./request-session.ts";
+
+/** Options for `sessionMiddleware`. */
+export interface SessionMiddlewareOptions<in T = unknown> extends SessionExchangeOptions<T> {
+  /**
+   * Whether unsafe cross-origin requests are answered with 403 before anything else, or which origins are exempt; see
+   * `crossOriginProtection`. Default true.
+   */
+  readonly crossOriginProtection?: CrossOriginProtection | undefined;
+  /**
+   * Called when the backend fails and the handler did not catch the error. Default: a 503 response with `Retry-After`.
+   * The cookie rules are the same as for a handler's answer. The cookie of a session that was rotated before the failure
+   * goes out with it, so that the user stays logged in.
+   */
+  readonly onBackendError?:
+    | ((error: SessionBackendError, request: Request) => Response | Promise<Response>)
+    | undefined;
+}
+
+/**
+ * Runs a handler with the session of its request. A handler that upgrades a connection may answer `undefined`. A
+ * `Response` that the handler throws is an answer: it gets its headers and is thrown on.
+ */
+export type SessionMiddleware<T, New = T> = <Answer extends Response | undefined>(
+  request: Request,
+  handler: (session: RequestSession<T, New>) => Answer | Promise<Answer>,
+) => Promise<Answer | Response>;
+
+const RETRY_SECONDS = 5;
+
+/**
+ * Sessions for handlers of web-standard requests: `Bun.serve`, `Deno.serve`, route handlers, hooks.
+ *
+ * The session cookie is set on `create`, `rotate` and `destroy` only, once per answer. It is never set by a touch and
+ * never cleared because its session is unknown, so that a late answer does not overwrite a newer cookie. A cookie of its
+ * name that the handler sets by itself does not go out, unless it was issued by the same middleware inside the handler,
+ * for a request within this request.
+ *
+ * The answer is copied if headers have to be added to it: it may be a constant that other requests get as well. If the
+ * handler throws an error that is no `Response`, a session that it created or rotated is ended, as nobody can receive its
+ * token. Handlers of one `Request` that run at the same time share one session.
+ *
+ * @throws {TypeError} If the cookie's attributes contradict each other, or an option is unknown. For a request, if the
+ * handler returns neither a `Response` nor `undefined`, or if its answer cannot carry the cookie.
+ */
+export function sessionMiddleware<T, New>(
+  store: SessionStore<T, New>,
+  options: SessionMiddlewareOptions<NoInfer<T>> = {},
+): SessionMiddleware<T, New> {
+  const action = "create a session middleware";
+  const {
+    onBackendError = unavailable,
+    cookie,
+    persistent,
+    crossOriginProtection: protection,
+  } = knownOptions(action, options, ["cookie", "persistent", "crossOriginProtection", "onBackendError"]);
+  if (typeof onBackendError !== "function") {
+    throw new TypeError(`Cannot ${action} as onBackendError must be a function: received ${kindOf(onBackendError)}`);
+  }
+  const begin = sharedExchange(store, { cookie, persistent });
+  const passes = crossOriginProtection(protection);
+  const { name } = sessionCookie(cookie);
+  const shared = new WeakMap<Request, SharedExchange<T, New>>();
+  const underWay = requestsUnderWay(name);
+
+  /** `null` for a request that does not pass. */
+  function enter(request: Request): SessionExchange<T, New> | null {
+    let header: string | null;
+    try {
+      if (!passes(request)) return null;
+      header = request.headers.get("cookie");
+    } catch (cause) {
+      throw new TypeError("Cannot handle a request as its headers cannot be read", { cause });
+    }
+    const other = underWay.get(request);
+    if (other !== undefined && other.begin !== begin && !other.exchange.isOver()) {
+      throw new TypeError(
+        `Cannot handle a request by two session middlewares at the same time with the cookie ${name}: use one of them for both, or give each its own cookie name`,
+      );
+    }
+    const mine = shared.get(request);
+    const exchange = mine === undefined || mine.isOver() ? begin(header) : mine;
+    shared.set(request, exchange);
+    underWay.set(request, { begin, exchange });
+    return exchange.join();
+  }
+
+  return async <Answer extends Response | undefined>(
+    request: Request,
+    handler: (session: RequestSession<T, New>) => Answer | Promise<Answer>,
+  ) => {
+    const exchange = enter(request);
+    if (exchange === null) return refused();
+    let given: Given<Answer | Response>;
+    let answer: Answer | Response;
+    try {
+      given = await answerOf(() => exchange.run(() => handler(exchange.session)));
+      const failure = await exchange.settle();
+      if (failure !== null) throw failure.error;
+      answer = await finished(exchange, given.answer);
+    } catch (error) {
+      const isBackendError = error instanceof SessionBackendError;
+      await exchange.abandon(isBackendError);
+      if (!isBackendError) throw error;
+      try {
+        given = await answerOf<Response>(() => onBackendError(error, request));
+        answer = await finished(exchange, given.answer);
+      } catch (secondError) {
+        await exchange.abandon();
+        throw secondError;
+      }
+    }
+    if (given.isThrown) throw answer;
+    return answer;
+  };
+}
+
+interface Given<Answer> {
+  readonly answer: Answer;
+  readonly isThrown: boolean;
+}
+
+/** What a handler answers. A `Response` that it throws is an answer, as React Router's `throw redirect()` is. */
+async function answerOf<Answer extends Response | undefined>(
+  handler: () => Answer | Promise<Answer>,
+): Promise<Given<Answer | Response>> {
+  let answer: Answer;
+  try {
+    answer = await handler();
+  } catch (error) {
+    if (isResponse(error)) return { answer: error, isThrown: true };
+    throw error;
+  }
+  if (answer === undefined || isResponse(answer)) return { answer, isThrown: false };
+  throw new TypeError(
+    `Cannot answer a request as the handler must return a Response, or undefined after an upgrade: received ${kindOf(answer)}`,
+  );
+}
+
+/** Responses of @hono/node-server, of srvx and of other realms are no instances of the global class. */
+function isResponse(value: unknown): value is Response {
+  return Object.prototype.toString.call(value) === "[object Response]";
+}
+
+async function finished<Answer extends Response | undefined>(
+  { finish }: Pick<SessionExchange<unknown>, "finish">,
+  answer: Answer,
+): Promise<Answer | Response> {
+  // An upgrade is no answer that a cache stores or that a cookie could be added to, whether or not there is a Response.
+  if (answer === undefined || answer.status === 101) {
+    finish(null);
+    return answer;
+  }
+  return await withHeaders(answer, finish(answer.headers));
+}
+
+function refused(): Response {
+  return plain("Cross-origin request refused", 403);
+}
+
+function unavailable(): Response {
+  return plain("Service Unavailable", 503, { "retry-after": String(RETRY_SECONDS) });
+}
+
+/** Bun gives a text no type of its own. */
+function plain(text: string, status: number, headers: Readonly<Record<string, string>> = {}): Response {
+  const common = { "content-type": "text/plain;charset=UTF-8", "cache-control": "no-store" };
+  return new Response(text, { status, headers: { ...common, ...headers } });
+}
+
+/** An answer's own headers are changed where they can be, as a copy loses what only the original has. */
+function withHeaders<Answer extends Response>(answer: Answer, headers: readonly AnswerHeader[]): Answer | Response {
+  const apply = (to: Headers): void => {
+    for (const [name, first, ...more] of headers) {
+      if (first === undefined) to.delete(name);
+      else to.set(name, first);
+      for (const value of more) to.append(name, value);
+    }
+  };
+  try {
+    apply(answer.headers);
+    return answer;
+  } catch {
+    const { status, statusText } = answer;
+    if (status < 200) {
+      // An upgrade, or the answer that stands for a network error: neither can be copied on every runtime.
+      if (headers.every(([name]) => name !== "Set-Cookie")) return answer;
+      throw new TypeError(
+        `Cannot set the session cookie as the headers of an answer of status ${status} are immutable`,
+      );
+    }
+    const copy = new Response(answer.body, { status, statusText, headers: answer.headers });
+    apply(copy.headers);
+    return copy;
+  }
+}
+
+interface Handling {
+  readonly begin: unknown;
+  readonly exchange: { isOver(): boolean };
+}
+
+const byCookieName = new Map<string, WeakMap<Request, Handling>>();
+
+/** Requests that a middleware with this cookie handles: two middlewares at once would set two cookies of one name. */
+function requestsUnderWay(cookieName: string): WeakMap<Request, Handling> {
+  const requests = byCookieName.get(cookieName) ?? new WeakMap<Request, Handling>();
+  byCookieName.set(cookieName, requests);
+  return requests;
+}

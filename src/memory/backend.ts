@@ -1,0 +1,170 @@
+import type { SessionBackend } from "../backend.ts";
+import { knownOptions, wholeNumber } from "../base/checks.ts";
+import { nullObject } from "../base/null-object.ts";
+import { SessionBackendError } from "../errors.ts";
+import {
+  type Absence,
+  type Access,
+  admit,
+  changed,
+  FALLBACK_IDLE_SECONDS,
+  idleSeconds,
+  indexEntries,
+  lifetime,
+  matchSecret,
+  reserved,
+  type StoredSession,
+  TOMBSTONE_FIELD,
+  timeText,
+} from "../record.ts";
+import { expiringMap, type Timed } from "./expiring-map.ts";
+import { memoryIndexes } from "./indexes.ts";
+
+/** Of `memoryBackend`. */
+export interface MemoryBackendOptions {
+  /** Most sessions kept at a time; a further insert fails, as Redis does when it is full. Default 1,000,000. */
+  readonly capacity?: number | undefined;
+}
+
+interface Entry extends Timed {
+  record: StoredSession;
+}
+
+/** Expired entries that an insert removes at most, so that a great many go away without a pause. */
+const SWEEP = 4;
+const PAGE = 1000;
+
+/**
+ * Keeps sessions in this process, as the same text and with the same promises as Redis: for tests, and for programs of
+ * one process. Has no timers: what has expired is gone at once for every call, and later inserts free its memory.
+ *
+ * @throws {TypeError | RangeError} If `capacity` is not a positive whole number.
+ */
+export function memoryBackend(options: MemoryBackendOptions = {}): SessionBackend {
+  const action = "create a memory backend";
+  const { capacity = 1_000_000 } = knownOptions(action, options, ["capacity"]);
+  wholeNumber(action, "capacity", capacity, 1, Number.MAX_SAFE_INTEGER);
+  const sessions = expiringMap<Entry>();
+  const indexes = memoryIndexes();
+
+  function add(key: string, record: StoredSession, expires: number): void {
+    const kept = Object.freeze(Object.assign(nullObject(), record));
+    sessions.add({ key, record: kept, expires, due: 0, at: 0 });
+  }
+
+  function open(key: string, access: Access): Entry | Absence {
+    const entry = sessions.entries.get(key);
+    if (entry === undefined) return null;
+    const admitted = admit(entry.record, access);
+    if (sessions.live(key, access.now) === null) return admitted === "expired" ? admitted : null;
+    return admitted === "open" ? entry : admitted;
+  }
+
+  /** Writes the fields with the touch that every write is. */
+  function touch(entry: Entry, now: number, set: StoredSession, remove: readonly string[] = []): StoredSession {
+    const next = changed(entry.record, set, remove);
+    const idle = idleSeconds(next) ?? remaining(entry, now);
+    next[reserved.idleTimeout] = String(idle);
+    next[reserved.lastAccessedAt] = timeText(now);
+    entry.record = Object.freeze(next);
+    entry.expires = now + lifetime(entry.record, idle, now);
+    sessions.moved(entry);
+    return entry.record;
+  }
+
+  return {
+    async insert(key, record, now, notAfter = Number.POSITIVE_INFINITY) {
+      sessions.sweep(now, SWEEP);
+      if (sessions.entries.size >= capacity) sessions.sweep(now, Number.POSITIVE_INFINITY, 1);
+      const there = sessions.live(key, now);
+      if (there !== null && !isTombstone(there)) return "taken";
+      if (there !== null || now > notAfter) return "revoked";
+      if (sessions.entries.size >= capacity) {
+        throw new SessionBackendError("Cannot create a session as the memory backend is at its capacity", {
+          reason: "rejected",
+          outcome: "not-applied",
+        });
+      }
+      add(key, record, now + lifetime(record, idleSeconds(record) ?? FALLBACK_IDLE_SECONDS, now));
+      return "inserted";
+    },
+
+    async read(key, access, request) {
+      const entry = open(key, access);
+      if (entry === null || typeof entry === "string") return entry;
+      return request.touch ? touch(entry, access.now, {}) : entry.record;
+    },
+
+    async write(key, access, change) {
+      const entry = open(key, access);
+      if (entry === null || typeof entry === "string") return entry;
+      const before = entry.record;
+      for (const [field, text] of Object.entries(change.expect ?? {})) {
+        if ((before[field] ?? null) !== text) return "changed";
+      }
+      if (access.now > (change.notAfter ?? Number.POSITIVE_INFINITY)) return "revoked";
+      if (change.touch === false) entry.record = Object.freeze(changed(before, change.set, change.remove));
+      else touch(entry, access.now, change.set, change.remove);
+      return before;
+    },
+
+    async increment(key, access, { field, by, from, min, max }) {
+      const entry = open(key, access);
+      if (entry === null || typeof entry === "string") return entry;
+      const text = entry.record[field];
+      const present = text === undefined ? from : /^-?[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN;
+      if (!Number.isSafeInteger(present)) return "invalid_type";
+      const sum = present + by || 0; // Text knows no minus zero.
+      if (sum < min || sum > max) return sum < min ? "too_small" : "too_big";
+      touch(entry, access.now, { [field]: String(sum) });
+      return sum;
+    },
+
+    async remove(key, access) {
+      const entry = sessions.live(key, access.now);
+      if (entry === null || isTombstone(entry)) return null;
+      const secret = matchSecret(entry.record, access);
+      if (secret !== "open") return secret;
+      sessions.remove(entry);
+      const admitted = admit(entry.record, { ...access, verifier: null });
+      return admitted === "open" || admitted === "invalid" ? entry.record : null;
+    },
+
+    async revoke(key, entry, tombstoneMs, now) {
+      const there = sessions.live(key, now);
+      if (there !== null && !isTombstone(there)) {
+        if (!indexEntries(there.record).includes(entry)) return "other";
+        sessions.remove(there);
+        return there.record;
+      }
+      if (there !== null) sessions.remove(there);
+      if (tombstoneMs > 0) add(key, { [TOMBSTONE_FIELD]: "1" }, now + tombstoneMs);
+      return "nothing";
+    },
+
+    async enter(entry, key, lifeMs, count, now) {
+      const sample = indexes.enter(entry, key, lifeMs, now);
+      return { ...indexes.page(entry, 0, count, now), sample };
+    },
+
+    async page(entry, after, count, now) {
+      return indexes.page(entry, after, count, now);
+    },
+
+    async leave(entry, members, now) {
+      indexes.leave(entry, members, now);
+    },
+
+    async *keys() {
+      const all = [...sessions.entries.keys()];
+      for (let at = 0; at < all.length; at += PAGE) yield all.slice(at, at + PAGE);
+    },
+  };
+}
+
+const isTombstone = (entry: Entry): boolean => entry.record[TOMBSTONE_FIELD] !== undefined;
+
+/** Seconds a key has left, as the stand-in for an idle timeout that cannot be read. */
+function remaining(entry: Entry, now: number): number {
+  return Math.max(1, Math.ceil((entry.expires - now) / 1000));
+}

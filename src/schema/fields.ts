@@ -1,0 +1,168 @@
+import type * as core from "zod/v4/core";
+import { kindOf } from "../base/checks.ts";
+import type { SessionSchema } from "../data.ts";
+import { isReserved } from "../record.ts";
+import { inspect, refuse, refuseAsync, unwrap } from "./storable.ts";
+
+/** What is known of one field of a schema: how it is stored and what may be done with it. */
+export interface Field {
+  readonly name: string;
+  readonly schema: core.$ZodType;
+  /** Is its text the string itself, or JSON? */
+  readonly wire: "text" | "json";
+  /** May it be absent when it is stored or given? The schema then fills it in. */
+  readonly omittable: boolean;
+  /** May a patch remove it? */
+  readonly removable: boolean;
+  /** May its data hold what is no plain JSON value, for a codec to turn into one? */
+  readonly instances: boolean;
+  /** May it hold values of any kind, so that only each value can tell whether it can be stored? */
+  readonly open: boolean;
+  /** Is it a plain number on both sides, and which bounds has it? */
+  readonly counter: Counter | null;
+}
+
+/** What an increment needs to know of a number field. */
+interface Counter {
+  /** Inclusive, safe integers. */
+  readonly min: number;
+  readonly max: number;
+  /** Do the bounds say all that the schema checks? If not, each sum has to be validated before it is written. */
+  readonly complete: boolean;
+}
+
+/** A schema as it is stored. */
+export interface Plan {
+  readonly schema: core.$ZodObject;
+  readonly fields: ReadonlyMap<string, Field>;
+  /** Does the schema check the object as a whole? */
+  readonly refined: boolean;
+}
+
+/** So that a script can take all fields of a session as arguments of one command. */
+const MAX_FIELDS = 1000;
+const ACTION = "create a session store";
+
+/**
+ * Reads a schema by zod's documented traversal of `_zod.def` and refuses whatever could not be stored and read back.
+ *
+ * @throws {TypeError} Naming the path and what to use instead.
+ */
+export function planSchema(given: SessionSchema): Plan {
+  const def = objectDef(given);
+  const names = Object.keys(def.shape);
+  if (def.catchall !== undefined && def.catchall._zod.def.type !== "never") {
+    refuse([], "a loose schema or a catchall", "z.object, and z.record in a field of its own");
+  }
+  if (Object.getOwnPropertySymbols(def.shape).length > 0) refuse([], "a symbol key", "string keys");
+  if (names.length > MAX_FIELDS) refuse([], `${names.length} fields`, `at most ${MAX_FIELDS}, or a z.record in one`);
+  refuseAsync(given as core.$ZodObject, []);
+  const fields = new Map<string, Field>();
+  for (const name of names) {
+    if (name === "" || !name.isWellFormed() || name === "__proto__") {
+      refuse([name], "this key", "a well-formed, non-empty key other than __proto__");
+    }
+    if (isReserved(name)) refuse([name], "a reserved key", `another name than "${name}"`);
+    fields.set(name, planField(name, def.shape[name] as core.$ZodType));
+  }
+  return { schema: given as core.$ZodObject, fields, refined: (def.checks?.length ?? 0) > 0 };
+}
+
+function objectDef(given: SessionSchema): core.$ZodObjectDef {
+  if (typeof given !== "object" || given === null) {
+    throw new TypeError(`Cannot ${ACTION} as schema must be a zod 4 object schema: received ${kindOf(given)}`);
+  }
+  if (given._zod?.def === undefined) {
+    const origin = "_def" in given ? "a schema of zod 3" : "no zod schema";
+    throw new TypeError(`Cannot ${ACTION} as schema must be a zod 4 object schema: received ${origin}`);
+  }
+  const def: core.$ZodTypeDef = (given as core.$ZodObject)._zod.def;
+  if (def.type !== "object") {
+    throw new TypeError(`Cannot ${ACTION} as schema must be a z.object: received a schema of type ${def.type}`);
+  }
+  return def as core.$ZodObjectDef;
+}
+
+function planField(name: string, schema: core.$ZodType): Field {
+  const traits = { instances: false, open: false };
+  inspect(schema, [name], { side: "wire", traits, seen: { wire: new Set(), data: new Set() } });
+  const omittable = unwrap(schema, "in", ["optional", "default", "prefault", "catch"]) !== null;
+  const removable = unwrap(schema, "out", ["optional"]) !== null;
+  if (removable && !omittable) refuse([name], "an optional only behind a codec", ".optional() around the codec");
+  return {
+    name,
+    schema,
+    wire: isText(schema) ? "text" : "json",
+    omittable,
+    removable,
+    ...traits,
+    counter: counterOf(schema),
+  };
+}
+
+/** Wrappers that leave a value that is there as it is. */
+const TRANSPARENT: readonly string[] = ["readonly", "optional", "nonoptional", "default", "prefault", "catch"];
+
+/** Is every value of this schema stored as a string? */
+function isText(schema: core.$ZodType, depth = 0): boolean {
+  const { def } = (schema as core.$ZodTypes)._zod;
+  if (depth > 64) return false;
+  if (TRANSPARENT.includes(def.type) && "innerType" in def) return isText(def.innerType, depth + 1);
+  switch (def.type) {
+    case "string":
+    case "template_literal":
+      return true;
+    case "enum":
+      return Object.values(def.entries).every((entry) => typeof entry === "string");
+    case "literal":
+      return def.values.every((value) => typeof value === "string");
+    case "lazy":
+      return isText(def.getter(), depth + 1);
+    case "pipe":
+      return isText(def.in, depth + 1);
+    case "union":
+      return def.options.every((option) => isText(option, depth + 1));
+    case "intersection":
+      return isText(def.left, depth + 1) && isText(def.right, depth + 1);
+    default:
+      return false;
+  }
+}
+
+const FORMATS: Readonly<Record<string, readonly [min: number, max: number] | undefined>> = {
+  safeint: [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
+  int32: [-2_147_483_648, 2_147_483_647],
+  uint32: [0, 4_294_967_295],
+};
+
+/** The bounds of a number field, as far as increments by integers meet them; `null` for any other field. */
+function counterOf(schema: core.$ZodType, depth = 0): Counter | null {
+  const { def } = (schema as core.$ZodTypes)._zod;
+  if (depth > 64) return null;
+  if (def.type === "lazy") return counterOf(def.getter(), depth + 1);
+  const wrapped = TRANSPARENT.includes(def.type) && "innerType" in def;
+  const inner = wrapped ? counterOf(def.innerType, depth + 1) : null;
+  if (def.type !== "number" && inner === null) return null;
+  let { min, max, complete } = inner ?? {
+    min: Number.MIN_SAFE_INTEGER,
+    max: Number.MAX_SAFE_INTEGER,
+    complete: true,
+  };
+  const checks = (def.checks ?? []).map((check) => check._zod.def as { check: string } & Record<string, unknown>);
+  if (def.type === "number" && "check" in def) checks.push(def as never);
+  for (const check of checks) {
+    const bounds = FORMATS[String(check["format"])];
+    const value = Number(check["value"]);
+    if (check.check === "greater_than") {
+      min = Math.max(min, check["inclusive"] ? Math.ceil(value) : Math.floor(value) + 1);
+    } else if (check.check === "less_than") {
+      max = Math.min(max, check["inclusive"] ? Math.floor(value) : Math.ceil(value) - 1);
+    } else if (check.check === "number_format" && bounds !== undefined) {
+      min = Math.max(min, bounds[0]);
+      max = Math.min(max, bounds[1]);
+    } else {
+      complete = false;
+    }
+  }
+  return { min, max, complete };
+}

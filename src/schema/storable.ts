@@ -1,0 +1,212 @@
+/**
+ * What a zod schema may be made of so that its data survives being stored: every piece has a JSON form, knows the way
+ * back, is synchronous and shares nothing between sessions.
+ *
+ * @module
+ */
+import type * as core from "zod/v4/core";
+
+type Path = readonly (string | number)[];
+
+interface Walk {
+  /** Is this what is stored, or what only the application sees, behind a codec? */
+  readonly side: "wire" | "data";
+  readonly traits: { instances: boolean; open: boolean };
+  readonly seen: { readonly wire: Set<unknown>; readonly data: Set<unknown> };
+}
+
+/** What it is called, and what to use instead. */
+const ONE_WAY: Readonly<Record<string, readonly [what: string, instead: string]>> = {
+  transform: ["a transform or preprocess", "z.codec, which knows the way back"],
+  success: ["z.success", "z.boolean"],
+  promise: ["z.promise", "the type of what it resolves to"],
+};
+
+/** Types that only the application sees, and what stores them. */
+const CODEC_FOR: Readonly<Record<string, string>> = {
+  date: "z.codec(z.iso.datetime(), z.date(), { decode: (text) => new Date(text), encode: (date) => date.toISOString() })",
+  bigint: "z.codec(z.string(), z.bigint(), { decode: (text) => BigInt(text), encode: (number) => number.toString() })",
+  map: "z.codec with an array of pairs as its input, or z.record",
+  set: "z.codec with an array as its input, or z.array",
+  symbol: "z.string or z.enum",
+  undefined: ".optional()",
+  void: ".optional()",
+  nan: "z.number, and null or absence for no number",
+  file: "z.codec with a string as its input",
+  function: "data; a function has no stored form",
+};
+
+/** Goes through a schema on both sides of each pipe and refuses the first piece that does not survive storage. */
+export function inspect(schema: core.$ZodType, path: Path, walk: Walk): void {
+  if (walk.seen[walk.side].has(schema)) return;
+  walk.seen[walk.side].add(schema);
+  refuseAsync(schema, path);
+  const { def } = (schema as core.$ZodTypes)._zod;
+  const into = (inner: core.$ZodType, ...step: (string | number)[]): void => inspect(inner, [...path, ...step], walk);
+  const oneWay = ONE_WAY[def.type];
+  if (oneWay !== undefined) refuse(path, ...oneWay);
+  const codec = CODEC_FOR[def.type];
+  if (codec !== undefined) {
+    walk.traits.instances = true;
+    if (walk.side === "wire") refuse(path, `z.${def.type}`, codec);
+    return;
+  }
+  switch (def.type) {
+    case "string":
+    case "template_literal":
+    case "number":
+    case "boolean":
+    case "null":
+    case "never":
+      return;
+    case "enum":
+      if (walk.side === "wire") Object.values(def.entries).forEach((value) => void refuseLiteral(value, path));
+      return;
+    case "literal":
+      if (walk.side === "wire") def.values.forEach((value) => void refuseLiteral(value, path));
+      return;
+    case "any":
+    case "unknown":
+    case "custom":
+      walk.traits.open ||= walk.side === "wire";
+      walk.traits.instances = true;
+      return;
+    case "object":
+      for (const key of Object.keys(def.shape)) into(def.shape[key] as core.$ZodType, key);
+      if (def.catchall !== undefined) into(def.catchall, "*");
+      return;
+    case "array":
+      refuseHoles(def.element, [...path, "[]"], walk);
+      into(def.element, "[]");
+      return;
+    case "tuple":
+      def.items.forEach((item, at) => {
+        refuseHoles(item, [...path, at], walk);
+        into(item, at);
+      });
+      if (def.rest) into(def.rest, "[]");
+      return;
+    case "record":
+      into(def.keyType, "(key)");
+      into(def.valueType, "*");
+      return;
+    case "union":
+      for (const option of def.options) into(option);
+      return;
+    case "intersection":
+      into(def.left);
+      into(def.right);
+      return;
+    case "default":
+    case "catch":
+      refuseSharedValue(def, path);
+      into(def.innerType);
+      return;
+    case "optional":
+    case "nullable":
+    case "nonoptional":
+    case "readonly":
+    case "prefault":
+      into(def.innerType);
+      return;
+    case "lazy":
+      into(def.getter());
+      return;
+    case "pipe": {
+      if ("coerce" in def.out._zod.def && def.out._zod.def.coerce === true) {
+        refuse(path, "a pipe into z.coerce", "z.codec, or z.coerce alone");
+      }
+      walk.traits.instances = true;
+      into(def.in);
+      inspect(def.out, path, { ...walk, side: "data" });
+      return;
+    }
+    default:
+      refuse(path, `a schema of the unknown type "${(def as core.$ZodTypeDef).type}"`, "z.codec");
+  }
+}
+
+/** JSON has no word for these. */
+function refuseLiteral(value: unknown, path: Path): void {
+  if (typeof value === "bigint" || value === undefined) {
+    refuse(path, `a literal ${typeof value}`, CODEC_FOR[typeof value]);
+  }
+  if (typeof value === "number" && !Number.isFinite(value)) refuse(path, `a literal ${value}`, "null or a string");
+}
+
+/** JSON turns `undefined` in an array into `null`. */
+function refuseHoles(element: core.$ZodType, path: Path, walk: Walk): void {
+  if (walk.side === "wire" && unwrap(element, "out", ["optional"]) !== null) {
+    refuse(path, "an optional element", ".nullable()");
+  }
+}
+
+/** A default or catch that is the same object each time would be shared between sessions. */
+function refuseSharedValue(def: core.$ZodDefaultDef | core.$ZodCatchDef, path: Path): void {
+  const read = (): unknown =>
+    def.type === "default"
+      ? def.defaultValue
+      : def.catchValue({ value: undefined, issues: [], error: { issues: [] }, input: undefined });
+  let values: [unknown, unknown];
+  try {
+    values = [read(), read()];
+  } catch {
+    return; // A function that needs a real input: then it is a function, which is all that is asked for.
+  }
+  if (sharesObject(...values))
+    refuse(path, `a shared ${def.type} value`, `a function that makes a new one: .${def.type}(() => ...)`);
+}
+
+function sharesObject(a: unknown, b: unknown): boolean {
+  if (typeof a !== "object" || a === null || typeof b !== "object" || b === null) return false;
+  if (a === b) return true;
+  return Object.keys(a).some((key) => sharesObject((a as never)[key], (b as never)[key]));
+}
+
+/** Validation is synchronous, and a promise that nobody awaits ends the process when it rejects. */
+export function refuseAsync(schema: core.$ZodType, path: Path): void {
+  const def: Partial<Record<"fn" | "transform" | "reverseTransform", unknown>> & core.$ZodTypeDef = schema._zod.def;
+  const functions = [def.fn, def.transform, def.reverseTransform];
+  for (const { _zod } of def.checks ?? []) functions.push("fn" in _zod.def ? _zod.def.fn : null, _zod.check);
+  if (functions.some((one) => typeof one === "function" && one.constructor.name === "AsyncFunction")) {
+    refuse(path, "an async function", "a synchronous one, and check the rest before the session is written");
+  }
+}
+
+export function refuse(path: Path, what: string, instead: string | undefined): never {
+  const where = path.length === 0 ? "the schema" : `"${path.join(".")}"`;
+  throw new TypeError(`Cannot create a session store as ${where} has ${what}, which cannot be stored: use ${instead}`);
+}
+
+/**
+ * The first schema of one of these types that is reached from outside through wrappers that leave absence as it is.
+ *
+ * @param side Which end of a pipe to follow.
+ */
+export function unwrap(
+  schema: core.$ZodType,
+  side: "in" | "out",
+  types: readonly string[],
+  depth = 0,
+): core.$ZodType | null {
+  const { def } = (schema as core.$ZodTypes)._zod;
+  if (types.includes(def.type)) return schema;
+  if (depth > 64) return null;
+  switch (def.type) {
+    case "nullable":
+    case "readonly":
+    case "catch":
+      return unwrap(def.innerType, side, types, depth + 1);
+    case "lazy":
+      return unwrap(def.getter(), side, types, depth + 1);
+    case "pipe":
+      return unwrap(def[side], side, types, depth + 1);
+    case "union":
+      return def.options.reduce<core.$ZodType | null>(
+        (found, one) => found ?? unwrap(one, side, types, depth + 1),
+        null,
+      );
+    default:
+      return null;
+  }
+}

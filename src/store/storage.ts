@@ -1,0 +1,218 @@
+import type { Change } from "../backend.ts";
+import { nullObject } from "../base/null-object.ts";
+import type { Opened } from "../base/token.ts";
+import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
+import type { Registry } from "../indexes/members.ts";
+import {
+  type Absence,
+  type Access,
+  changed,
+  deadlineOf,
+  FALLBACK_IDLE_SECONDS,
+  idleSeconds,
+  indexEntries,
+  isReserved,
+  reserved,
+  type StoredSession,
+  timeOf,
+  timeText,
+} from "../record.ts";
+import type { Codec } from "../schema/codec.ts";
+import { isPlain } from "../schema/values.ts";
+import type { Session } from "../session.ts";
+import type { Target } from "./runner.ts";
+import type { Settings } from "./settings.ts";
+
+/** The deadline of every session of a store with indexes that gives it none; an index has to end some day. */
+export const UNLIMITED_SECONDS: number = 400 * 86_400;
+const UNLIMITED_MS = UNLIMITED_SECONDS * 1000;
+
+/** A change as the parts of a store say it: the fields to answer are those of every read. */
+export type Edit = Omit<Change, "fields">;
+
+/** What a write changed. */
+export interface Written {
+  readonly before: StoredSession;
+  readonly after: StoredSession;
+}
+
+/** Record and data that belong together. */
+interface Decoded<T> {
+  readonly record: StoredSession;
+  readonly data: T;
+}
+
+/** Reads and writes the records of one store, as steps of an operation. */
+export interface Records<T> {
+  /** The user fields that reads ask for: all, where `migrate` has to see what the schema does not name. */
+  readonly fields: readonly string[] | null;
+  accessTo(opened: Opened): Access;
+  /** A backend's answer, once the ways of not being there are dealt with. */
+  present<R extends object | string | number>(
+    opened: Opened,
+    answer: R | Absence,
+  ): Exclude<R, NonNullable<Absence>> | null;
+  /** @param maxAgeMs What a near copy may be; default 0, none. */
+  read(target: Target, touch: boolean, maxAgeMs?: number): Promise<StoredSession | null>;
+  /** A touch that is not due yet is left out; one that is due decides what there is. */
+  readAndTouch(target: Target): Promise<StoredSession | null>;
+  /** @throws {SessionConflictError} `revoked`. */
+  write(target: Target, edit: Edit): Promise<Written | "changed" | null>;
+  /** The change to a record, with what it means for the indexes, whose new entries it has entered. */
+  indexed(target: Target, record: StoredSession, edit: Edit): Promise<Edit>;
+  /** The data of a record, migrated and written back where that makes it fit; `null` if the session ended meanwhile. */
+  decode(target: Target, record: StoredSession): Promise<Decoded<T> | null>;
+  /** The session of a record. */
+  settle(target: Target, record: StoredSession | null | undefined): Promise<Session<T> | null>;
+}
+
+export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Registry): Records<T> {
+  const { backend, emit, migrate, time, touchInterval } = settings;
+  const fields = migrate === undefined ? codec.names : null;
+
+  const accessTo: Records<T>["accessTo"] = ({ verifier, previous = true }) => ({ verifier, previous, now: time() });
+
+  const present: Records<T>["present"] = (opened, answer) => {
+    if (answer === "reused" || answer === "expired") {
+      const event = { id: opened.id, at: new Date(time()) };
+      emit(answer === "reused" ? { ...event, type: answer } : { ...event, type: answer, reason: "absolute" });
+      return null;
+    }
+    if (answer === "invalid") {
+      const issue = { code: "invalid_format", path: [], message: "Invalid reserved fields" };
+      const message = "Cannot read a session as its key holds no session, or one with no readable deadline";
+      throw new SessionDataError(message, [issue], { origin: "stored" });
+    }
+    return answer as Exclude<typeof answer, NonNullable<Absence>>;
+  };
+
+  const read: Records<T>["read"] = async (target, touch, maxAgeMs = 0) => {
+    const call = () => backend.read(target.key, accessTo(target), { touch, fields, maxAgeMs });
+    return present(target, await target.step(touch ? "writes" : "reads", call));
+  };
+
+  const readAndTouch: Records<T>["readAndTouch"] = async (target) => {
+    // Any copy will do: one that is too old is touched, which decides.
+    const record = touchInterval === 0 ? undefined : await read(target, false, Number.POSITIVE_INFINITY);
+    if (record === null) return null;
+    if (record !== undefined) {
+      const age = time() - timeOf(record[reserved.lastAccessedAt]);
+      if (age >= 0 && age < touchInterval * 1000) return record;
+    }
+    try {
+      return await read(target, true);
+    } catch (error) {
+      if (!(error instanceof SessionBackendError && error.reason === "rejected")) throw error;
+      // A server that takes no writes now can still say whose session it is, which ends no later than it would.
+      const untouched = record ?? (await read(target, false));
+      emit({ type: "unavailable", id: target.id, at: new Date(time()), reason: error.reason });
+      return untouched;
+    }
+  };
+
+  const decode: Records<T>["decode"] = async (target, record) => {
+    try {
+      return { record, data: codec.decode(record) };
+    } catch (error) {
+      if (migrate === undefined || !(error instanceof SessionDataError)) throw error;
+    }
+    const set = migrated(record);
+    const remove = codec.names.filter((name) => set[name] === undefined);
+    const seen = Object.keys(record).filter((name) => !isReserved(name));
+    const expect = textOf(record, [...codec.names, ...seen]);
+    const change = await indexed(target, record, { set, remove, expect, touch: false });
+    const written = await write(target, change);
+    const now = written === "changed" ? await read(target, false) : (written?.after ?? null);
+    return now && (await decode(target, now));
+  };
+
+  function migrated(record: StoredSession): Record<string, string> {
+    try {
+      const data: unknown = migrate?.(codec.view(record));
+      if (typeof data !== "object" || data === null || !isPlain(data)) return codec.encode(data);
+      const named = Object.entries(data).filter(([name]) => codec.names.includes(name));
+      const set = codec.encode(Object.fromEntries(named));
+      codec.decode(set);
+      return set;
+    } catch (cause) {
+      const unfit = cause instanceof SessionDataError;
+      const issues = unfit ? cause.issues : [{ code: "custom", path: [], message: "migrate threw" }];
+      const message = "Cannot read a session as its data does not fit the schema, and migrate did not make it fit";
+      throw new SessionDataError(message, issues, { origin: "stored", cause });
+    }
+  }
+
+  const settle: Records<T>["settle"] = async (target, record) => {
+    const decoded = record ? await decode(target, record) : null;
+    return decoded && sessionOf(target.id, decoded.record, decoded.data);
+  };
+
+  const write: Records<T>["write"] = async (target, edit) => {
+    const access = accessTo(target);
+    const change = { ...edit, fields };
+    const before = present(target, await target.step("writes", () => backend.write(target.key, access, change)));
+    if (before === "revoked") {
+      throw new SessionConflictError("Cannot move a session to another index value as it took too long", "revoked");
+    }
+    if (before === null || before === "changed") return before;
+    const stamp: StoredSession = change.touch === false ? {} : { [reserved.lastAccessedAt]: timeText(access.now) };
+    return { before, after: changed(before, { ...change.set, ...stamp }, change.remove) };
+  };
+
+  const indexed: Records<T>["indexed"] = async (target, record, edit) => {
+    const { indexes } = registry;
+    if (![...Object.keys(edit.set), ...edit.remove].some((name) => indexes.sources.has(name))) return edit;
+    const entries = indexes.entriesOf(codec.decode(changed(record, edit.set, edit.remove)));
+    const held = indexEntries(record);
+    const added = entries.filter((entry) => !held.includes(entry));
+    const now = time();
+    const deadline = deadlineOf(record) ?? now + UNLIMITED_MS;
+    const lifeMs = Math.max(deadline - now, 0);
+    const entered = added.length > 0 ? await registry.enter(target.step, target.key, added, lifeMs) : null;
+    const expect = { ...edit.expect, [reserved.index]: record[reserved.index] ?? null };
+    const set = { ...edit.set, [reserved.index]: JSON.stringify(entries), [reserved.deadline]: String(deadline) };
+    return { ...edit, set, expect, notAfter: entered?.notAfter };
+  };
+
+  return { fields, accessTo, present, read, readAndTouch, write, indexed, decode, settle };
+}
+
+export function sessionOf<T>(id: string, record: StoredSession, data: T): Session<T> {
+  const createdAt = timestamp(record[reserved.createdAt]);
+  const lastAccessedAt = timestamp(record[reserved.lastAccessedAt]);
+  const idleTimeout = idleSeconds(record) ?? FALLBACK_IDLE_SECONDS;
+  const deadline = deadlineOf(record);
+  const idleEnd = lastAccessedAt.getTime() + idleTimeout * 1000;
+  const authenticated = record[reserved.authenticatedAt];
+  return Object.freeze({
+    id,
+    data,
+    createdAt,
+    lastAccessedAt,
+    authenticatedAt: authenticated === undefined ? createdAt : timestamp(authenticated),
+    idleTimeout,
+    expiresAt: new Date(Math.min(idleEnd, deadline ?? Number.POSITIVE_INFINITY)),
+    deadline: deadline === null ? null : new Date(deadline),
+  });
+}
+
+/** A time that another program wrote in its own way is unknown, which must not end the session: it is the epoch. */
+function timestamp(text: string | undefined): Date {
+  const time = timeOf(text);
+  return new Date(Number.isNaN(time) ? 0 : time);
+}
+
+/** The change that takes back what a write changed, and leaves alone what others wrote to other fields since. */
+export function undoing({ before, after }: Written): Edit {
+  const names = Object.keys({ ...before, ...after }).filter((name) => before[name] !== after[name]);
+  const text = textOf(before, names);
+  const set = Object.entries(text).filter((entry): entry is [string, string] => entry[1] !== null);
+  return { set: Object.fromEntries(set), remove: names.filter((name) => text[name] === null) };
+}
+
+/** What a compare-and-set has to find. */
+export function textOf(record: StoredSession, names: readonly string[]): Record<string, string | null> {
+  const text = nullObject<string | null>();
+  for (const name of names) text[name] = record[name] ?? null;
+  return text;
+}

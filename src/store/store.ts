@@ -1,0 +1,178 @@
+import { noteChange } from "../base/changes.ts";
+import { seconds, wholeNumber } from "../base/checks.ts";
+import { nullObject } from "../base/null-object.ts";
+import type { NewSession, PatchInput, SessionPatch, SessionSchema } from "../data.ts";
+import { SessionConflictError, SessionDataError } from "../errors.ts";
+import { indexesOf } from "../indexes/declarations.ts";
+import { limitedInsert } from "../indexes/limits.ts";
+import { registryOf } from "../indexes/members.ts";
+import { indexEntries, reserved, type StoredSession, timeText } from "../record.ts";
+import { codecOf } from "../schema/codec.ts";
+import { planSchema } from "../schema/fields.ts";
+import type { CallOptions, CreateOptions, IssuedSession, SessionStore } from "../session.ts";
+import type { SessionStoreOptions } from "../store-options.ts";
+import { collectionOf } from "./bulk.ts";
+import { updatesOf } from "./patches.ts";
+import { rotation } from "./rotation.ts";
+import { operationsOf } from "./runner.ts";
+import { checkTimeouts, readOptions } from "./settings.ts";
+import { recordsOf, sessionOf, UNLIMITED_SECONDS } from "./storage.ts";
+
+/** Of a new id: 128 random bits do not collide, so a generator that repeats itself is broken. */
+const MAX_INSERTS = 3;
+
+/**
+ * Makes a store. The types of data and of what `create` takes follow from the schema.
+ *
+ * @throws {TypeError} If the schema cannot be stored, or an option is unknown or of the wrong type.
+ * @throws {RangeError} If a timeout is no positive whole number, the idle timeout exceeds the absolute one, or the touch
+ * interval is not below the idle timeout.
+ */
+export function createSessionStore<T extends object, In, Index extends string = never>(
+  options: SessionStoreOptions<T, In, Index>,
+): SessionStore<T, NewSession<SessionSchema<T, In>>, Index> {
+  const settings = readOptions(options);
+  const { backend, emit, time, tokens } = settings;
+  const plan = planSchema(settings.schema);
+  const codec = codecOf<T>(plan);
+  const indexes = indexesOf(plan, settings.indexes, settings.limits);
+  const registry = registryOf(settings, indexes);
+  const insert = limitedInsert(settings, registry);
+  const records = recordsOf(settings, codec, registry);
+  const { accessTo, present, read, readAndTouch, settle, write } = records;
+  const updates = updatesOf(records, codec, indexes.sources, plan.refined || settings.migrate !== undefined);
+  const { apply, compareAndSet } = updates;
+  const operations = operationsOf(settings);
+  const { run, withToken } = operations;
+
+  async function create(data: unknown, options: CreateOptions = {}): Promise<IssuedSession<T>> {
+    const action = "create a session";
+    const { idleTimeout = settings.idleTimeout, signal } = options;
+    const unlimited = indexes.sources.size === 0 ? undefined : Math.max(UNLIMITED_SECONDS, idleTimeout);
+    const { absoluteTimeout = settings.absoluteTimeout ?? unlimited } = options;
+    checkTimeouts(action, idleTimeout, absoluteTimeout);
+    const set = codec.encode(data);
+    const stored = codec.decode(set);
+    const entries = indexes.entriesOf(stored);
+    return await run(action, null, signal, async (step) => {
+      for (let attempt = 0; attempt < MAX_INSERTS; attempt++) {
+        const { token, key, id, verifier } = tokens.issue();
+        const now = time();
+        const at = new Date(now);
+        const record: StoredSession = Object.assign(nullObject(), set, {
+          [reserved.createdAt]: timeText(now),
+          [reserved.lastAccessedAt]: timeText(now),
+          [reserved.idleTimeout]: String(idleTimeout),
+          ...(absoluteTimeout === undefined ? {} : { [reserved.deadline]: String(now + absoluteTimeout * 1000) }),
+          ...(verifier === null ? {} : { [reserved.verifier]: verifier }),
+          ...(entries.length === 0 ? {} : { [reserved.index]: JSON.stringify(entries) }),
+        });
+        const inserted = await insert(step, key, entries, (absoluteTimeout ?? 0) * 1000, (notAfter) =>
+          step("writes", () => backend.insert(key, record, now, notAfter)),
+        );
+        if (inserted === "revoked") {
+          throw new SessionConflictError("Cannot create a session as those of an index value were revoked", "revoked");
+        }
+        if (inserted === "taken") continue;
+        emit({ type: "created", id, at });
+        return { token, session: sessionOf(id, record, stored) };
+      }
+      throw new SessionConflictError("Cannot create a session as every new id is taken already", "contended");
+    });
+  }
+
+  async function increment(token: string, field: string, by = 1, options?: CallOptions): Promise<number | null> {
+    const action = "increment a field of a session";
+    const counter = plan.fields.get(field)?.counter;
+    if (!counter) throw new TypeError(`Cannot ${action} as the schema has no plain number field of this name`);
+    wholeNumber(action, "by", by, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+    const refuse = (code: string): never => {
+      const issue = { code, path: [field], message: "The sum is not allowed" };
+      throw new SessionDataError(`Cannot ${action} as it does not fit the schema: ${field}: ${code}`, [issue], {
+        origin: code === "invalid_type" ? "stored" : "given",
+      });
+    };
+    return await withToken(action, token, options, async (target) => {
+      const from = codec.absent(field);
+      if (counter.complete && !plan.refined && !indexes.sources.has(field) && Number.isSafeInteger(from)) {
+        const change = { field, by, from, min: counter.min, max: counter.max };
+        const call = () => backend.increment(target.key, accessTo(target), change);
+        const sum = present(target, await target.step("writes", call));
+        return typeof sum === "string" ? refuse(sum) : sum;
+      }
+      let sum = Number.NaN;
+      const written = await compareAndSet(target, (data) => {
+        const held = (data as Record<string, unknown>)[field] ?? from;
+        sum = Number(held) + by;
+        if (!Number.isSafeInteger(held)) refuse("invalid_type");
+        if (!Number.isSafeInteger(sum)) refuse(by < 0 ? "too_small" : "too_big");
+        return { [field]: sum } as SessionPatch<T>;
+      });
+      return written && sum;
+    });
+  }
+
+  async function take(token: string, field: string, options?: CallOptions): Promise<unknown> {
+    const action = "take a field of a session";
+    if (!plan.fields.get(field)?.removable) {
+      throw new TypeError(`Cannot ${action} as the schema has no optional field of this name`);
+    }
+    return await withToken(action, token, options, async (target) => {
+      const written = await apply(target, { [field]: undefined } as SessionPatch<T>);
+      const text = written?.before[field];
+      if (text === undefined) return null;
+      try {
+        return codec.decodeField(field, text);
+      } catch (error) {
+        // What cannot be handed over must not be lost either.
+        const back = { set: { [field]: text }, remove: [], expect: { [field]: null } };
+        await write(target, back);
+        throw error;
+      }
+    });
+  }
+
+  const store = {
+    create,
+    async get(token: string, options?: CallOptions) {
+      return await withToken("get a session", token, options, async (target) =>
+        settle(target, await readAndTouch(target)),
+      );
+    },
+    async peek(token: string, options?: CallOptions) {
+      return await withToken("peek at a session", token, options, async (target) =>
+        settle(target, await read(target, false, settings.touchInterval * 1000)),
+      );
+    },
+    async update(token: string, patch: PatchInput<T>, options?: CallOptions) {
+      return await withToken("update a session", token, options, async (target) => {
+        const written = await apply(target, patch);
+        return await settle(target, written?.after);
+      });
+    },
+    increment,
+    take,
+    async setIdleTimeout(token: string, idleTimeout: number, options?: CallOptions) {
+      const action = "set the idle timeout of a session";
+      seconds(action, "the idle timeout", idleTimeout);
+      const along = { set: { [reserved.idleTimeout]: String(idleTimeout) }, remove: [] };
+      return await withToken(action, token, options, async (target) => {
+        const written = await apply(target, {}, along);
+        return await settle(target, written?.after);
+      });
+    },
+    rotate: rotation(settings, operations, records, updates),
+    async destroy(token: string, options?: CallOptions) {
+      const ending = withToken("destroy a session", token, options, async (target) => {
+        const record = present(target, await target.step("writes", () => backend.remove(target.key, accessTo(target))));
+        if (record === null) return false;
+        emit({ type: "destroyed", id: target.id, at: new Date(time()) });
+        registry.forget(target.key, indexEntries(record));
+        return true;
+      });
+      return (await ending.finally(noteChange)) ?? false;
+    },
+    ...collectionOf(settings, operations, records, updates, codec, registry),
+  };
+  return Object.freeze(store) as SessionStore<T, NewSession<SessionSchema<T, In>>, Index>;
+}

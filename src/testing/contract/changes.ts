@@ -1,0 +1,224 @@
+import assert from "node:assert/strict";
+import type { Change } from "../../backend.ts";
+import { reserved, type StoredSession } from "../../record.ts";
+import { BY_ONE, type Cases, plain, USES } from "./subject.ts";
+
+const nothing: Change = { set: {}, remove: [], fields: null };
+
+/** Names that an object inherits, that count as places in an array, or that a script could mistake for its own. */
+const NAMES = [
+  "constructor",
+  "toString",
+  "__proto",
+  "__proto__x",
+  "length",
+  "0",
+  "-1",
+  "a b",
+  "é😀",
+  "KEYS[1]",
+  "'",
+  "n\nl",
+];
+
+const VALUES: Readonly<Record<string, string>> = {
+  nothing: "",
+  "lines and quotes": "a\r\nb\t\"c\" 'd' \\ $& %s",
+  zeros: "\u0000a\u0000",
+  "every control character": String.fromCharCode(...Array(32).keys(), 127, 0x85, 0x2028, 0x2029),
+  "other planes": "日本 😀 \u{10ffff} e\u0301 \ufeff \ufffd",
+  Lua: "]] redis.call('FLUSHALL') --[[ ' .. KEYS[1] .. '",
+  JSON: '{"a":[1,null,"\\u0000"]}',
+  "digits that are no safe integer": "123456789012345678901234567890",
+  "a hundred kilobytes": "€".repeat(100_000 / 3),
+};
+
+/** What becomes of a record. */
+export const changes: Cases = {
+  async "write sets and removes fields at once, keeps the others, and answers what was before"(subject) {
+    const { access, backend, insert, stored } = subject;
+    const key = await insert({ kept: "k", gone: "g" });
+    const before = await stored(key);
+    const by = access({ now: access().now + 5000 });
+    const change = { set: { name: "barbara", added: "a" }, remove: ["gone", "never"], fields: null };
+    assert.deepEqual(plain(await backend.write(key, by, change)), before);
+    const { gone: _, ...rest } = before as StoredSession;
+    const stamp = { [reserved.lastAccessedAt]: new Date(by.now).toISOString() };
+    assert.deepEqual(await stored(key), { ...rest, ...change.set, ...stamp });
+  },
+
+  async "touch, write and increment stamp the time of their call, a read does not"(subject) {
+    for (const [use, call] of Object.entries(USES)) {
+      const key = await subject.insert();
+      const before = (await subject.stored(key)) as StoredSession;
+      const now = subject.clock.now() + 5000;
+      await call(subject, key, subject.access({ now }));
+      const after = (await subject.stored(key)) as StoredSession;
+      const expected = use === "read" ? before[reserved.lastAccessedAt] : new Date(now).toISOString();
+      assert.equal(after[reserved.lastAccessedAt], expected, use);
+      assert.equal(after[reserved.createdAt], before[reserved.createdAt], use);
+    }
+  },
+
+  async "a touch answers the record as it stands after it"({ access, backend, insert, stored }) {
+    const key = await insert();
+    const now = access().now + 5000;
+    for (const fields of [null, ["name", "count"]]) {
+      const touched = await backend.read(key, access({ now }), { touch: true, fields });
+      const { name, count, ...rest } = (await stored(key)) as StoredSession;
+      const held = touched as StoredSession;
+      assert.deepEqual({ ...held, name: held["name"], count: held["count"] }, { ...rest, name, count });
+    }
+  },
+
+  async "a compare-and-set applies if, and only if, the record is as expected"({ access, backend, insert, stored }) {
+    const table: [NonNullable<Change["expect"]>, boolean][] = [
+      [{}, true],
+      [{ a: "1" }, true],
+      [{ none: null }, true],
+      [{ a: "1", empty: "", none: null }, true],
+      [{ a: "2" }, false],
+      [{ a: "1 " }, false],
+      [{ a: null }, false],
+      [{ none: "" }, false],
+      [{ empty: null }, false],
+      [{ a: "1", empty: "x" }, false],
+      [{ a: "1", toString: "" }, false],
+      [{ a: "1", empty: "", none: null, b: null }, false],
+    ];
+    for (const [expect, applies] of table) {
+      const key = await insert({ a: "1", b: "2", empty: "" });
+      const before = await stored(key);
+      const by = access({ now: access().now + 5000 });
+      const answer = await backend.write(key, by, { set: { a: "new" }, remove: ["b"], expect, fields: null });
+      assert.deepEqual(plain(answer), applies ? before : "changed", JSON.stringify(expect));
+      const after = (await stored(key)) as StoredSession;
+      if (applies) assert.equal(after["a"], "new");
+      else assert.deepEqual(after, before, JSON.stringify(expect));
+    }
+  },
+
+  async "of parallel compare-and-sets one wins"({ access, backend, insert, stored }) {
+    const key = await insert();
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, at) =>
+        backend.write(key, access(), { ...nothing, set: { name: `n${at}` }, expect: { name: "andrew" } }),
+      ),
+    );
+    const winner = answers.findIndex((answer) => typeof answer === "object");
+    assert.equal(answers.filter((answer) => answer === "changed").length, 19);
+    assert.equal(((await stored(key)) as StoredSession)["name"], `n${winner}`);
+  },
+
+  async "of parallel takes exactly one sees the value"({ access, backend, insert, stored }) {
+    const key = await insert({ code: "once" });
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () =>
+        backend.write(key, access(), { ...nothing, remove: ["code"], fields: ["code"] }),
+      ),
+    );
+    const seen = answers.map((answer) => (answer as StoredSession)["code"]).filter((code) => code !== undefined);
+    assert.deepEqual(seen, ["once"]);
+    assert.equal(((await stored(key)) as StoredSession)["code"], undefined);
+  },
+
+  async "parallel writes of different fields all take effect"({ access, backend, insert, stored }) {
+    const key = await insert();
+    const names = Array.from({ length: 20 }, (_, at) => `field${at}`);
+    await Promise.all(names.map((name) => backend.write(key, access(), { ...nothing, set: { [name]: name } })));
+    const after = (await stored(key)) as StoredSession;
+    assert.deepEqual(
+      names.filter((name) => after[name] !== name),
+      [],
+    );
+  },
+
+  async "what was passed in or read is the caller's, and changing it changes nothing stored"(subject) {
+    const { access, backend, clock, newKey, record, stored } = subject;
+    const [key, given] = [newKey(), { ...record() }];
+    await backend.insert(key, given, clock.now());
+    const set = { other: "o" };
+    const answers: unknown[] = [
+      given,
+      set,
+      await backend.read(key, access(), { touch: false, fields: null }),
+      await backend.write(key, access(), { ...nothing, set }),
+      await backend.read(key, access(), { touch: true, fields: ["name"] }),
+    ];
+    const before = await stored(key);
+    for (const answer of answers) {
+      for (const field of ["name", "other", "more", reserved.deadline]) {
+        // A frozen answer keeps the promise as well.
+        Reflect.set(answer as object, field, "1");
+        Reflect.deleteProperty(answer as object, reserved.createdAt);
+      }
+    }
+    assert.deepEqual(await stored(key), before);
+  },
+
+  async "a list of fields brings these and the reserved ones, null brings all"({ access, backend, insert }) {
+    const key = await insert();
+    const asks = [
+      (fields: Change["fields"]) => backend.read(key, access(), { touch: false, fields }),
+      (fields: Change["fields"]) => backend.read(key, access(), { touch: true, fields }),
+      (fields: Change["fields"]) => backend.write(key, access(), { ...nothing, fields }),
+    ];
+    for (const ask of asks) {
+      const all = (await ask(null)) as StoredSession;
+      const list = (await ask(["count", "none", "toString"])) as StoredSession;
+      const none = (await ask([])) as StoredSession;
+      for (const record of [all, list, none]) {
+        assert.equal(record[reserved.idleTimeout], "1800");
+        assert.equal(record[reserved.verifier]?.length, 43);
+        for (const absent of ["none", "toString", "__proto__"]) assert.equal(record[absent], undefined);
+      }
+      assert.equal(all["name"], "andrew");
+      assert.deepEqual([all["count"], list["count"]], ["1", "1"]);
+    }
+  },
+
+  async "any name is a field like others"({ access, backend, insert, stored }) {
+    for (const name of NAMES) {
+      const key = await insert();
+      assert.equal(
+        ((await backend.read(key, access(), { touch: true, fields: [name] })) as StoredSession)[name],
+        undefined,
+      );
+      const expect = { [name]: null };
+      const before = await backend.write(key, access(), { set: { [name]: "5" }, remove: [], expect, fields: [name] });
+      assert.equal((before as StoredSession)[name], undefined, name);
+      assert.equal(await backend.increment(key, access(), { ...BY_ONE, field: name }), 6, name);
+      assert.equal(((await stored(key)) as StoredSession)[name], "6", name);
+      await backend.write(key, access(), { ...nothing, remove: [name], expect: { [name]: "6" } });
+      assert.equal(Object.hasOwn((await stored(key)) as StoredSession, name), false, name);
+    }
+  },
+
+  async "any text comes back as it was"({ access, backend, insert, stored }) {
+    for (const [kind, value] of Object.entries(VALUES)) {
+      const inserted = await insert({ value });
+      assert.ok(((await stored(inserted)) as StoredSession)["value"] === value, kind);
+      const written = await insert();
+      await backend.write(written, access(), { ...nothing, set: { value } });
+      const again = { ...nothing, set: { again: value }, expect: { value }, fields: ["value"] };
+      assert.ok(((await backend.write(written, access(), again)) as StoredSession)["value"] === value, kind);
+      for (const fields of [null, ["again"]]) {
+        const read = (await backend.read(written, access(), { touch: true, fields })) as StoredSession;
+        assert.ok(read["again"] === value, kind);
+      }
+    }
+  },
+
+  async "a thousand fields are stored, compared, written and read in one step each"({ access, backend, insert }) {
+    const texts = (text: string) => Object.fromEntries(Array.from({ length: 1000 }, (_, at) => [`field${at}`, text]));
+    const fields = Object.keys(texts(""));
+    const key = await insert(texts("old"));
+    const before = await backend.write(key, access(), { set: texts("new"), remove: [], expect: texts("old"), fields });
+    assert.equal(fields.filter((name) => (before as StoredSession)[name] !== "old").length, 0);
+    const after = await backend.read(key, access(), { touch: true, fields });
+    assert.equal(fields.filter((name) => (after as StoredSession)[name] !== "new").length, 0);
+    const removed = await backend.write(key, access(), { ...nothing, remove: fields, fields });
+    assert.ok(typeof removed === "object");
+    assert.equal(((await backend.read(key, access(), { touch: true, fields })) as StoredSession)["field0"], undefined);
+  },
+};

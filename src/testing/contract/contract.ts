@@ -1,0 +1,25 @@
+import type { SessionBackend } from "../../backend.ts";
+import type { Clock } from "../clock.ts";
+import { changes } from "./changes.ts";
+import { increments } from "./increments.ts";
+import { indexes } from "./indexes.ts";
+import { lifetimes } from "./lifetimes.ts";
+import { secrets } from "./secrets.ts";
+import { subjectOf } from "./subject.ts";
+
+/**
+ * Registers the tests that every backend passes: the promises of `SessionBackend`, one by one.
+ *
+ * @param test That of vitest, node:test, bun:test or Deno.
+ * @param makeBackend Called for each test; may give the same backend each time, which may hold other sessions.
+ * @param clock The time by which the backend ends sessions. With a real one the tests wait about eight seconds in all.
+ */
+export function backendContract(
+  test: (name: string, run: () => Promise<void>) => unknown,
+  makeBackend: () => SessionBackend | Promise<SessionBackend>,
+  clock: Clock,
+): void {
+  for (const [name, run] of Object.entries({ ...lifetimes, ...secrets, ...changes, ...increments, ...indexes })) {
+    test(name, async () => run(subjectOf(await makeBackend(), clock)));
+  }
+}

@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import type { Increment } from "../../backend.ts";
+import { reserved, type StoredSession } from "../../record.ts";
+import { BY_ONE, type Cases } from "./subject.ts";
+
+const { MAX_SAFE_INTEGER: MAX, MIN_SAFE_INTEGER: MIN } = Number;
+
+type Row = readonly [stored: string | null, asked: Partial<Increment>, answer: number | string];
+
+const INCREMENTS: Readonly<Record<string, Row>> = {
+  "adds one": ["1", {}, 2],
+  "adds nothing": ["1", { by: 0 }, 1],
+  "subtracts below zero": ["1", { by: -3 }, -2],
+  "starts an absent field where it is told": [null, { from: 40, by: 2 }, 42],
+  "reaches its bounds": ["5", { by: 5, min: 10, max: 10 }, 10],
+  "reaches the greatest safe integer": [String(MAX - 1), {}, MAX],
+  "reaches the least safe integer": [String(MIN + 1), { by: -1 }, MIN],
+  "crosses the whole range": [String(MIN), { by: MAX }, 0],
+  "takes minus zero for zero": ["-0", { by: -0 }, 0],
+  "refuses to pass the greatest safe integer": [String(MAX), {}, "too_big"],
+  "refuses to pass it by far": [String(MAX), { by: MAX }, "too_big"],
+  "refuses to pass the least safe integer": [String(MIN), { by: -1 }, "too_small"],
+  "refuses a sum above its bound": ["1", { max: 1 }, "too_big"],
+  "refuses a sum below its bound": ["1", { by: -1, min: 1 }, "too_small"],
+  "refuses an absent field out of bounds": [null, { from: 9, max: 9 }, "too_big"],
+  ...Object.fromEntries(
+    ["", " 1", "1 ", "1\n", "+1", "1.0", "1e3", "0x1", "--1", "-", "None", "null", '"1"', "٣", "1\u0000"].map(
+      (text) => [`refuses ${JSON.stringify(text)}`, [text, {}, "invalid_type"] as const],
+    ),
+  ),
+  "refuses one more than the greatest safe integer": ["9007199254740992", {}, "invalid_type"],
+  "refuses one less than the least": ["-9007199254740992", {}, "invalid_type"],
+  "refuses more digits than that": ["00000000000000001", {}, "invalid_type"],
+};
+
+/** How numbers grow. */
+export const increments: Cases = {
+  async "increment adds within its bounds and else writes nothing"({ access, backend, insert, stored }) {
+    for (const [rule, [text, asked, answer]] of Object.entries(INCREMENTS)) {
+      const key = await insert({ count: text });
+      const before = (await stored(key)) as StoredSession;
+      const by = access({ now: access().now + 5000 });
+      assert.equal(await backend.increment(key, by, { ...BY_ONE, ...asked }), answer, rule);
+      const changed = { count: String(answer), [reserved.lastAccessedAt]: new Date(by.now).toISOString() };
+      assert.deepEqual(await stored(key), typeof answer === "number" ? { ...before, ...changed } : before, rule);
+    }
+  },
+
+  async "parallel increments all count"({ access, backend, insert, stored }) {
+    const key = await insert({ count: null });
+    const sums = await Promise.all(Array.from({ length: 50 }, () => backend.increment(key, access(), BY_ONE)));
+    assert.deepEqual(
+      sums.map(Number).sort((a, b) => a - b),
+      Array.from({ length: 50 }, (_, at) => at + 1),
+    );
+    assert.equal(((await stored(key)) as StoredSession)["count"], "50");
+  },
+};

@@ -1,0 +1,194 @@
+import assert from "node:assert/strict";
+import type { IndexPage } from "../../backend.ts";
+import { reserved } from "../../record.ts";
+import { type Cases, type Subject, VERIFIER } from "./subject.ts";
+
+const LIFE_MS = 60_000;
+const newEntry = (): string => `user:${crypto.randomUUID()}`;
+const keysOf = ({ members }: IndexPage): string[] => members.map(({ key }) => key);
+const under = (...entries: string[]) => ({ [reserved.index]: JSON.stringify(entries) });
+
+async function enter({ backend, clock }: Subject, entry: string, ...keys: string[]): Promise<IndexPage> {
+  let page: IndexPage = { members: [], size: 0, at: 0 };
+  for (const key of keys) page = await backend.enter(entry, key, LIFE_MS, 100, clock.now());
+  return page;
+}
+
+/** A millisecond before and after that the clock of the test and that of a server may differ by. */
+const SKEW_MS = 1000;
+
+export const indexes: Cases = {
+  "enter answers the earliest members, how many there are, and the time": async (subject) => {
+    const { backend, clock } = subject;
+    const entry = newEntry();
+    const { at } = await enter(subject, entry, "a", "b");
+    const page = await backend.enter(entry, "c", LIFE_MS, 2, clock.now());
+    assert.deepEqual(keysOf(page), ["a", "b"]);
+    assert.equal(page.size, 3);
+    assert.ok(Math.abs(at - clock.now()) < SKEW_MS && page.at >= at, `${at}`);
+  },
+
+  "scores rise with every enter, the same key's again included, and tell the time in microseconds": async (subject) => {
+    const entry = newEntry();
+    const keys = Array.from({ length: 50 }, (_, at) => `${at}`);
+    const first = await enter(subject, entry, ...keys);
+    const scores = first.members.map(({ score }) => score);
+    assert.equal(new Set(scores).size, keys.length);
+    assert.deepEqual(
+      [...scores].sort((a, b) => a - b),
+      scores,
+    );
+    assert.ok(scores.every((score) => Number.isSafeInteger(score) && Math.abs(score / 1000 - first.at) < SKEW_MS));
+    const again = await enter(subject, entry, "0");
+    assert.deepEqual(keysOf(again), [...keys.slice(1), "0"]);
+    assert.equal(again.size, keys.length);
+  },
+
+  "enter answers none of the earliest where none are asked for, and a sample in which in time everybody comes up":
+    async (subject) => {
+      const { backend, clock } = subject;
+      const entry = newEntry();
+      const { members } = await enter(subject, entry, ..."abcdefgh");
+      const scores = new Map(members.map(({ key, score }) => [key, score]));
+      const seen = new Set<string>();
+      for (let entered = 0; entered < 500 && seen.size < scores.size; entered++) {
+        const page = await backend.enter(entry, "z", LIFE_MS, 0, clock.now());
+        assert.deepEqual([page.members, page.size], [[], scores.size + 1]);
+        assert.ok(page.sample.length <= 2);
+        for (const { key, score } of page.sample) {
+          if (key === "z") continue;
+          assert.equal(score, scores.get(key));
+          seen.add(key);
+        }
+      }
+      assert.deepEqual([...seen].sort(), [...scores.keys()]);
+      const { sample } = await backend.enter(newEntry(), "a", LIFE_MS, 0, clock.now());
+      assert.deepEqual(
+        sample.map(({ key }) => key),
+        ["a"],
+      );
+    },
+
+  "page goes on above a score, to the end": async (subject) => {
+    const { backend, clock } = subject;
+    const entry = newEntry();
+    const keys = ["a", "b", "c", "d", "e"];
+    await enter(subject, entry, ...keys);
+    const found: string[] = [];
+    for (let after = 0; ; ) {
+      const { members, size } = await backend.page(entry, after, 2, clock.now());
+      if (members.length === 0) break;
+      assert.equal(size, keys.length);
+      found.push(...members.map(({ key }) => key));
+      after = members.at(-1)?.score ?? 0;
+    }
+    assert.deepEqual(found, keys);
+  },
+
+  "an index that nobody entered has no members": async ({ backend, clock }) => {
+    const page = await backend.page(newEntry(), 0, 10, clock.now());
+    assert.deepEqual([page.members, page.size], [[], 0]);
+  },
+
+  "leave takes out members whose score is the one that was read, and no others": async (subject) => {
+    const { backend, clock } = subject;
+    const entry = newEntry();
+    const { members } = await enter(subject, entry, "a", "b", "c");
+    await enter(subject, entry, "a");
+    await backend.leave(entry, members.slice(0, 2), clock.now());
+    assert.deepEqual(keysOf(await backend.page(entry, 0, 10, clock.now())), ["c", "a"]);
+    const any = ["a", "nobody"].map((key) => ({ key, score: null }));
+    await backend.leave(entry, any, clock.now());
+    assert.deepEqual(keysOf(await backend.page(entry, 0, 10, clock.now())), ["c"]);
+    await backend.leave(newEntry(), members, clock.now());
+  },
+
+  "indexes and sessions do not meet, nor do indexes of other entries": async (subject) => {
+    const { backend, clock } = subject;
+    const entry = newEntry();
+    const key = await subject.insert(under(entry));
+    await enter(subject, entry, key);
+    assert.equal((await backend.page(`${entry}x`, 0, 10, clock.now())).size, 0);
+    await backend.leave(entry, [{ key, score: null }], clock.now());
+    assert.notEqual(await subject.stored(key), null);
+  },
+
+  "revoke ends a session that is under the entry, and no other": async (subject) => {
+    const { backend, clock, stored } = subject;
+    const [mine, theirs] = [newEntry(), newEntry()];
+    const both = await subject.insert(under(mine, theirs));
+    const other = await subject.insert(under(theirs));
+    const none = await subject.insert();
+    const broken = await subject.insert({ [reserved.index]: "{not json" });
+    const ended = await backend.revoke(both, mine, 1000, clock.now());
+    assert.ok(typeof ended === "object" && ended[reserved.index] === under(mine, theirs)[reserved.index]);
+    assert.equal(await stored(both), null);
+    for (const key of [other, none, broken]) {
+      assert.equal(await backend.revoke(key, mine, 1000, clock.now()), "other");
+      assert.notEqual(await stored(key), null);
+    }
+    assert.equal(await backend.revoke(both, mine, 0, clock.now()), "nothing");
+    assert.equal(await subject.lists(both), false);
+  },
+
+  "a tombstone keeps a key from becoming a session, and is none": async (subject) => {
+    const { backend, clock, newKey, record, access, stored } = subject;
+    const key = newKey();
+    assert.equal(await backend.revoke(key, newEntry(), LIFE_MS, clock.now()), "nothing");
+    assert.equal(await backend.insert(key, record(), clock.now()), "revoked");
+    assert.equal(await stored(key), null);
+    assert.equal(await backend.remove(key, access()), null);
+    assert.equal(await backend.revoke(key, newEntry(), LIFE_MS, clock.now()), "nothing");
+    assert.equal(await backend.insert(key, record(), clock.now()), "revoked");
+    const unmarked = newKey();
+    await backend.revoke(unmarked, newEntry(), 0, clock.now());
+    assert.equal(await backend.insert(unmarked, record(), clock.now()), "inserted");
+  },
+
+  "insert and write refuse when they come too late, and change nothing": async (subject) => {
+    const { backend, clock, newKey, record, access, stored } = subject;
+    const key = newKey();
+    const late = clock.now() - SKEW_MS;
+    const soon = clock.now() + LIFE_MS;
+    assert.equal(await backend.insert(key, record(), clock.now(), late), "revoked");
+    assert.equal(await stored(key), null);
+    assert.equal(await backend.insert(key, record(), clock.now(), soon), "inserted");
+    const before = await stored(key);
+    const change = { set: { name: "barbara" }, remove: [], fields: null };
+    assert.equal(await backend.write(key, access(), { ...change, notAfter: late }), "revoked");
+    assert.deepEqual(await stored(key), before);
+    await backend.write(key, access(), { ...change, notAfter: soon });
+    assert.equal(((await stored(key)) as Record<string, string>)["name"], "barbara");
+  },
+
+  "remove answers the reserved fields of the session that it ended": async (subject) => {
+    const { backend, access } = subject;
+    const entry = newEntry();
+    const key = await subject.insert(under(entry));
+    const ended = await backend.remove(key, access({ verifier: VERIFIER }));
+    assert.ok(ended !== null && ended !== "reused");
+    assert.equal(ended[reserved.index], JSON.stringify([entry]));
+    assert.equal(ended[reserved.verifier], VERIFIER);
+    assert.equal(await backend.remove(key, access({ verifier: VERIFIER })), null);
+  },
+
+  "write without a touch leaves the time of the last access": async (subject) => {
+    const { backend, access, stored } = subject;
+    const long = "2020-01-01T00:00:00.000Z";
+    const key = await subject.insert({ [reserved.lastAccessedAt]: long });
+    await backend.write(key, access(), { set: { name: "barbara" }, remove: [], fields: null, touch: false });
+    const after = (await stored(key)) as Record<string, string>;
+    assert.deepEqual([after["name"], after[reserved.lastAccessedAt]], ["barbara", long]);
+  },
+
+  "an index lasts as long as it has to for its longest member, and ends by itself": async (subject) => {
+    const { backend, clock } = subject;
+    const [short, long] = [newEntry(), newEntry()];
+    await backend.enter(short, "a", 500, 1, clock.now());
+    await backend.enter(long, "a", LIFE_MS, 1, clock.now());
+    await backend.enter(long, "b", 500, 1, clock.now());
+    await clock.advance(700);
+    assert.equal((await backend.page(short, 0, 10, clock.now())).size, 0);
+    assert.equal((await backend.page(long, 0, 10, clock.now())).size, 2);
+  },
+};

@@ -1,0 +1,193 @@
+import assert from "node:assert/strict";
+import { reserved, type StoredSession } from "../../record.ts";
+import { BY_ONE, type Cases, ends, goneOr, PREVIOUS, plain, type Subject, USES, WRONG } from "./subject.ts";
+
+/** How a session comes into being and how it ends. */
+export const lifetimes: Cases = {
+  async "insert stores a record as it is"({ backend, clock, newKey, record, stored }) {
+    const [key, given] = [newKey(), record()];
+    assert.equal(await backend.insert(key, given, clock.now()), "inserted");
+    assert.deepEqual(await stored(key), given);
+  },
+
+  async "insert under a key in use answers that it is taken and changes nothing"({
+    backend,
+    clock,
+    insert,
+    ...subject
+  }) {
+    const key = await insert();
+    const before = await subject.stored(key);
+    assert.equal(await backend.insert(key, subject.record({ name: "mallory" }), clock.now() + 5000), "taken");
+    assert.deepEqual(await subject.stored(key), before);
+  },
+
+  async "of parallel inserts under one key one is stored"({ backend, clock, newKey, record, stored }) {
+    const key = newKey();
+    const given = Array.from({ length: 20 }, (_, at) => record({ name: `n${at}`, [`only${at}`]: "" }));
+    const answers = await Promise.all(given.map((one) => backend.insert(key, one, clock.now())));
+    assert.deepEqual([...answers].sort(), ["inserted", ...Array(19).fill("taken")]);
+    assert.deepEqual(await stored(key), given[answers.indexOf("inserted")]);
+  },
+
+  async "nothing but insert brings a missing key into being"(subject) {
+    await assertAbsent(subject, subject.newKey());
+  },
+
+  async "nothing but insert brings a removed key back"(subject) {
+    const key = await subject.insert();
+    assert.equal(await ends(subject.backend, key, subject.access()), true);
+    await assertAbsent(subject, key);
+    assert.equal(await subject.backend.insert(key, subject.record(), subject.clock.now()), "inserted");
+  },
+
+  async "what has expired is gone at once for every method, whatever its end came from"(subject) {
+    const { access, backend, clock, insert, lists, record } = subject;
+    const ways: Record<string, () => Promise<string>> = {
+      "its idle timeout": () => insert({ [reserved.idleTimeout]: "1" }),
+      "its deadline": () => insert({ [reserved.deadline]: String(clock.now() + 1000) }),
+      "a shorter idle timeout": async () => {
+        const key = await insert();
+        await backend.write(key, access(), { set: { [reserved.idleTimeout]: "1" }, remove: [], fields: [] });
+        return key;
+      },
+    };
+    const expired = await Promise.all(
+      Object.entries(ways).flatMap(([end, start]) =>
+        Object.entries(USES).map(async ([use, call]) => ({ by: `${use} after ${end}`, key: await start(), call })),
+      ),
+    );
+    const removed = await Promise.all(Object.values(ways).map((start) => start()));
+    const replaced = await Promise.all(Object.values(ways).map((start) => start()));
+    await clock.advance(1100);
+    for (const { by, key, call } of expired) {
+      assert.equal(goneOr(await call(subject, key, access())), null, by);
+      assert.equal(await lists(key), false, by);
+    }
+    for (const key of removed) assert.equal(await ends(backend, key, access()), false);
+    for (const key of replaced) assert.equal(await backend.insert(key, record(), clock.now()), "inserted");
+  },
+
+  async "use restarts the idle timeout; what is refused or only looks does not"(subject) {
+    const { access, backend, clock, insert, record } = subject;
+    const idle = { [reserved.idleTimeout]: "3", [reserved.previous]: PREVIOUS };
+    const touch = { touch: true, fields: null };
+    const change = { set: { name: "barbara" }, remove: [], fields: null };
+    const keeps: Record<string, (key: string) => Promise<unknown>> = {
+      "a touch": (key) => backend.read(key, access(), touch),
+      "a write": (key) => backend.write(key, access(), change),
+      "a write of nothing": (key) => backend.write(key, access(), { set: {}, remove: [], fields: [] }),
+      "an increment": (key) => backend.increment(key, access(), BY_ONE),
+    };
+    const lets: Record<string, (key: string) => Promise<unknown>> = {
+      "no use": async () => {},
+      "a read without touch": (key) => backend.read(key, access(), { touch: false, fields: null }),
+      "a touch with a wrong secret": (key) => backend.read(key, access({ verifier: WRONG }), touch),
+      "a touch with the secret before": (key) => backend.read(key, access({ verifier: PREVIOUS }), touch),
+      "a write with a wrong secret": (key) => backend.write(key, access({ verifier: WRONG }), change),
+      "a write that finds it changed": (key) => backend.write(key, access(), { ...change, expect: { name: "eve" } }),
+      "an increment out of bounds": (key) => backend.increment(key, access(), { ...BY_ONE, max: 1 }),
+      "a removal with a wrong secret": (key) => ends(backend, key, access({ verifier: WRONG })),
+      "an insert under its key": (key) => backend.insert(key, record(), clock.now()),
+    };
+    const all = Object.entries({ ...keeps, ...lets });
+    const keys = await Promise.all(all.map(() => insert(idle)));
+    await clock.advance(1500);
+    await Promise.all(all.map(([, use], at) => use(keys[at] as string)));
+    await clock.advance(1700);
+    const found = await Promise.all(keys.map((key) => subject.stored(key)));
+    for (const [at, [use]] of all.entries()) assert.equal(goneOr(found[at]) !== null, use in keeps, use);
+  },
+
+  async "nothing moves the deadline"(subject) {
+    const { access, backend, clock, insert } = subject;
+    const deadline = String(clock.now() + 2500);
+    const more: typeof USES = {
+      "a longer idle timeout": (_, key) =>
+        backend.write(key, access(), { set: { [reserved.idleTimeout]: "86400" }, remove: [], fields: [] }),
+      "a new secret": (_, key) =>
+        backend.write(key, access(), { set: { [reserved.verifier]: WRONG }, remove: [], fields: [] }),
+    };
+    const uses = Object.entries({ ...USES, ...more });
+    const keys = await Promise.all(uses.map(() => insert({ [reserved.deadline]: deadline })));
+    await clock.advance(1200);
+    await Promise.all(uses.map(([, use], at) => use(subject, keys[at] as string, access())));
+    for (const [at, [use]] of uses.entries()) {
+      const record = (await subject.stored(keys[at] as string)) as StoredSession;
+      assert.equal(record?.[reserved.deadline], deadline, use);
+    }
+    await clock.advance(1400);
+    for (const [at, [use]] of uses.entries()) assert.equal(await subject.stored(keys[at] as string), null, use);
+  },
+
+  async "the deadline is held against the time of each call"(subject) {
+    const deadline = subject.clock.now() + 60_000;
+    for (const [use, call] of Object.entries(USES)) {
+      const key = await subject.insert({ [reserved.deadline]: String(deadline) });
+      assert.equal(goneOr(await call(subject, key, subject.access({ now: deadline + 1 }))), null, use);
+    }
+    const key = await subject.insert({ [reserved.deadline]: String(deadline) });
+    assert.equal(await ends(subject.backend, key, subject.access({ now: deadline + 1 })), false);
+  },
+
+  async "a record whose deadline has passed does not begin to live"(subject) {
+    const key = await subject.insert({ [reserved.deadline]: String(subject.clock.now() - 1) });
+    await assertAbsent(subject, key);
+  },
+
+  async "a deadline that cannot be read makes a session invalid, not eternal, and it can be removed"(subject) {
+    const { access, backend, insert } = subject;
+    for (const deadline of ["", "soon", "-1", "1e15", " 1893456000000", "1893456000000.5", "9".repeat(16), "٣"]) {
+      const key = await insert({ [reserved.deadline]: deadline });
+      for (const [use, call] of Object.entries(USES)) {
+        assert.equal(await call(subject, key, access()), "invalid", `${use}: ${deadline}`);
+        assert.equal(await call(subject, key, access({ verifier: WRONG })), null, `${use}: ${deadline}`);
+      }
+      assert.equal(await ends(backend, key, access({ verifier: WRONG })), false, deadline);
+      assert.equal(await ends(backend, key, access()), true, deadline);
+      assert.equal(await subject.stored(key), null, deadline);
+    }
+  },
+
+  async "a touch writes down what is left where the idle timeout cannot be read"({ access, backend, insert, stored }) {
+    for (const idle of ["", "0", "0500", "500s", "5e2", " 500", "-5", "2147483648", "99999999999", "None"]) {
+      const key = await insert({ [reserved.idleTimeout]: idle });
+      assert.equal(((await stored(key)) as StoredSession)[reserved.idleTimeout], idle, "a read changes nothing");
+      const touched = (await backend.read(key, access(), { touch: true, fields: null })) as StoredSession;
+      const seconds = touched[reserved.idleTimeout] as string;
+      assert.ok(/^[0-9]+$/.test(seconds) && Number(seconds) > 1700 && Number(seconds) <= 1800, `${idle}: ${seconds}`);
+      assert.deepEqual(await stored(key), plain(touched), idle);
+    }
+  },
+
+  async "a record without one of the three fields of a session is none, and can be removed"(subject) {
+    const { access, backend, clock, insert, record } = subject;
+    for (const field of [reserved.createdAt, reserved.lastAccessedAt, reserved.idleTimeout]) {
+      const key = await insert({ [field]: null });
+      for (const [use, call] of Object.entries(USES)) {
+        assert.equal(await call(subject, key, access()), null, `${use} without ${field}`);
+      }
+      assert.equal(await backend.insert(key, record(), clock.now()), "taken", field);
+      assert.equal(await ends(backend, key, access()), false, field);
+      assert.equal(await backend.insert(key, record(), clock.now()), "inserted", field);
+    }
+  },
+
+  async "keys lists every live key, page by page"({ access, backend, insert, lists }) {
+    const keys = await Promise.all(Array.from({ length: 1500 }, () => insert()));
+    const listed = new Set<string>();
+    for await (const page of backend.keys()) for (const key of page) listed.add(key);
+    assert.equal(keys.filter((key) => !listed.has(key)).length, 0);
+    await Promise.all(keys.map((key) => ends(backend, key, access())));
+    assert.equal(await lists(keys[0] as string), false);
+  },
+};
+
+async function assertAbsent(subject: Subject, key: string): Promise<void> {
+  for (const [use, call] of Object.entries(USES)) {
+    assert.equal(goneOr(await call(subject, key, subject.access())), null, use);
+    assert.equal(await subject.stored(key), null, use);
+  }
+  assert.equal(await ends(subject.backend, key, subject.access()), false);
+  assert.equal(await subject.lists(key), false);
+}

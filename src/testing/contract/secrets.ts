@@ -1,0 +1,99 @@
+import assert from "node:assert/strict";
+import { reserved, type StoredSession } from "../../record.ts";
+import { type Cases, ends, PREVIOUS, USES, VERIFIER, WRONG } from "./subject.ts";
+
+const ROTATED = "r".repeat(43);
+
+/** Who reaches a session. */
+export const secrets: Cases = {
+  async "the present secret opens, and so does the key where no secret is asked for"(subject) {
+    for (const [use, call] of Object.entries(USES)) {
+      for (const verifier of [VERIFIER, null]) {
+        const answer = await call(subject, await subject.insert(), subject.access({ verifier }));
+        assert.ok(answer !== null && typeof answer !== "string", use);
+      }
+    }
+  },
+
+  async "a wrong secret is absence, and moves nothing"(subject) {
+    const later = { verifier: WRONG, now: subject.clock.now() + 5000 };
+    for (const fields of [{}, { [reserved.verifier]: null }, { [reserved.previous]: PREVIOUS }]) {
+      const key = await subject.insert(fields);
+      const before = await subject.stored(key);
+      for (const [use, call] of Object.entries(USES)) {
+        assert.equal(await call(subject, key, subject.access(later)), null, use);
+      }
+      assert.equal(await ends(subject.backend, key, subject.access(later)), false);
+      assert.deepEqual(await subject.stored(key), before);
+    }
+  },
+
+  async "the secret before the last rotation is reused, and moves nothing"(subject) {
+    const now = subject.clock.now();
+    const graces = [null, "", "soon", "-1", "1e15", "9".repeat(16), String(now - 1)];
+    for (const grace of graces) {
+      const key = await subject.insert({ [reserved.previous]: PREVIOUS, [reserved.grace]: grace });
+      const before = await subject.stored(key);
+      const access = subject.access({ verifier: PREVIOUS, now: now + 5000 });
+      for (const [use, call] of Object.entries(USES)) {
+        assert.equal(await call(subject, key, access), "reused", `${use}: ${grace}`);
+      }
+      assert.equal(await ends(subject.backend, key, access), "reused");
+      assert.deepEqual(await subject.stored(key), before);
+    }
+  },
+
+  async "in its grace the secret before opens, if the access lets it"(subject) {
+    const { access, backend, clock, insert } = subject;
+    const until = clock.now() + 60_000;
+    const fields = { [reserved.previous]: PREVIOUS, [reserved.grace]: String(until) };
+    for (const [use, call] of Object.entries(USES)) {
+      const key = await insert(fields);
+      assert.equal(await call(subject, key, access({ verifier: PREVIOUS, previous: false })), "reused", use);
+      assert.equal(await call(subject, key, access({ verifier: PREVIOUS, now: until + 1 })), "reused", use);
+      const answer = await call(subject, key, access({ verifier: PREVIOUS }));
+      assert.ok(answer !== null && typeof answer !== "string", use);
+    }
+    const key = await insert(fields);
+    assert.equal(await ends(backend, key, access({ verifier: PREVIOUS, previous: false })), "reused");
+    assert.equal(await ends(backend, key, access({ verifier: PREVIOUS })), true);
+    assert.equal(await subject.stored(key), null);
+  },
+
+  async "remove ends a session once, for who may"({ access, backend, insert, stored }) {
+    for (const verifier of [VERIFIER, null]) {
+      const key = await insert();
+      const answers = await Promise.all(Array.from({ length: 20 }, () => ends(backend, key, access({ verifier }))));
+      assert.equal(answers.filter((ended) => ended).length, 1);
+      assert.equal(await stored(key), null);
+    }
+  },
+
+  async "a rotation changes secret and data in one step and keeps the rest"({ access, backend, insert, stored }) {
+    const key = await insert({ [reserved.deadline]: "9999999999999" });
+    const before = (await stored(key)) as StoredSession;
+    const set = { [reserved.verifier]: ROTATED, [reserved.previous]: VERIFIER, name: "barbara" };
+    const by = access({ verifier: VERIFIER, previous: false });
+    assert.ok(typeof (await backend.write(key, by, { set, remove: ["count"], fields: null })) === "object");
+    const { count: _, ...kept } = before;
+    const stamp = { [reserved.lastAccessedAt]: new Date(by.now).toISOString() };
+    assert.deepEqual(await stored(key), { ...kept, ...set, ...stamp });
+    assert.equal(await backend.read(key, access({ verifier: VERIFIER }), { touch: true, fields: null }), "reused");
+  },
+
+  async "of parallel rotations one wins"({ access, backend, insert, stored }) {
+    const key = await insert();
+    const by = access({ verifier: VERIFIER, previous: false });
+    const verifiers = Array.from({ length: 20 }, (_, at) => String.fromCharCode(65 + at).repeat(43));
+    const answers = await Promise.all(
+      verifiers.map((verifier) => {
+        const set = { [reserved.verifier]: verifier, [reserved.previous]: VERIFIER };
+        return backend.write(key, by, { set, remove: [], fields: [] });
+      }),
+    );
+    const winners = verifiers.filter((_, at) => typeof answers[at] === "object");
+    assert.equal(winners.length, 1);
+    assert.equal(answers.filter((answer) => answer === "reused").length, 19);
+    assert.equal(((await stored(key)) as StoredSession)[reserved.verifier], winners[0]);
+  },
+};

@@ -1,3 +1,0 @@
-import { hasRotation, testTriples } from "./support/triples.ts";
-
-testTriples("a rotation", hasRotation);

@@ -1,0 +1,10 @@
+import { expect, test } from "vitest";
+import { exploreAll, pairs } from "../support/operations.ts";
+
+test("every order of every two operations, with every single fault, keeps every promise", {
+  timeout: 300_000,
+}, async () => {
+  const count = await exploreAll(pairs, true);
+  console.log(`${count} schedules of ${pairs.length} pairs, with faults`);
+  expect(count).toBeGreaterThan(5000);
+});

@@ -1,0 +1,3 @@
+import { hasRotation, testTriples } from "../support/triples.ts";
+
+testTriples("a rotation", hasRotation);

@@ -1,0 +1,174 @@
+import process from "node:process";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { sessionCookie, sessionExchange } from "../../src/index.ts";
+import { onNode } from "../support/runtime.ts";
+import { visits } from "../support/visits.ts";
+
+/** FUZZ_RUNS cases, FUZZ_SEED to play them again: what fails is printed with its seed and path. */
+const RUNS = Number(process.env["FUZZ_RUNS"] ?? (onNode ? 100_000 : 20_000));
+const SEED = process.env["FUZZ_SEED"];
+const TIMEOUT_MS = 60_000 + RUNS;
+
+const NAME = "__Host-sid";
+const G = `${"AbCdEfGhIjKlMnOpQrStUv"}.${"0123456789-_abcdefghijklmnopqrstuvwxyzABCDE"}`;
+const BARE = G.slice(23);
+const MOST = 32_768;
+
+/**
+ * A `Cookie` header as RFC 6265bis has it read, step by step and with no regard to time: section 5.6, steps 1 to 4, for
+ * each pair between semicolons.
+ */
+function pairsOf(header: string): { readonly name: string; readonly value: string }[] {
+  const stripped = (text: string): string => {
+    let rest = [...text.split("")];
+    while (rest[0] === " " || rest[0] === "\t") rest = rest.slice(1);
+    while (rest.at(-1) === " " || rest.at(-1) === "\t") rest = rest.slice(0, -1);
+    return rest.join("");
+  };
+  return header.split(";").map((pair) => {
+    const [name = "", ...value] = pair.split("=");
+    if (value.length === 0) return { name: "", value: stripped(name) };
+    return { name: stripped(name), value: stripped(value.join("=")) };
+  });
+}
+
+/** What a server may take for the token. */
+function tokenIn(header: string): string | null {
+  if (header.length > MOST) return null;
+  const values = new Set(pairsOf(header).flatMap(({ name, value }) => (name === NAME ? [value] : [])));
+  const [value = ""] = values;
+  return values.size === 1 && (/^[\w-]{22}\.[\w-]{43}(?!\n)$/.test(value) || /^[\w-]{43}(?!\n)$/.test(value))
+    ? value
+    : null;
+}
+
+const characters = '=; \t,"\\\0\n\r\v\f\u0085\u00a0\ufeff\u2003é%_-.aA0\ud83d\ude00'.split("");
+const noise = fc.array(fc.constantFrom(...characters), { maxLength: 8 }).map((all) => all.join(""));
+const blank = fc.constantFrom("", "", "", " ", "\t", " \t ", "\u00a0", "\n");
+const name = fc.oneof(
+  { weight: 6, arbitrary: fc.constant(NAME) },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom("__host-sid", "__Host%2Dsid", "__Host-sid2", "x__Host-sid", "__proto__", "", "$Path"),
+  },
+  { weight: 1, arbitrary: noise },
+);
+const value = fc.oneof(
+  { weight: 6, arbitrary: fc.constantFrom(G, G, BARE) },
+  {
+    weight: 2,
+    arbitrary: fc.constantFrom("", G.slice(1), `${G}A`, `"${G}"`, `${G}\n`, `${G}=`, G.replace(".", "%2E"), `${G},`),
+  },
+  { weight: 1, arbitrary: noise },
+);
+const separator = fc.constantFrom("=", "=", "=", "=", "", "==", ";", ":");
+const pair = fc.tuple(blank, name, blank, separator, blank, value, blank).map((parts) => parts.join(""));
+const anyPair = fc.oneof(
+  { weight: 3, arbitrary: pair },
+  { weight: 1, arbitrary: noise },
+  { weight: 1, arbitrary: fc.string({ unit: "binary", maxLength: 12 }) },
+);
+const headers = fc.oneof(
+  {
+    weight: 9,
+    arbitrary: fc
+      .tuple(fc.array(anyPair, { maxLength: 5 }), fc.constantFrom(";", ";", "; ", ",", ";;"))
+      .map(([pairs, by]) => pairs.join(by)),
+  },
+  { weight: 1, arbitrary: fc.string({ unit: "binary", maxLength: 300 }) },
+);
+
+function check(property: fc.IProperty<[string]> | fc.IAsyncProperty<[string]>, numRuns = RUNS) {
+  return fc.assert(property as fc.IAsyncProperty<[string]>, {
+    numRuns,
+    ...(SEED === undefined ? {} : { seed: Number(SEED) }),
+  });
+}
+
+test(
+  "any header is read as RFC 6265bis says",
+  async () => {
+    const { read } = sessionCookie();
+    const seen = { token: 0, none: 0 };
+    await check(
+      fc.property(headers, (header) => {
+        const expected = tokenIn(header);
+        seen[expected === null ? "none" : "token"]++;
+        if (read(header) !== expected) expect(read(header)).toBe(expected);
+      }),
+    );
+    // Both are tried often.
+    expect(Math.min(seen.token, seen.none)).toBeGreaterThan(RUNS / 20);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "the backend is asked for no header but one with a well-formed token, and no answer changes a cookie",
+  async () => {
+    const { store, calls } = visits();
+    const exchangeOf = sessionExchange(store);
+    await check(
+      fc.asyncProperty(headers, async (header) => {
+        calls.length = 0;
+        const { session, finish } = exchangeOf(header);
+        const read = await session.get();
+        const lines = finish(new Headers()).map(([field]) => field);
+        const token = tokenIn(header);
+        const asked = token === null || token.length === BARE.length ? 0 : 1;
+        if (read !== null || calls.length !== asked || lines.includes("Set-Cookie")) {
+          expect([read, calls.length, lines]).toEqual([null, asked, ["Cache-Control", "Vary"]]);
+        }
+      }),
+    );
+  },
+  TIMEOUT_MS,
+);
+
+test("a header is looked through a fixed number of times, however many pairs it has", () => {
+  /** The characters that a search has passed, in all. */
+  function looked(header: string): number {
+    const { indexOf, slice } = String.prototype;
+    let passed = 0;
+    String.prototype.indexOf = function (this: string, searched: string, from = 0) {
+      const at = indexOf.call(this, searched, from);
+      passed += (at === -1 ? this.length : at) - from + 1;
+      return at;
+    };
+    String.prototype.slice = function (this: string, start = 0, end = this.length) {
+      passed += Math.max(0, end - start);
+      return slice.call(this, start, end);
+    };
+    try {
+      sessionCookie().read(header);
+    } finally {
+      Object.assign(String.prototype, { indexOf, slice });
+    }
+    return passed;
+  }
+  for (const piece of [
+    ";",
+    "=",
+    "a=b; ",
+    '"',
+    "=;",
+    "a;",
+    " ;",
+    " ",
+    "\t;",
+    "a",
+    NAME,
+    `${NAME};`,
+    `${NAME}=;`,
+    `${NAME}=${G};`,
+    `${G};`,
+  ]) {
+    for (const end of ["", "=", `;${NAME}=${G}`]) {
+      const header = `${piece.repeat(MOST).slice(0, MOST - end.length)}${end}`;
+      expect(looked(header)).toBeLessThan(8 * MOST);
+      expect(looked(header.slice(MOST / 2))).toBeLessThan(4 * MOST + 1000);
+    }
+  }
+  expect(looked("=".repeat(MOST))).toBeGreaterThan(0);
+});

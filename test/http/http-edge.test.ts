@@ -1,0 +1,359 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { sessionCookie, sessionExchange } from "../../src/index.ts";
+import { keysOf } from "../support/backends.ts";
+import { idle } from "../support/gate.ts";
+import { cookieJar, request, tokenOf } from "../support/http.ts";
+import { type Handler, setCookies, signedIn, site } from "../support/sites.ts";
+
+const rotate: Handler = (session) => session.rotate();
+
+/** What a handler might set under the session cookie's name. */
+const planted = [
+  "__Host-sid=planted",
+  " __Host-sid = planted; Path=/",
+  "__Host-sid=; Max-Age=0",
+  `=__Host-sid=${"i".repeat(22)}.${"s".repeat(43)}`,
+  sessionCookie().write(`${"i".repeat(22)}.${"s".repeat(43)}`, 60),
+];
+/** What it might set beside that. */
+const others = ["a=1; Path=/", "__host-sid=2", "b=2, 3; Expires=Thu, 01 Jan 2026 00:00:00 GMT", "__Host-sidx=3", "a=4"];
+const mixed = [
+  others[0],
+  planted[0],
+  planted[1],
+  others[1],
+  others[2],
+  planted[2],
+  planted[3],
+  others[3],
+  others[4],
+  planted[4],
+];
+
+function answerWith(lines: readonly (string | undefined)[], init: ResponseInit = {}): Response {
+  const answer = new Response(init.status === 204 ? null : "ok", init);
+  for (const line of lines) answer.headers.append("set-cookie", line ?? "");
+  return answer;
+}
+
+/** An answer whose headers cannot be changed, as those of what is fetched. */
+function frozen(answer: Response): Response {
+  const refuse = () => {
+    throw new TypeError("immutable");
+  };
+  for (const name of ["append", "set", "delete"] as const)
+    Object.defineProperty(answer.headers, name, { value: refuse });
+  return answer;
+}
+
+/** A server whose answers have the session cookie's name among their cookies. */
+const server = createServer((asked, response) => {
+  response.setHeader("Set-Cookie", mixed as string[]);
+  response.setHeader("X-Upstream", "1");
+  if (asked.url === "/moved") response.writeHead(302, { location: "/there" });
+  response.end("from upstream");
+});
+let upstream = "";
+beforeAll(async () => {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  upstream = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+afterAll(() => new Promise((resolve) => server.close(resolve)));
+
+describe("exactly one session cookie goes out, whatever the handler did", () => {
+  const kinds: Readonly<Record<string, () => Response | Promise<Response>>> = {
+    "of its own": () => answerWith(mixed),
+    "that is a redirect": () => answerWith(mixed, { status: 302, headers: { location: "/home" } }),
+    "without a body": () => answerWith(mixed, { status: 204 }),
+    "that is immutable": () => frozen(answerWith(mixed)),
+    "that was fetched": () => fetch(`${upstream}/`),
+    "that is a fetched redirect": () => fetch(`${upstream}/moved`, { redirect: "manual" }),
+  };
+
+  describe.each(Object.entries(kinds))("H-06 on an answer %s", (_, answer) => {
+    test.each<[string, Handler]>([
+      ["create", (session) => session.create({})],
+      ["rotate", rotate],
+      ["create and rotate", async (session) => [await session.create({}), await session.rotate()]],
+    ])("%s sends its own, after the handler's others", async (_, handler) => {
+      const { visit, jar, store } = await signedIn();
+      const given = await answer();
+      const response = await visit(handler, () => given);
+      const lines = setCookies(response);
+      expect(lines.slice(0, -1)).toEqual(others);
+      expect(lines.at(-1)).toMatch(/^__Host-sid=.{66}; Path=\/; Secure; HttpOnly; SameSite=Lax$/);
+      expect(await store.peek(tokenOf(jar.cookie))).not.toBeNull();
+      expect(response.status).toBe(given.status);
+    });
+
+    test("destroy clears it", async () => {
+      const { visit } = await signedIn();
+      const given = await answer();
+      expect(
+        setCookies(
+          await visit(
+            (session) => session.destroy(),
+            () => given,
+          ),
+        ),
+      ).toEqual([...others, sessionCookie().clear()]);
+    });
+
+    test.each<[string, Handler]>([
+      ["a session that was read", (session) => session.get()],
+      ["a session that was not used", () => null],
+    ])("%s sends none", async (_, handler) => {
+      const { visit, jar, cookie } = await signedIn();
+      const given = await answer();
+      const response = await visit(handler, () => given);
+      expect(setCookies(response)).toEqual(others);
+      expect([response.status, response.headers.get("x-upstream")]).toEqual([
+        given.status,
+        given.headers.get("x-upstream"),
+      ]);
+      expect(jar.cookie).toBe(cookie);
+    });
+  });
+
+  test("H-06 adapters are told all lines of Set-Cookie, or none where theirs may stay", async () => {
+    const { store } = site();
+    const exchangeOf = sessionExchange(store);
+    const headersWith = (...lines: string[]) => answerWith(lines).headers;
+    expect(exchangeOf(null).finish(headersWith("a=1"))).toEqual([]);
+    expect(exchangeOf(null).finish(headersWith("__Host-sid=x"))).toEqual([["Set-Cookie"]]);
+    expect(exchangeOf(null).finish(headersWith("a=1", "__Host-sid=x", "a=2"))).toEqual([["Set-Cookie", "a=1", "a=2"]]);
+    const creating = exchangeOf(null);
+    await creating.session.create({});
+    expect(creating.finish(headersWith("a=1", "__Host-sid=x"))[0]).toEqual([
+      "Set-Cookie",
+      "a=1",
+      expect.stringMatching(/^__Host-sid=.{66};/),
+    ]);
+  });
+
+  test("H-06 of another name the handler may set what it likes", async () => {
+    const { visit } = await signedIn({ cookie: { name: "app" } });
+    const response = await visit(
+      () => null,
+      () => answerWith(mixed),
+    );
+    expect(setCookies(response)).toEqual(answerWith(mixed).headers.getSetCookie());
+  });
+});
+
+describe("H-01 an answer that cannot be changed is copied", () => {
+  test("as a redirect, with its place", async () => {
+    const { visit } = await signedIn();
+    const response = await visit(rotate, () => Response.redirect("https://app.example/home", 307));
+    expect([response.status, response.headers.get("location")]).toEqual([307, "https://app.example/home"]);
+    expect(setCookies(response)).toHaveLength(1);
+  });
+
+  test("as fetched, with its status, headers and body", async () => {
+    const { visit } = await signedIn();
+    const fetched = await fetch(`${upstream}/`);
+    const response = await visit(rotate, () => fetched);
+    expect([response.status, response.statusText, response.headers.get("x-upstream")]).toEqual([200, "OK", "1"]);
+    expect(await response.text()).toBe("from upstream");
+  });
+
+  test("while its body still streams", async () => {
+    const { visit } = await signedIn();
+    let send = (_text: string): void => {};
+    const body = new ReadableStream({
+      start(controller) {
+        send = (text) => {
+          controller.enqueue(new TextEncoder().encode(text));
+          controller.close();
+        };
+      },
+    });
+    const response = await visit(rotate, () => frozen(new Response(body, { status: 201, statusText: "Made" })));
+    send("later");
+    expect([response.status, response.statusText, await response.text()]).toEqual([201, "Made", "later"]);
+    expect(setCookies(response)).toHaveLength(1);
+  });
+});
+
+describe("H-02 and H-03 an answer that cannot be copied", () => {
+  /** As that of an upgrade on runtimes that have one; none can be constructed everywhere. */
+  const upgraded = () => {
+    const answer = frozen(new Response());
+    Object.defineProperty(answer, "status", { value: 101 });
+    return answer;
+  };
+  /** Whose headers no runtime lets through, as some do. */
+  const failed = () => frozen(Response.error());
+
+  test.each([
+    ["of a network error", failed],
+    ["of an upgrade", upgraded],
+  ])("%s is passed on as it is where no cookie is due", async (_, make) => {
+    for (const handler of [() => null, (session) => session.get()] satisfies Handler[]) {
+      const { visit } = await signedIn();
+      const answer = make();
+      expect(await visit(handler, () => answer)).toBe(answer);
+    }
+  });
+
+  test.each([
+    ["of a network error", failed],
+    ["of an upgrade", upgraded],
+  ])("%s is a TypeError where one is, and the session that nobody can receive ends", async (_, make) => {
+    const { visit, jar, cookie, backend } = await signedIn();
+    await expect(visit(rotate, make)).rejects.toThrow(TypeError);
+    expect(jar.cookie).toBe(cookie);
+    expect(await keysOf(backend)).toEqual([]);
+  });
+});
+
+describe("H-04 and H-05 a body", () => {
+  test.each([204, 205, 304])("that a status of %d forbids stays away, copied or not", async (status) => {
+    for (const make of [() => new Response(null, { status }), () => frozen(new Response(null, { status }))]) {
+      const { visit } = await signedIn();
+      const response = await visit(rotate, make);
+      expect([response.status, response.body]).toEqual([status, null]);
+      expect(setCookies(response)).toHaveLength(1);
+    }
+  });
+
+  test("that nobody asked for by HEAD stays away", async () => {
+    const { handle, cookie } = await signedIn();
+    const asked = new Request("https://app.example/", { method: "HEAD", headers: { cookie: cookie ?? "" } });
+    const response = await handle(asked, async (session) => {
+      await session.rotate();
+      return new Response(null, { headers: { "content-length": "5" } });
+    });
+    expect([response.body, response.headers.get("content-length")]).toEqual([null, "5"]);
+    expect(setCookies(response)).toHaveLength(1);
+  });
+
+  test("that was used gets its cookie where the headers can be changed", async () => {
+    const { visit } = await signedIn();
+    const answer = new Response("ok");
+    await answer.text();
+    expect(setCookies(await visit(rotate, () => answer))).toHaveLength(1);
+  });
+
+  test("that was used is a TypeError where they cannot, and the session ends", async () => {
+    const { visit, backend } = await signedIn();
+    const answer = frozen(new Response("ok"));
+    await answer.text();
+    await expect(visit(rotate, () => answer)).rejects.toThrow(TypeError);
+    expect(await keysOf(backend)).toEqual([]);
+  });
+});
+
+// H-07, caches: test/http/cache-safety.test.ts. H-08, what is no Response, and what is thrown:
+// test/http/middleware.test.ts.
+
+describe("H-09 a body that streams", () => {
+  test("reads the session after the answer, writes it, and issues no token", async () => {
+    const { handle, store, token, cookie } = await signedIn();
+    const response = await handle(request(cookie), async (session) => {
+      await session.get();
+      const body = new ReadableStream({
+        async start(controller) {
+          // After the headers have gone.
+          await idle();
+          const seen = (await session.get())?.data.userId;
+          const issued = await Promise.allSettled([session.rotate(), session.create({})]);
+          await session.update({ theme: "dark" });
+          controller.enqueue(new TextEncoder().encode([seen, ...issued.map(({ status }) => status)].join()));
+          controller.close();
+        },
+      });
+      return new Response(body);
+    });
+    expect(await response.text()).toBe("42,rejected,rejected");
+    expect(setCookies(response)).toEqual([]);
+    expect((await store.get(token))?.data).toMatchObject({ userId: "42", theme: "dark" });
+  });
+});
+
+describe("H-10 an answer of 5xx", () => {
+  test.each([500, 502, 503])("%d keeps the cookie of what has happened to the session", async (status) => {
+    const failure = () => new Response("sorry", { status });
+    const { visit, jar, store, token } = await signedIn();
+    await visit(rotate, failure);
+    expect(await store.peek(tokenOf(jar.cookie))).not.toBeNull();
+    expect(await store.peek(token)).toBeNull();
+    await visit((session) => session.destroy(), failure);
+    expect(jar.cookie).toBeNull();
+  });
+});
+
+describe("C-23 a token anywhere but in the Cookie header", () => {
+  test.each<[string, (token: string) => Request]>([
+    ["the query", (token) => new Request(`https://app.example/?__Host-sid=${token}&sid=${token}&token=${token}`)],
+    ["the body", (token) => new Request("https://app.example/", { method: "POST", body: `__Host-sid=${token}` })],
+    ...["authorization", "set-cookie", "cookie2", "x-session-id", "x-cookie", "__host-sid"].map(
+      (name): [string, (token: string) => Request] => [
+        `the header ${name}`,
+        (token) => new Request("https://app.example/", { headers: { [name]: `__Host-sid=${token}` } }),
+      ],
+    ),
+  ])("opens nothing: %s", async (_, ask) => {
+    const { handle, calls, token } = await signedIn();
+    const response = await handle(ask(token), async (session) => Response.json(await session.get()));
+    expect(await response.json()).toBeNull();
+    expect(calls).toEqual([]);
+  });
+});
+
+describe("C-24 a request that is hostile", () => {
+  function asking(get: () => unknown): Request {
+    return Object.defineProperty(request(), "headers", { value: { get }, configurable: true });
+  }
+
+  test.each<[string, () => unknown]>([
+    [
+      "whose headers throw",
+      () => {
+        throw new Error("hostile");
+      },
+    ],
+    ["whose cookie is a number", () => 5],
+    ["whose cookie is an array", () => ["__Host-sid=x"]],
+    ["whose cookie is an object", () => ({ toString: () => "__Host-sid=x" })],
+  ])("%s is a TypeError before the handler, each time", async (_, get) => {
+    const { handle, calls } = site();
+    const asked = asking(get);
+    for (let time = 0; time < 2; time++) {
+      const answer = handle(asked, () => expect.fail("called"));
+      await expect(answer).rejects.toThrow(/^Cannot (handle a request|read the session cookie) as its header/);
+      await expect(answer).rejects.toBeInstanceOf(TypeError);
+    }
+    expect(calls).toEqual([]);
+    // Nothing is left behind: the same request can be handled once it behaves.
+    Object.defineProperty(asked, "headers", { value: new Headers() });
+    expect((await handle(asked, () => new Response())).status).toBe(200);
+  });
+
+  test("an exchange says so, too", () => {
+    const { store } = site();
+    for (const header of [5, ["a=b"], {}, true]) {
+      expect(() => sessionExchange(store)(header as never)).toThrow(TypeError);
+    }
+  });
+
+  test("one without headers is no crash", async () => {
+    const { handle } = site();
+    for (const asked of [{}, { headers: null }, { headers: {} }]) {
+      await expect(handle(asked as never, () => expect.fail("called"))).rejects.toThrow(TypeError);
+    }
+  });
+});
+
+test("a browser that got a planted cookie before has its own after the next answer", async () => {
+  const { handle, store } = site();
+  const jar = cookieJar("__Host-sid", "__Host-sid=planted");
+  const response = await handle(jar.request(), async (session) => {
+    await session.create({});
+    return answerWith([planted[0]]);
+  });
+  jar.receive(response);
+  expect(await store.peek(tokenOf(jar.cookie))).not.toBeNull();
+});

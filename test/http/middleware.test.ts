@@ -1,0 +1,863 @@
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import {
+  createSessionStore,
+  memoryBackend,
+  type RequestSession,
+  type Session,
+  SessionBackendError,
+  type SessionEvent,
+  sessionCookie,
+  sessionExchange,
+  sessionMiddleware,
+} from "../../src/index.ts";
+import { type BackendMethod, intercept, keysOf } from "../support/backends.ts";
+import { gate } from "../support/gate.ts";
+import { request, tokenOf } from "../support/http.ts";
+import { type Handler, setCookies, signedIn, site } from "../support/sites.ts";
+import { type NewVisit, type Visit, visits } from "../support/visits.ts";
+
+/** A backend whose methods fail while they are told to. */
+function failing() {
+  const broken = new Set<BackendMethod>();
+  const error = new SessionBackendError("The server is gone", { reason: "unavailable", outcome: "not-applied" });
+  const inner = memoryBackend();
+  const backend = intercept(inner, (method) => (broken.has(method) ? Promise.reject(error) : undefined));
+  return { backend, inner, broken, error };
+}
+
+describe("nothing is read before the handler asks", () => {
+  test("for a request without a cookie, whatever it asks, but to create", async () => {
+    const { visit, calls } = site();
+    const response = await visit(async (session) => {
+      expect(await session.get()).toBeNull();
+      expect(await session.peek()).toBeNull();
+      expect(await session.update({ theme: "dark" })).toBeNull();
+      expect(await session.update(() => ({}))).toBeNull();
+      expect(await session.increment("pageViews")).toBeNull();
+      expect(await session.take("flash")).toBeNull();
+      expect(await session.setIdleTimeout(60)).toBeNull();
+      expect(await session.rotate()).toBeNull();
+      expect(await session.destroy()).toBe(false);
+    });
+    expect(calls).toEqual([]);
+    expect(setCookies(response)).toEqual([]);
+  });
+
+  test.each(["__Host-sid=x", "sid=x", `__Host-sid=${"A".repeat(65)}`, `__Host-sid=${"A".repeat(43)}`])(
+    "nor for one with %s",
+    async (cookie) => {
+      const { handle, calls } = site();
+      await handle(request(cookie), async (session) => {
+        expect(await session.get()).toBeNull();
+        return new Response();
+      });
+      expect(calls).toEqual([]);
+    },
+  );
+
+  test("for a handler that does not ask, and its answer is passed on untouched", async () => {
+    const { handle, calls, jar } = await signedIn();
+    const answer = new Response("ok", { headers: { "x-mine": "1" } });
+    const headers = [...answer.headers];
+    expect(await handle(jar.request(), () => answer)).toBe(answer);
+    expect([...answer.headers]).toEqual(headers);
+    expect(calls).toEqual([]);
+  });
+
+  test("for a token that is nowhere but in the cookie header", async () => {
+    const { handle, calls, token } = await signedIn();
+    const headers = {
+      authorization: `Bearer ${token}`,
+      "x-session-id": token,
+      "set-cookie": `__Host-sid=${token}`,
+      cookie2: `__Host-sid=${token}`,
+    };
+    const url = `https://app.example/?__Host-sid=${token}&sid=${token}`;
+    await handle(new Request(url, { method: "POST", headers, body: `__Host-sid=${token}` }), async (session) => {
+      expect(await session.get()).toBeNull();
+      return new Response();
+    });
+    expect(calls).toEqual([]);
+  });
+});
+
+describe("one request reads once", () => {
+  test.each<[string, Handler, BackendMethod[]]>([
+    ["get, get", async (session) => [await session.get(), await session.get()], ["read"]],
+    ["get and get at once", (session) => Promise.all([session.get(), session.get()]), ["read"]],
+    ["peek, peek", async (session) => [await session.peek(), await session.peek()], ["read"]],
+    ["get, peek", async (session) => [await session.get(), await session.peek()], ["read"]],
+    ["peek, get", async (session) => [await session.peek(), await session.get()], ["read", "read"]],
+    ["update, get", async (session) => [await session.update({}), await session.get()], ["write"]],
+    ["setIdleTimeout, get", async (session) => [await session.setIdleTimeout(60), await session.get()], ["write"]],
+    ["rotate, get", async (session) => [await session.rotate(), await session.get()], ["write"]],
+    ["create, get", async (session) => [await session.create({}), await session.get()], ["insert", "remove"]],
+    [
+      "increment, get",
+      async (session) => [await session.increment("pageViews"), await session.get()],
+      ["increment", "read"],
+    ],
+    ["take, get", async (session) => [await session.take("flash"), await session.get()], ["write", "read"]],
+    ["destroy, get", async (session) => [await session.destroy(), await session.get()], ["remove"]],
+  ])("%s", async (_, handler, expected) => {
+    const { visit, calls } = await signedIn();
+    await visit(handler);
+    expect(calls).toEqual(expected);
+  });
+
+  test("peek does not touch, and the get after it does", async () => {
+    const { visit, advance, at } = await signedIn();
+    advance(5);
+    await visit(async (session) => {
+      const peeked = await session.peek();
+      expect(peeked?.lastAccessedAt).toEqual(new Date(at().getTime() - 5000));
+      expect((await session.get())?.lastAccessedAt).toEqual(at());
+    });
+  });
+
+  test("what a change answers is what get answers after it", async () => {
+    const { visit } = await signedIn();
+    await visit(async (session) => {
+      expect((await session.get())?.data.theme).toBe("light");
+      const updated = await session.update({ theme: "dark" });
+      expect(await session.get()).toBe(updated);
+      await session.increment("pageViews", 3);
+      expect((await session.get())?.data.pageViews).toBe(3);
+      await session.take("flash");
+      expect((await session.get())?.data).not.toHaveProperty("flash");
+      await session.destroy();
+      expect(await session.get()).toBeNull();
+    });
+  });
+
+  test("a read beside a change is not kept beyond it", async () => {
+    const { visit } = await signedIn();
+    await visit(async (session) => {
+      await Promise.all([session.increment("pageViews"), session.get()]);
+      expect((await session.get())?.data.pageViews).toBe(1);
+      const increment = session.increment("pageViews");
+      await session.get();
+      await increment;
+      expect((await session.get())?.data.pageViews).toBe(2);
+    });
+  });
+
+  test("a read that failed is tried again", async () => {
+    const { backend, broken, error } = failing();
+    const { visit } = await signedIn({}, { backend });
+    const response = await visit(async (session) => {
+      broken.add("read");
+      await expect(session.get()).rejects.toBe(error);
+      broken.clear();
+      expect((await session.get())?.data.userId).toBe("42");
+    });
+    expect(response.status).toBe(200);
+  });
+});
+
+describe("create", () => {
+  test("issues a token that the browser did not choose, and ends the session that came", async () => {
+    const { visit, jar, store, token, events, backend } = await signedIn();
+    let created: Session<Visit> | undefined;
+    await visit(async (session) => {
+      created = await session.create({ userId: "43" });
+    });
+    expect(tokenOf(jar.cookie)).not.toBe(token);
+    expect(await store.get(token)).toBeNull();
+    expect(await store.peek(tokenOf(jar.cookie))).toEqual(created);
+    expect(await keysOf(backend)).toEqual([created?.id]);
+    expect(events.map((event) => event.type)).toEqual(["created", "destroyed"]);
+  });
+
+  test("does not adopt an unknown token", async () => {
+    const unknown = `${"i".repeat(22)}.${"s".repeat(43)}`;
+    const { handle, store } = site();
+    const response = await handle(request(`__Host-sid=${unknown}`), async (session) => {
+      await session.create({});
+      return new Response();
+    });
+    expect(setCookies(response)).toHaveLength(1);
+    expect(setCookies(response)[0]).not.toContain(unknown);
+    expect(await store.get(unknown)).toBeNull();
+  });
+
+  test("twice keeps the last and leaves no other", async () => {
+    const { visit, jar, store, backend } = await signedIn();
+    const response = await visit(async (session) => {
+      await session.create({ userId: "1" });
+      await session.create({ userId: "2" });
+    });
+    expect(setCookies(response)).toHaveLength(1);
+    expect((await store.get(tokenOf(jar.cookie)))?.data.userId).toBe("2");
+    expect(await keysOf(backend)).toHaveLength(1);
+  });
+
+  test("that fails keeps the session that came and sets no cookie", async () => {
+    const { visit, token, store, cookie, jar } = await signedIn();
+    const response = await visit(async (session) => {
+      await expect(session.create({ theme: "blue" as never })).rejects.toMatchObject({ origin: "given" });
+      expect((await session.get())?.data.userId).toBe("42");
+    });
+    expect(setCookies(response)).toEqual([]);
+    expect(jar.cookie).toBe(cookie);
+    expect(await store.get(token)).not.toBeNull();
+  });
+
+  test("that cannot end the session that came leaves no new one behind", async () => {
+    const { backend, inner, broken, error } = failing();
+    let removals = 0;
+    // Only the first removal fails: the one of the session that came.
+    const once = intercept(backend, (method) => {
+      if (method === "remove" && ++removals > 1) broken.clear();
+    });
+    const { visit, jar, cookie, store, token } = await signedIn({}, { backend: once });
+    broken.add("remove");
+    removals = 0;
+    const response = await visit(async (session) => {
+      await expect(session.create({ userId: "43" })).rejects.toBe(error);
+      expect((await session.get())?.data.userId).toBe("42");
+    });
+    expect(setCookies(response)).toEqual([]);
+    expect(jar.cookie).toBe(cookie);
+    const session = await store.get(token);
+    expect(await keysOf(inner)).toEqual([session?.id]);
+  });
+});
+
+describe("several at once", () => {
+  const at = {
+    create: (session: RequestSession<Visit, NewVisit>) => session.create({ userId: "43" }),
+    rotate: (session: RequestSession<Visit, NewVisit>) => session.rotate(),
+    destroy: (session: RequestSession<Visit, NewVisit>) => session.destroy(),
+  };
+  const names = Object.keys(at) as (keyof typeof at)[];
+  const orders = names.flatMap((one) => names.flatMap((two) => names.map((three) => [one, two, three] as const)));
+
+  test.each(orders)("%s, %s and %s leave one session at most, and its cookie", async (...order) => {
+    const { visit, jar, store, backend, cookie, events } = await signedIn();
+    const response = await visit((session) => Promise.all(order.map((name) => at[name](session))));
+    expect(setCookies(response)).toHaveLength(1);
+    expect(events.map((event) => event.type)).not.toContain("reused");
+    const ended = order.lastIndexOf("destroy") > order.lastIndexOf("create");
+    const keys = await keysOf(backend);
+    expect(keys).toHaveLength(ended ? 0 : 1);
+    if (ended) expect(jar.cookie).toBeNull();
+    else expect((await store.peek(tokenOf(jar.cookie)))?.id).toBe(keys[0]);
+    expect(await store.peek(tokenOf(cookie))).toBeNull();
+  });
+
+  test("one that fails does not keep the next from its turn", async () => {
+    const { visit, jar, store, backend } = await signedIn();
+    await visit((session) =>
+      Promise.allSettled([session.create({ theme: "blue" as never }), session.create({ userId: "2" })]),
+    );
+    expect((await store.get(tokenOf(jar.cookie)))?.data.userId).toBe("2");
+    expect(await keysOf(backend)).toHaveLength(1);
+  });
+});
+
+describe("Set-Cookie", () => {
+  test.each<[string, Handler]>([
+    ["get", (session) => session.get()],
+    ["peek", (session) => session.peek()],
+    ["update", (session) => session.update({ theme: "dark" })],
+    ["increment", (session) => session.increment("pageViews")],
+    ["take", (session) => session.take("flash")],
+    ["setIdleTimeout", (session) => session.setIdleTimeout(60)],
+  ])("is not sent by %s", async (_, handler) => {
+    const { visit } = await signedIn();
+    expect(setCookies(await visit(handler))).toEqual([]);
+  });
+
+  test.each<[string, Handler]>([
+    ["get", (session) => session.get()],
+    ["update", (session) => session.update({})],
+    ["rotate", (session) => session.rotate()],
+    ["destroy", (session) => session.destroy()],
+  ])("is not sent by %s on a session that has ended elsewhere", async (_, handler) => {
+    const { visit, store, token, jar, cookie } = await signedIn();
+    await store.destroy(token);
+    expect(setCookies(await visit(handler))).toEqual([]);
+    expect(jar.cookie).toBe(cookie);
+  });
+
+  test("is sent by create", async () => {
+    const { visit, jar } = site();
+    const response = await visit((session) => session.create({}));
+    expect(setCookies(response)).toEqual([`${jar.cookie}; Path=/; Secure; HttpOnly; SameSite=Lax`]);
+  });
+
+  test("is sent by rotate", async () => {
+    const { visit, jar, cookie, store } = await signedIn();
+    const response = await visit((session) => session.rotate());
+    expect(setCookies(response)).toEqual([`${jar.cookie}; Path=/; Secure; HttpOnly; SameSite=Lax`]);
+    expect(jar.cookie).not.toBe(cookie);
+    expect(await store.get(tokenOf(cookie))).toBeNull();
+    expect(await store.get(tokenOf(jar.cookie))).not.toBeNull();
+  });
+
+  test("is sent by destroy, to clear", async () => {
+    const { visit, jar } = await signedIn();
+    const response = await visit((session) => session.destroy());
+    expect(setCookies(response)).toEqual([sessionCookie().clear()]);
+    expect(jar.cookie).toBeNull();
+  });
+
+  test("follows the options", async () => {
+    const { visit } = site({ cookie: { name: "app", secure: false, sameSite: "strict", path: "/app" } });
+    const response = await visit((session) => session.create({}));
+    expect(setCookies(response)[0]).toMatch(/^app=[^;]+; Path=\/app; HttpOnly; SameSite=Strict$/);
+  });
+
+  test.each<[string, Handler, "set" | "cleared" | "none"]>([
+    ["create, rotate", async (session) => [await session.create({}), await session.rotate()], "set"],
+    ["rotate, rotate", async (session) => [await session.rotate(), await session.rotate()], "set"],
+    ["destroy, create", async (session) => [await session.destroy(), await session.create({})], "set"],
+    ["create, destroy", async (session) => [await session.create({}), await session.destroy()], "cleared"],
+    ["rotate, destroy", async (session) => [await session.rotate(), await session.destroy()], "cleared"],
+    ["destroy, destroy", async (session) => [await session.destroy(), await session.destroy()], "cleared"],
+    ["destroy, rotate", async (session) => [await session.destroy(), await session.rotate()], "cleared"],
+  ])("is sent once, as things stand in the end: %s", async (_, handler, outcome) => {
+    const { visit, jar, store, cookie } = await signedIn();
+    const response = await visit(handler);
+    expect(setCookies(response)).toHaveLength(1);
+    if (outcome === "set") expect(await store.get(tokenOf(jar.cookie))).not.toBeNull();
+    else expect(jar.cookie).toBeNull();
+    expect(await store.get(tokenOf(cookie))).toBeNull();
+  });
+
+  test("that create was about to send is cleared by a destroy though the session is gone already", async () => {
+    const { visit, store, jar, backend, clock } = site();
+    const response = await visit(async (session) => {
+      const { id } = await session.create({});
+      await backend.remove(id, { verifier: null, previous: false, now: clock.now() });
+      expect(await session.destroy()).toBe(false);
+    });
+    expect(setCookies(response)).toEqual([sessionCookie().clear()]);
+    expect(jar.cookie).toBeNull();
+    for await (const session of store.all()) expect.fail(`There is a session ${session.id}`);
+  });
+
+  test("comes after the cookies of the handler, which are kept in order", async () => {
+    const { visit } = await signedIn();
+    const answer = new Response("ok");
+    for (const line of ["a=1; Path=/", "b=2, 3; Expires=Thu, 01 Jan 2026 00:00:00 GMT", "a=4"]) {
+      answer.headers.append("set-cookie", line);
+    }
+    const response = await visit(
+      (session) => session.rotate(),
+      () => answer,
+    );
+    expect(response).toBe(answer);
+    const [first, second, third, ours, ...more] = setCookies(response);
+    expect([first, second, third]).toEqual(["a=1; Path=/", "b=2, 3; Expires=Thu, 01 Jan 2026 00:00:00 GMT", "a=4"]);
+    expect(ours).toMatch(/^__Host-sid=/);
+    expect(more).toEqual([]);
+  });
+});
+
+describe("the answer", () => {
+  test("a response object that the handler made is copied and never changed", async () => {
+    const { visit } = await signedIn();
+    const answer = new Response("ok");
+    const response = await visit(
+      (session) => session.rotate(),
+      () => answer,
+    );
+    expect(setCookies(answer)).toEqual([]);
+    expect(setCookies(response)).toHaveLength(1);
+    expect(await response.text()).toBe("ok");
+  });
+
+  test("is a copy of a redirect, with all it says", async () => {
+    const { visit, jar, store } = await signedIn();
+    const response = await visit(
+      (session) => session.rotate(),
+      () => Response.redirect("https://app.example/home", 303),
+    );
+    expect(response.status).toBe(303);
+    expect(response.headers.get("location")).toBe("https://app.example/home");
+    expect(setCookies(response)).toHaveLength(1);
+    expect(await store.get(tokenOf(jar.cookie))).not.toBeNull();
+  });
+
+  test("is a copy of one that was fetched, with its status, headers and body", async () => {
+    const { visit } = await signedIn();
+    const fetched = await fetch("data:text/plain;charset=utf-8,hello");
+    const response = await visit(
+      (session) => session.rotate(),
+      () => fetched,
+    );
+    expect(response.status).toBe(200);
+    expect(response.headers.get("content-type")).toBe("text/plain;charset=utf-8");
+    expect(setCookies(response)).toHaveLength(1);
+    expect(await response.text()).toBe("hello");
+  });
+
+  test.each([204, 205, 304])("of status %d has no body before or after", async (status) => {
+    const { visit } = await signedIn();
+    const response = await visit(
+      (session) => session.rotate(),
+      () => new Response(null, { status }),
+    );
+    expect(response.status).toBe(status);
+    expect(response.body).toBeNull();
+    expect(setCookies(response)).toHaveLength(1);
+  });
+
+  test("that stands for a network error is passed on by a handler that only read", async () => {
+    const { visit } = await signedIn();
+    const answer = Response.error();
+    const response = await visit(
+      (session) => session.get(),
+      () => answer,
+    );
+    expect(response).toBe(answer);
+  });
+
+  test("of a failure keeps its cookie: the session is what it is", async () => {
+    const { visit, jar, store } = await signedIn();
+    const response = await visit(
+      (session) => session.rotate(),
+      () => new Response("sorry", { status: 500 }),
+    );
+    expect(response.status).toBe(500);
+    expect(await store.get(tokenOf(jar.cookie))).not.toBeNull();
+  });
+});
+
+describe("Cache-Control and Vary", () => {
+  const handlers: Readonly<Record<"get" | "rotate", Handler>> = {
+    get: (session) => session.get(),
+    rotate: (session) => session.rotate(),
+  };
+
+  test.each<["get" | "rotate", string | null, string]>([
+    ["get", null, "private"],
+    ["get", "", "private"],
+    ["get", "public", "private"],
+    ["get", "public, max-age=60", "private, max-age=60"],
+    ["get", "max-age=60, PUBLIC", "max-age=60, private"],
+    ["get", "private", "private"],
+    ["get", "no-store", "no-store"],
+    ["get", "no-cache", "no-cache"],
+    ["get", "max-age=60", "max-age=60"],
+    ["rotate", null, "no-store"],
+    ["rotate", "public, max-age=60", "no-store"],
+    ["rotate", "private", "no-store"],
+    ["rotate", "max-age=60", "no-store"],
+    ["rotate", "no-store", "no-store"],
+    ["rotate", "private, No-Store", "private, No-Store"],
+  ])("after %s, Cache-Control %j becomes %j", async (method, given, expected) => {
+    const { visit } = await signedIn();
+    const headers = new Headers(given === null ? {} : { "cache-control": given });
+    const response = await visit(handlers[method], () => new Response("ok", { headers }));
+    expect(response.headers.get("cache-control")).toBe(expected);
+  });
+
+  test.each<[string | null, string]>([
+    [null, "Cookie"],
+    ["", "Cookie"],
+    ["*", "*"],
+    ["Accept-Encoding", "Accept-Encoding, Cookie"],
+    ["accept-encoding,  cookie", "accept-encoding,  cookie"],
+    ["COOKIE", "COOKIE"],
+    ["Accept, *", "Accept, *"],
+    ["X-Cookie", "X-Cookie, Cookie"],
+  ])("Vary %j becomes %j", async (given, expected) => {
+    for (const handler of Object.values(handlers)) {
+      const { visit } = await signedIn();
+      const headers = new Headers(given === null ? {} : { vary: given });
+      const response = await visit(handler, () => new Response("ok", { headers }));
+      expect(response.headers.get("vary")).toBe(expected);
+    }
+  });
+
+  test("are said of an anonymous request that asks, too: another cookie would have changed the answer", async () => {
+    const { visit } = site();
+    const response = await visit(handlers.get);
+    expect(response.headers.get("cache-control")).toBe("private");
+    expect(response.headers.get("vary")).toBe("Cookie");
+  });
+
+  test("are not said where nobody asked", async () => {
+    const { visit } = await signedIn();
+    const response = await visit(() => null);
+    expect([response.headers.get("cache-control"), response.headers.get("vary")]).toEqual([null, null]);
+  });
+});
+
+describe("persistent", () => {
+  test.each([
+    [undefined, 34_560_000],
+    [3600, 3600],
+    [34_560_000, 34_560_000],
+    [34_560_001, 34_560_000],
+  ])("true lasts until the deadline, at most 400 days: %s", async (absoluteTimeout, maxAge) => {
+    const { visit } = site({ persistent: true }, { absoluteTimeout });
+    const response = await visit((session) => session.create({}));
+    expect(setCookies(response)[0]).toContain(`; Max-Age=${maxAge};`);
+  });
+
+  test("true lasts until the same deadline after a rotation", async () => {
+    const { visit, advance } = await signedIn({ persistent: true }, { absoluteTimeout: 3600 });
+    advance(600.5);
+    const response = await visit((session) => session.rotate());
+    expect(setCookies(response)[0]).toContain("; Max-Age=3000;");
+  });
+
+  test("true lasts as long as the session that was given a deadline of its own, and so after a rotation", async () => {
+    const { visit, advance } = site({ persistent: true }, { absoluteTimeout: 3600 });
+    const created = await visit((session) => session.create({}, { idleTimeout: 600, absoluteTimeout: 900 }));
+    expect(setCookies(created)[0]).toContain("; Max-Age=900;");
+    for (const left of [600, 300]) {
+      advance(300);
+      expect(setCookies(await visit((session) => session.rotate()))[0]).toContain(`; Max-Age=${left};`);
+    }
+    advance(300);
+    expect(setCookies(await visit((session) => session.rotate()))).toEqual([]);
+  });
+
+  test("false, and nothing, ends with the browser", async () => {
+    for (const options of [{}, { persistent: false }, { persistent: undefined }]) {
+      const { visit } = site(options);
+      expect(setCookies(await visit((session) => session.create({})))[0]).not.toContain("Max-Age");
+    }
+  });
+
+  test("a rule is asked about the session whenever a cookie is written", async () => {
+    const rule = ({ data }: Session<Visit>) => data.theme === "dark";
+    const { visit } = site({ persistent: rule }, { absoluteTimeout: 3600 });
+    const created = await visit((session) => session.create({ theme: "dark" }));
+    const rotated = await visit((session) => session.rotate());
+    const changed = await visit((session) => session.rotate({ patch: { theme: "light" } }));
+    const lasting = [created, rotated, changed].map((response) => setCookies(response)[0]?.includes("Max-Age=3600"));
+    expect(lasting).toEqual([true, true, false]);
+  });
+
+  test("a rule that throws leaves no session that nobody can open", async () => {
+    const { handle, backend } = site({
+      persistent: () => {
+        throw new Error("rule");
+      },
+    });
+    const answer = handle(request(), async (session) => {
+      await session.create({});
+      return new Response();
+    });
+    await expect(answer).rejects.toThrow("rule");
+    expect(await keysOf(backend)).toEqual([]);
+  });
+
+  test("a rule that throws leaves none either where the handler goes on, and no cookie", async () => {
+    const { handle, backend } = site({
+      persistent: () => {
+        throw new Error("rule");
+      },
+    });
+    const response = await handle(request(), async (session) => {
+      await session.create({}).catch(() => {});
+      return new Response();
+    });
+    expect(setCookies(response)).toEqual([]);
+    expect(await keysOf(backend)).toEqual([]);
+  });
+});
+
+describe("a backend that fails", () => {
+  const calls: readonly (readonly [string, Handler, BackendMethod])[] = [
+    ["get", (session) => session.get(), "read"],
+    ["peek", (session) => session.peek(), "read"],
+    ["create", (session) => session.create({}), "insert"],
+    ["update", (session) => session.update({}), "write"],
+    ["increment", (session) => session.increment("pageViews"), "increment"],
+    ["take", (session) => session.take("flash"), "write"],
+    ["setIdleTimeout", (session) => session.setIdleTimeout(60), "write"],
+    ["rotate", (session) => session.rotate(), "write"],
+    ["destroy", (session) => session.destroy(), "remove"],
+  ];
+
+  test.each(calls)("makes %s answer 503 and leaves the cookie alone", async (_, handler, method) => {
+    const { backend, broken } = failing();
+    const { visit, jar, cookie, store, token } = await signedIn({}, { backend });
+    broken.add(method);
+    const response = await visit(handler);
+    expect(response.status).toBe(503);
+    expect(Number(response.headers.get("retry-after"))).toBeGreaterThan(0);
+    expect(response.headers.get("cache-control")).toBe("no-store");
+    expect(setCookies(response)).toEqual([]);
+    expect(jar.cookie).toBe(cookie);
+    broken.clear();
+    expect(await store.get(token)).not.toBeNull();
+  });
+
+  test("can be dealt with by the handler", async () => {
+    const { backend, broken, error } = failing();
+    const { visit } = await signedIn({}, { backend });
+    broken.add("read");
+    const response = await visit((session) => expect(session.get()).rejects.toBe(error));
+    expect(response.status).toBe(200);
+    expect(setCookies(response)).toEqual([]);
+  });
+
+  test("is answered by onBackendError instead", async () => {
+    const { backend, broken, error } = failing();
+    const seen: unknown[] = [];
+    const { handle, jar } = await signedIn(
+      {
+        async onBackendError(failure, asked) {
+          seen.push(failure, asked);
+          return new Response("later", { status: 500 });
+        },
+      },
+      { backend },
+    );
+    broken.add("read");
+    const asked = jar.request();
+    const response = await handle(asked, async (session) => {
+      await session.get();
+      return new Response();
+    });
+    expect(response.status).toBe(500);
+    expect(seen).toEqual([error, asked]);
+    expect([...response.headers.keys()]).not.toContain("set-cookie");
+  });
+
+  test("after a session was created ends that session: its cookie does not go out", async () => {
+    const { backend, inner, broken } = failing();
+    const { visit, jar } = site({}, { backend });
+    const response = await visit(async (session) => {
+      await session.create({});
+      broken.add("write");
+      await session.update({ theme: "dark" });
+    });
+    expect(response.status).toBe(503);
+    expect(setCookies(response)).toEqual([]);
+    expect(jar.cookie).toBeNull();
+    expect(await keysOf(inner)).toEqual([]);
+  });
+
+  test("when that session is to be ended, too, still answers 503", async () => {
+    const { backend, broken } = failing();
+    const { visit } = site({}, { backend });
+    const response = await visit(async (session) => {
+      await session.create({});
+      broken.add("write").add("remove");
+      await session.update({ theme: "dark" });
+    });
+    expect(response.status).toBe(503);
+  });
+
+  test("is never taken for somebody without a session when its time is up", async () => {
+    const backend = { ...memoryBackend(), read: () => new Promise<never>(() => {}) };
+    const { visit, events } = await signedIn({}, { backend, operationTimeoutMs: 20 });
+    const response = await visit((session) => session.get());
+    expect(response.status).toBe(503);
+    expect(events).toMatchObject([{ type: "unavailable", reason: "timeout" }]);
+  });
+});
+
+describe("a handler that throws", () => {
+  const thrown = new Error("handler");
+
+  test.each<[string, Handler]>([
+    ["created", (session) => session.create({})],
+    ["rotated", (session) => session.rotate()],
+    ["created and rotated", async (session) => [await session.create({}), await session.rotate()]],
+  ])("after it %s a session ends it, and its error goes on", async (_, handler) => {
+    const { visit, backend, jar, cookie } = await signedIn();
+    const answer = visit(async (session) => {
+      await handler(session);
+      throw thrown;
+    });
+    await expect(answer).rejects.toBe(thrown);
+    expect(await keysOf(backend)).toEqual([]);
+    expect(jar.cookie).toBe(cookie);
+  });
+
+  test("while a session is being created ends it, too", async () => {
+    const held = gate();
+    const { handle, store, backend } = site(
+      {},
+      { backend: intercept(memoryBackend(), (method) => (method === "insert" ? held.passed : undefined)) },
+    );
+    let creating: Promise<unknown> = Promise.resolve();
+    const answer = handle(request(), async (session) => {
+      creating = session.create({});
+      await Promise.all([creating, Promise.reject(thrown)]);
+      return new Response();
+    });
+    await expect(answer).rejects.toBe(thrown);
+    held.open();
+    await expect(creating).rejects.toThrow(TypeError);
+    expect(await keysOf(backend)).toEqual([]);
+    for await (const session of store.all()) expect.fail(`There is a session ${session.id}`);
+  });
+
+  test("after it only read or wrote changes nothing", async () => {
+    const { visit, store, token } = await signedIn();
+    const answer = visit(async (session) => {
+      await session.update({ theme: "dark" });
+      throw thrown;
+    });
+    await expect(answer).rejects.toBe(thrown);
+    expect((await store.get(token))?.data.theme).toBe("dark");
+  });
+
+  test.each(["a string", new Response("thrown"), undefined])("is passed on whatever it throws: %s", async (value) => {
+    const { handle } = site();
+    const answer = handle(request(), () => {
+      throw value;
+    });
+    expect(await answer.catch((error: unknown) => error)).toBe(value);
+  });
+});
+
+describe("the session after the answer", () => {
+  test("issues no token that nobody would receive", async () => {
+    const { visit, store, token, backend } = await signedIn();
+    let kept: RequestSession<Visit, NewVisit> | undefined;
+    await visit((session) => {
+      kept = session;
+    });
+    const keys = await keysOf(backend);
+    await expect(kept?.rotate()).rejects.toThrow(TypeError);
+    await expect(kept?.create({})).rejects.toThrow(TypeError);
+    expect(await keysOf(backend)).toEqual(keys);
+    expect(await store.get(token)).not.toBeNull();
+  });
+});
+
+describe("data that does not fit", () => {
+  /** The browser's session was stored by a version of the program with another schema. */
+  async function outdated() {
+    const base = await signedIn();
+    const events: SessionEvent[] = [];
+    const schema = z.object({ userId: z.literal("admin"), flash: z.number().optional(), pageViews: z.number() });
+    const store = createSessionStore({
+      schema,
+      backend: base.backend,
+      now: base.clock.now,
+      onEvent: (event) => events.push(event),
+    });
+    return { ...base, events, handle: sessionMiddleware(store), newer: store };
+  }
+
+  test("is anonymous where it is stored, an event, and stays", async () => {
+    const { handle, jar, events, store, token } = await outdated();
+    const response = await handle(jar.request(), async (session) => {
+      expect(await session.get()).toBeNull();
+      expect(await session.peek()).toBeNull();
+      expect(await session.take("flash")).toBeNull();
+      return new Response();
+    });
+    expect(response.status).toBe(200);
+    expect(setCookies(response)).toEqual([]);
+    expect(new Set(events.map((event) => event.type))).toEqual(new Set(["invalid"]));
+    expect((await store.get(token))?.data).toMatchObject({ userId: "42", flash: "hi" });
+  });
+
+  test("is replaced by a login", async () => {
+    const { handle, jar, newer, store, token } = await outdated();
+    jar.receive(
+      await handle(jar.request(), async (session) => {
+        await session.create({ userId: "admin", pageViews: 0 });
+        return new Response();
+      }),
+    );
+    expect((await newer.get(tokenOf(jar.cookie)))?.data.userId).toBe("admin");
+    expect(await store.get(token)).toBeNull();
+  });
+
+  test("is ended by a logout", async () => {
+    const { handle, jar, store, token } = await outdated();
+    jar.receive(
+      await handle(jar.request(), async (session) => {
+        expect(await session.destroy()).toBe(true);
+        return new Response();
+      }),
+    );
+    expect(jar.cookie).toBeNull();
+    expect(await store.get(token)).toBeNull();
+  });
+
+  test("is an error where it is given", async () => {
+    const { visit } = await signedIn();
+    const answer = visit((session) => session.update({ theme: "blue" as never }));
+    await expect(answer).rejects.toMatchObject({ name: "SessionDataError", origin: "given" });
+  });
+});
+
+describe("the same request", () => {
+  test("can be handled again once it has been answered", async () => {
+    const { handle, cookie } = await signedIn();
+    const asked = request(cookie);
+    for (let time = 0; time < 2; time++) {
+      const response = await handle(asked, async (session) => Response.json((await session.get())?.data.userId));
+      expect(await response.json()).toBe("42");
+    }
+  });
+});
+
+describe("sessionExchange", () => {
+  test("takes the Cookie header and gives the headers of the answer", async () => {
+    const { store } = visits();
+    const exchangeOf = sessionExchange(store, { persistent: true });
+    const first = exchangeOf(null);
+    const created = await first.session.create({ userId: "42" });
+    const [setCookie, ...others] = first.finish(new Headers());
+    expect(setCookie?.[0]).toBe("Set-Cookie");
+    expect(setCookie?.[1]).toContain("; Max-Age=34560000;");
+    expect(others).toEqual([
+      ["Cache-Control", "no-store"],
+      ["Vary", "Cookie"],
+    ]);
+
+    const second = exchangeOf(setCookie?.[1]?.split(";")[0]);
+    expect(await second.session.get()).toEqual(created);
+    expect(second.finish(new Headers({ vary: "Accept", "cache-control": "no-cache" }))).toEqual([
+      ["Vary", "Accept, Cookie"],
+    ]);
+  });
+
+  test("leaves the headers that it is given as they are", async () => {
+    const { store } = visits();
+    const { session, finish } = sessionExchange(store)(undefined);
+    await session.create({});
+    const answer = new Headers({ "cache-control": "public" });
+    finish(answer);
+    expect([...answer]).toEqual([["cache-control", "public"]]);
+  });
+
+  test("says nothing if nobody asked", () => {
+    const { store } = visits();
+    expect(sessionExchange(store)("__Host-sid=x").finish(new Headers())).toEqual([]);
+  });
+
+  test("abandoned ends the session that it issued, and no other", async () => {
+    const { store, backend } = visits();
+    const exchangeOf = sessionExchange(store);
+    const { token, session: kept } = await store.create({});
+    const reading = exchangeOf(`__Host-sid=${token}`);
+    await reading.session.get();
+    await reading.abandon();
+    const creating = exchangeOf(null);
+    await creating.session.create({});
+    expect(await keysOf(backend)).toHaveLength(2);
+    await creating.abandon();
+    await creating.abandon();
+    expect(await keysOf(backend)).toEqual([kept.id]);
+    expect(creating.finish(new Headers()).map(([name]) => name)).not.toContain("Set-Cookie");
+  });
+
+  test("works on a store of bare ids", async () => {
+    const { store } = visits({ bareIds: true });
+    const exchangeOf = sessionExchange(store);
+    const { session, finish } = exchangeOf(null);
+    const { id } = await session.create({});
+    const [, line = ""] = finish(new Headers())[0] ?? [];
+    expect(tokenOf(line)).toHaveLength(43);
+    expect((await exchangeOf(line.split(";")[0]).session.get())?.id).toBe(id);
+  });
+});

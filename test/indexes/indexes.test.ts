@@ -1,0 +1,759 @@
+import { inspect } from "node:util";
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import {
+  createSessionStore,
+  memoryBackend,
+  type SessionBackend,
+  SessionDataError,
+  type SessionIndex,
+  type SessionSchema,
+} from "../../src/index.ts";
+import { intercept, keysOf } from "../support/backends.ts";
+import { idle } from "../support/gate.ts";
+import { type Data, idsOf, indexes, type MemberOptions, member, memberStore, members } from "../support/members.ts";
+
+const DAY_MS = 86_400_000;
+
+/** Andrew on two devices, Barbara on one. */
+async function three(options?: MemberOptions) {
+  const scene = members(options);
+  const phone = await scene.store.create({ userId: "andrew", tenant: "a", cart: [{ sku: "hat" }, { sku: "shoe" }] });
+  const laptop = await scene.store.create({ userId: "andrew", tenant: "b" });
+  const other = await scene.store.create({ userId: "barbara", tenant: "a", cart: [{ sku: "hat" }] });
+  scene.calls.length = 0;
+  scene.events.length = 0;
+  return { ...scene, phone, laptop, other };
+}
+
+type Scene = Awaited<ReturnType<typeof three>>;
+
+/** A store on the same backend and clock whose schema is another. */
+function beside<T extends object, In>(
+  { backend, clock }: Scene,
+  schema: SessionSchema<T, In>,
+  user: SessionIndex<T>,
+  migrate?: (stored: Readonly<Record<string, unknown>>) => unknown,
+) {
+  return createSessionStore({ schema, backend, indexes: { user }, migrate, now: clock.now });
+}
+
+describe("list", () => {
+  test("gives the sessions whose field has the value", async () => {
+    const { store, phone, laptop, other } = await three();
+    expect(idsOf(await store.list({ user: "andrew" }))).toEqual(idsOf([phone.session, laptop.session]));
+    expect(await store.list({ user: "barbara" })).toEqual([other.session]);
+    expect(idsOf(await store.list({ tenant: "a" }))).toEqual(idsOf([phone.session, other.session]));
+    expect(await store.list({ user: "nobody" })).toEqual([]);
+    expect(await store.list({ tenant: "andrew" })).toEqual([]);
+  });
+
+  test("gives the sessions among whose values it is: several, none, and one twice", async () => {
+    const { store, entered, phone, other } = await three();
+    const twice = await store.create({ cart: [{ sku: "bag" }, { sku: "bag" }] });
+    const none = await store.create({});
+    expect(idsOf(await store.list({ product: "hat" }))).toEqual(idsOf([phone.session, other.session]));
+    expect(await store.list({ product: "shoe" })).toEqual([phone.session]);
+    expect(await store.list({ product: "bag" })).toEqual([twice.session]);
+    expect(await entered("product:bag")).toEqual([twice.session.id]);
+    expect(await store.peek(none.token)).not.toBeNull();
+  });
+
+  test("takes a value as it is, whatever is in it", async () => {
+    const { store } = members();
+    for (const userId of [
+      "a:b",
+      "user:a",
+      " ",
+      "*",
+      "__proto__",
+      "é",
+      "e\u0301",
+      "💥",
+      "\0\n",
+      "a\u0000b",
+      "[x]",
+      "{x}",
+    ]) {
+      const { session } = await store.create({ userId });
+      expect(await store.list({ user: userId })).toEqual([session]);
+    }
+    await store.create({ userId: "b", tenant: "b" });
+    expect(await store.list({ user: "b" })).toHaveLength(1);
+  });
+
+  test("gives ids and data, frozen, and no token", async () => {
+    const { store, phone, laptop } = await three();
+    const sessions = await store.list({ user: "andrew" });
+    expect(sessions.map(({ data }) => data.tenant).sort()).toEqual(["a", "b"]);
+    for (const session of sessions) {
+      expect(Object.isFrozen(session)).toBe(true);
+      expect(Object.isFrozen(session.data.cart)).toBe(true);
+    }
+    const shown = inspect(sessions, { depth: null, showHidden: true }) + JSON.stringify(sessions);
+    for (const { token } of [phone, laptop]) expect(shown).not.toContain(token.split(".")[1]);
+  });
+
+  test("stops at its limit", async () => {
+    const { store } = await three();
+    for (const [limit, expected] of [
+      [1, 1],
+      [2, 2],
+      [3, 2],
+      [undefined, 2],
+    ] as const) {
+      expect(await store.list({ user: "andrew" }, { limit })).toHaveLength(expected);
+    }
+    for (const limit of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
+      await expect(store.list({ user: "andrew" }, { limit })).rejects.toThrow(RangeError);
+    }
+    // @ts-expect-error
+    await expect(store.list({ user: "andrew" }, { limit: "1" })).rejects.toThrow(TypeError);
+  });
+
+  test("goes through pages to the end", async () => {
+    const { store, calls } = members();
+    const all = await Promise.all(Array.from({ length: 1201 }, () => store.create({ userId: "andrew" })));
+    calls.length = 0;
+    expect(idsOf(await store.list({ user: "andrew" }))).toEqual(idsOf(all.map(({ session }) => session)));
+    expect(calls.filter((method) => method === "page")).toHaveLength(3);
+    calls.length = 0;
+    expect(await store.list({ user: "andrew" }, { limit: 10 })).toHaveLength(10);
+    expect(calls.filter((method) => method === "page")).toHaveLength(1);
+    expect(await store.count({ user: "andrew" })).toBe(1201);
+    expect(await store.revokeAll({ user: "andrew" })).toBe(1201);
+    expect(await store.count({ user: "andrew" })).toBe(0);
+  });
+
+  test("leaves out what no longer fits and reports it once; count counts it and revokeAll ends it", async () => {
+    const scene = await three();
+    const { backend, clock, phone, laptop } = scene;
+    await scene.store.update(phone.token, { theme: "dark" });
+    const events: unknown[] = [];
+    const strict = createSessionStore({
+      schema: z.object({ userId: z.string(), theme: z.literal("light") }),
+      backend,
+      indexes: { user: "userId" },
+      now: clock.now,
+      onEvent: (event) => events.push(event),
+    });
+    expect(idsOf(await strict.list({ user: "andrew" }))).toEqual([laptop.session.id]);
+    expect(events).toEqual([
+      {
+        type: "invalid",
+        id: phone.session.id,
+        at: new Date(clock.now()),
+        issues: [expect.objectContaining({ path: ["theme"] })],
+      },
+    ]);
+    expect(await strict.count({ user: "andrew" })).toBe(2);
+    expect(await strict.updateAll({ user: "andrew" }, { userId: "andrew" })).toBe(1);
+    expect(await strict.revokeAll({ user: "andrew" })).toBe(2);
+    expect(await scene.store.peek(phone.token)).toBeNull();
+  });
+});
+
+describe("what looks", () => {
+  test.each<[string, (scene: Scene) => Promise<unknown>]>([
+    ["list", ({ store }) => store.list({ user: "andrew" })],
+    ["count", ({ store }) => store.count({ user: "andrew" })],
+    ["peek", ({ store, phone }) => store.peek(phone.token)],
+    ["updateAll", ({ store }) => store.updateAll({ user: "andrew" }, { theme: "dark" })],
+    ["updateAll with a function", ({ store }) => store.updateAll({ user: "andrew" }, () => ({ theme: "dark" }))],
+    ["revokeAll that spares it", ({ store, phone }) => store.revokeAll({ user: "andrew" }, { except: phone.session })],
+  ])("%s does not touch", async (_, look) => {
+    const scene = await three({ idleTimeout: 100 });
+    const { store, phone, advance } = scene;
+    advance(60);
+    await look(scene);
+    expect((await store.peek(phone.token))?.lastAccessedAt).toEqual(phone.session.lastAccessedAt);
+    advance(41);
+    expect(await store.peek(phone.token)).toBeNull();
+  });
+
+  test("an index adds nothing to a read", async () => {
+    const { store, phone, calls } = await three();
+    await store.get(phone.token);
+    await store.peek(phone.token);
+    expect(calls).toEqual(["read", "read"]);
+  });
+});
+
+describe("count", () => {
+  test("counts the live sessions of a value", async () => {
+    const { store, phone } = await three();
+    expect(await store.count({ user: "andrew" })).toBe(2);
+    expect(await store.count({ product: "hat" })).toBe(2);
+    expect(await store.count({ user: "nobody" })).toBe(0);
+    await store.destroy(phone.token);
+    expect(await store.count({ user: "andrew" })).toBe(1);
+    expect(await store.count({ product: "hat" })).toBe(1);
+  });
+
+  test("and list leave out what expired, at once", async () => {
+    const { store, advance, other } = await three();
+    const short = await store.create({ userId: "barbara" }, { idleTimeout: 10 });
+    advance(10);
+    expect(await store.count({ user: "barbara" })).toBe(2);
+    advance(0.001);
+    expect(await store.count({ user: "barbara" })).toBe(1);
+    expect(await store.list({ user: "barbara" })).toEqual([other.session]);
+    expect(await store.revoke(short.session.id)).toBe(false);
+    expect(await store.revokeAll({ user: "barbara" })).toBe(1);
+  });
+});
+
+describe("revoke", () => {
+  test("ends a session by its id and says whether there was one", async () => {
+    const { store, events, at, entered, phone, laptop } = await three();
+    expect(await store.revoke(phone.session.id)).toBe(true);
+    expect(await store.get(phone.token)).toBeNull();
+    expect(await store.revoke(phone.session.id)).toBe(false);
+    expect(events).toEqual([{ type: "revoked", id: phone.session.id, at: at(), reason: "id" }]);
+    expect(await entered("user:andrew")).toEqual([laptop.session.id]);
+    expect(await entered("product:shoe")).toEqual([]);
+  });
+
+  test("does it without indexes, too", async () => {
+    const store = createSessionStore({ schema: member, backend: memoryBackend() });
+    const { token, session } = await store.create({});
+    expect(await store.revoke(session.id)).toBe(true);
+    expect(await store.peek(token)).toBeNull();
+  });
+
+  test("of a malformed id is false, without the backend", async () => {
+    const { store, calls, phone } = await three();
+    const { id } = phone.session;
+    for (const malformed of [
+      "",
+      "x",
+      `${id}x`,
+      id.slice(1),
+      ` ${id}`,
+      `${id}\n`,
+      phone.token,
+      "index:user:andrew",
+      "*",
+    ]) {
+      expect(await store.revoke(malformed)).toBe(false);
+    }
+    for (const malformed of [undefined, null, 1, {}, [id]]) {
+      // @ts-expect-error An id is text.
+      expect(await store.revoke(malformed)).toBe(false);
+    }
+    expect(calls).toEqual([]);
+  });
+
+  test("is refused with bareIds, and so are indexes", async () => {
+    const backend = memoryBackend();
+    const bare = createSessionStore({ schema: member, backend, bareIds: true });
+    const { token, session } = await bare.create({});
+    for (const id of [session.id, token, ""]) await expect(bare.revoke(id)).rejects.toThrow(/bareIds/);
+    expect(await bare.peek(token)).not.toBeNull();
+    const both = { schema: member, backend, bareIds: true };
+    expect(() => createSessionStore({ ...both, indexes: { user: "userId" } })).toThrow(TypeError);
+    expect(() => createSessionStore({ ...both, indexes: {} })).toThrow(TypeError);
+  });
+});
+
+describe("revokeAll", () => {
+  test("ends the sessions of a value and no others", async () => {
+    const { store, events, at, backend, entered, phone, laptop, other } = await three();
+    expect(await store.revokeAll({ user: "andrew" })).toBe(2);
+    expect(await store.revokeAll({ user: "andrew" })).toBe(0);
+    expect(await keysOf(backend)).toEqual([other.session.id]);
+    expect(await store.peek(other.token)).toEqual(other.session);
+    const revoked = [phone, laptop].map(({ session: { id } }) => ({ type: "revoked", id, at: at(), reason: "index" }));
+    expect(events).toHaveLength(2);
+    expect(events).toEqual(expect.arrayContaining(revoked));
+    expect(await entered("user:andrew")).toEqual([]);
+  });
+
+  test("spares the session that it is told to", async () => {
+    const { store, phone, laptop } = await three();
+    expect(await store.revokeAll({ user: "andrew" }, { except: phone.session })).toBe(1);
+    expect(await store.peek(phone.token)).toEqual(phone.session);
+    expect(await store.peek(laptop.token)).toBeNull();
+    expect(await store.list({ user: "andrew" })).toEqual([phone.session]);
+    expect(await store.revokeAll({ user: "andrew" }, { except: { id: phone.session.id } })).toBe(0);
+    for (const except of [null, undefined]) {
+      await store.create({ userId: "andrew" });
+      expect(await store.revokeAll({ user: "andrew" }, { except })).toBeGreaterThan(0);
+    }
+    expect(await store.count({ user: "andrew" })).toBe(0);
+  });
+
+  test("by a value among several ends the whole session", async () => {
+    const { store, phone, other, laptop } = await three();
+    expect(await store.revokeAll({ product: "hat" })).toBe(2);
+    for (const { token } of [phone, other]) expect(await store.peek(token)).toBeNull();
+    expect(await store.list({ user: "andrew" })).toEqual([laptop.session]);
+  });
+
+  test("leaves alone a session that moved away", async () => {
+    const { store, phone } = await three();
+    await store.update(phone.token, { userId: "carol" });
+    expect(await store.revokeAll({ user: "andrew" })).toBe(1);
+    expect((await store.peek(phone.token))?.data.userId).toBe("carol");
+    expect(await store.revokeAll({ user: "carol" })).toBe(1);
+  });
+});
+
+describe("updateAll", () => {
+  test("writes a patch to every session of a value", async () => {
+    const { store, phone, laptop, other } = await three();
+    expect(await store.updateAll({ user: "andrew" }, { theme: "dark" })).toBe(2);
+    for (const { token } of [phone, laptop]) expect((await store.peek(token))?.data.theme).toBe("dark");
+    expect(await store.peek(other.token)).toEqual(other.session);
+    expect(await store.updateAll({ user: "nobody" }, { theme: "dark" })).toBe(0);
+  });
+
+  test("takes a function of each session's data", async () => {
+    const { store, laptop } = await three();
+    await store.update(laptop.token, { views: 10 });
+    expect(await store.updateAll({ user: "andrew" }, ({ views }) => ({ views: views + 1 }))).toBe(2);
+    expect((await store.list({ user: "andrew" })).map(({ data }) => data.views).sort()).toEqual([1, 11]);
+  });
+
+  test("moves sessions where the patch says so", async () => {
+    const { store } = await three();
+    expect(await store.updateAll({ user: "andrew" }, { userId: "carol" })).toBe(2);
+    expect(await store.count({ user: "andrew" })).toBe(0);
+    expect(await store.count({ user: "carol" })).toBe(2);
+    expect(await store.updateAll({ user: "carol" }, { userId: undefined })).toBe(2);
+    expect(await store.count({ user: "carol" })).toBe(0);
+    expect(await store.count({ tenant: "a" })).toBe(2);
+  });
+
+  test("leaves alone a session that moves away before it comes to it", async () => {
+    const { backend, clock, store, other } = await three();
+    let reads = 0;
+    const moving = intercept(backend, async (method) => {
+      if (method === "read" && ++reads === 2) await store.update(other.token, { userId: "carol" });
+    });
+    expect(await memberStore(moving, clock.now).store.updateAll({ user: "barbara" }, { theme: "dark" })).toBe(0);
+    expect((await store.peek(other.token))?.data).toMatchObject({ userId: "carol", theme: "light" });
+  });
+
+  test("checks the patch even where there is nobody, and writes nothing that does not fit", async () => {
+    const { store, calls } = await three();
+    // @ts-expect-error
+    await expect(store.updateAll({ user: "nobody" }, { level: "1" })).rejects.toThrow(SessionDataError);
+    // @ts-expect-error
+    await expect(store.updateAll({ user: "nobody" }, { unknown: 1 })).rejects.toThrow(SessionDataError);
+    await expect(store.updateAll({ user: "andrew" }, { level: 1.5 })).rejects.toThrow(SessionDataError);
+    expect(calls).toEqual([]);
+  });
+});
+
+describe("a session moves in the indexes", () => {
+  const bags = [{ sku: "bag" }, { sku: "bag" }];
+  type Move = (store: Scene["store"], token: string) => Promise<unknown>;
+  const values = [
+    { user: "andrew" },
+    { user: "carol" },
+    { code: "1" },
+    { code: "2" },
+    { level: "1" },
+    { level: "2" },
+    { product: "hat" },
+    { product: "bag" },
+  ];
+  const textOf = (by: object): string => Object.entries(by).flat().join(":");
+
+  test.each<[string, gone: string, come: string | null, Move]>([
+    ["a patch", "user:andrew", "user:carol", (store, token) => store.update(token, { userId: "carol" })],
+    ["a patch that removes", "user:andrew", null, (store, token) => store.update(token, { userId: undefined })],
+    ["a function", "user:andrew", "user:carol", (store, token) => store.update(token, () => ({ userId: "carol" }))],
+    ["a patch of a list", "product:hat", "product:bag", (store, token) => store.update(token, { cart: bags })],
+    ["a patch that empties a list", "product:hat", null, (store, token) => store.update(token, { cart: [] })],
+    ["an increment", "level:1", "level:2", (store, token) => store.increment(token, "level")],
+    ["an increment to no value", "level:1", null, (store, token) => store.increment(token, "level", -1)],
+    ["a take", "code:1", null, (store, token) => store.take(token, "code")],
+    ["a rotation", "user:andrew", "user:carol", (store, token) => store.rotate(token, { patch: { userId: "carol" } })],
+    [
+      "a rotation with a function",
+      "code:1",
+      "code:2",
+      (store, token) => store.rotate(token, { patch: () => ({ code: "2" }) }),
+    ],
+  ])("by %s from %s to %s", async (_, gone, come, move) => {
+    const { store, advance } = members();
+    const start = { userId: "andrew", code: "1", level: 1, cart: [{ sku: "hat" }] };
+    const { token, session } = await store.create(start);
+    async function listedUnder(): Promise<string[]> {
+      const listed = await Promise.all(values.map((by) => store.list(by)));
+      return values.filter((_, at) => idsOf(listed[at] ?? []).includes(session.id)).map(textOf);
+    }
+    const before = ["user:andrew", "code:1", "level:1", "product:hat"];
+    expect(await listedUnder()).toEqual(before);
+    advance(61);
+    expect(await move(store, token)).not.toBeNull();
+    const after = [...before.filter((entry) => entry !== gone), ...(come === null ? [] : [come])];
+    expect((await listedUnder()).sort()).toEqual(after.sort());
+  });
+
+  test("by a migration", async () => {
+    const scene = await three();
+    const { phone, store } = scene;
+    const schema = z.object({ userId: z.string().startsWith("u-"), tenant: z.string().nullable() });
+    const migrating = beside(scene, schema, "userId", ({ userId, tenant }) => ({ userId: `u-${userId}`, tenant }));
+    expect((await migrating.get(phone.token))?.data.userId).toBe("u-andrew");
+    expect(idsOf(await migrating.list({ user: "u-andrew" }))).toEqual([phone.session.id]);
+    expect(await store.count({ user: "andrew" })).toBe(1);
+    expect(await migrating.revokeAll({ user: "u-andrew" })).toBe(1);
+    expect(await store.peek(phone.token)).toBeNull();
+  });
+
+  test("there and back, and is listed once", async () => {
+    const { store, phone, entered, advance } = await three();
+    for (const userId of ["carol", "andrew", "carol", "andrew"]) {
+      await store.update(phone.token, { userId });
+      expect(idsOf(await store.list({ user: userId }))).toContain(phone.session.id);
+    }
+    expect(await store.list({ user: "carol" })).toEqual([]);
+    expect(await entered("user:andrew")).toHaveLength(2);
+    advance(61);
+    await store.list({ user: "carol" });
+    expect(await entered("user:carol")).toEqual([]);
+    expect(await store.count({ user: "andrew" })).toBe(2);
+  });
+
+  test("not by a patch of other fields, which leaves the index alone", async () => {
+    const { store, phone, calls } = await three();
+    await store.update(phone.token, { theme: "dark" });
+    await store.update(phone.token, ({ views }) => ({ views: views + 1 }));
+    await store.increment(phone.token, "views");
+    await store.setIdleTimeout(phone.token, 60);
+    await store.rotate(phone.token, { patch: { theme: "light" } });
+    expect(calls).toEqual(["write", "read", "write", "increment", "write", "write"]);
+  });
+
+  test("not by a patch that leaves its values as they are", async () => {
+    const { store, phone, calls } = await three();
+    await store.update(phone.token, { userId: "andrew", cart: [{ sku: "shoe" }, { sku: "hat" }, { sku: "hat" }] });
+    expect(calls).toEqual(["read", "write"]);
+  });
+
+  test("though it is rotated or destroyed meanwhile, under one value at a time", async () => {
+    const { store, phone, entered } = await three();
+    const [moved, ended] = await Promise.all([
+      store.update(phone.token, { userId: "carol" }),
+      store.destroy(phone.token),
+    ]);
+    expect(ended).toBe(true);
+    expect(moved).toBeNull();
+    for (const user of ["andrew", "carol"]) expect(idsOf(await store.list({ user }))).not.toContain(phone.session.id);
+    expect(await entered("user:andrew")).not.toContain(phone.session.id);
+  });
+
+  test("that was made without indexes, once its field is written", async () => {
+    const scene = await three();
+    const { store, backend, clock } = scene;
+    const plain = createSessionStore({ schema: member, backend, now: clock.now });
+    const { token, session } = await plain.create({ userId: "dave" });
+    expect(session.deadline).toBeNull();
+    expect(await store.count({ user: "dave" })).toBe(0);
+    const moved = await store.update(token, { userId: "dave" });
+    expect(idsOf(await store.list({ user: "dave" }))).toEqual([session.id]);
+    expect(moved?.deadline).toEqual(new Date(clock.now() + 400 * DAY_MS));
+    expect(await store.revokeAll({ user: "dave" })).toBe(1);
+  });
+});
+
+describe("an index", () => {
+  test("gives every session of its store a deadline: 400 days unless something else is said", async () => {
+    const { store, at } = members();
+    const inDays = (days: number) => new Date(at().getTime() + days * DAY_MS);
+    expect((await store.create({})).session.deadline).toEqual(inDays(400));
+    expect((await store.create({}, { absoluteTimeout: 86_400 })).session.deadline).toEqual(inDays(1));
+    expect((await store.create({}, { idleTimeout: 500 * 86_400 })).session.deadline).toEqual(inDays(500));
+    const limited = members({ absoluteTimeout: 7 * 86_400 });
+    expect((await limited.store.create({})).session.deadline).toEqual(inDays(7));
+  });
+
+  test("of no name asks for no deadline", async () => {
+    const store = createSessionStore({ schema: member, backend: memoryBackend(), indexes: {} });
+    expect((await store.create({})).session.deadline).toBeNull();
+    // @ts-expect-error There is no index.
+    await expect(store.list({ user: "andrew" })).rejects.toThrow(TypeError);
+  });
+
+  test("lasts as long as its longest session may, and ends by itself", async () => {
+    const { store, entered, advance } = members();
+    const long = await store.create({ userId: "andrew" }, { absoluteTimeout: 100_000, idleTimeout: 100_000 });
+    await store.create({ userId: "andrew" }, { absoluteTimeout: 2000 });
+    advance(100_000);
+    expect(await entered("user:andrew")).toContain(long.session.id);
+    expect(await store.count({ user: "andrew" })).toBe(0);
+    advance(61);
+    expect(await entered("user:andrew")).toEqual([]);
+  });
+
+  test("drops the members that a list finds dead, once a minute has passed since they entered", async () => {
+    const { store, entered, advance } = members();
+    const short = await store.create({ userId: "andrew" }, { idleTimeout: 1 });
+    const long = await store.create({ userId: "andrew" });
+    const both = [short, long].map(({ session }) => session.id);
+    advance(2);
+    expect(await store.list({ user: "andrew" })).toHaveLength(1);
+    advance(57.9);
+    expect(await store.count({ user: "andrew" })).toBe(1);
+    expect(await entered("user:andrew")).toEqual(both);
+    advance(0.1);
+    expect(await store.count({ user: "andrew" })).toBe(1);
+    expect(await entered("user:andrew")).toEqual([long.session.id]);
+  });
+
+  test("drops by and by, though nobody lists it, what has ended", async () => {
+    const { store, entered, advance } = members();
+    for (let login = 0; login < 3000; login++) {
+      await store.create({ userId: "andrew" }, { idleTimeout: 1 });
+      advance(10);
+    }
+    await idle();
+    expect((await entered("user:andrew")).length).toBeLessThan(20);
+  });
+
+  test("does so behind sessions that live on, too", async () => {
+    const { store, entered, advance } = members();
+    const lasting = await Promise.all(
+      Array.from({ length: 5 }, () => store.create({ userId: "andrew" }, { idleTimeout: 86_400 })),
+    );
+    for (let login = 0; login < 3000; login++) {
+      await store.create({ userId: "andrew" }, { idleTimeout: 1 });
+      advance(10);
+    }
+    await idle();
+    expect((await entered("user:andrew")).length).toBeLessThan(40);
+    expect(await store.count({ user: "andrew" })).toBe(lasting.length);
+  });
+
+  test("does so where sessions only move to it, too", async () => {
+    const { store, entered, advance } = members();
+    for (let login = 0; login < 1000; login++) {
+      const { token } = await store.create({}, { idleTimeout: 1 });
+      await store.rotate(token, { patch: { userId: "andrew" }, authenticated: true });
+      advance(10);
+    }
+    await idle();
+    expect((await entered("user:andrew")).length).toBeLessThan(20);
+  });
+
+  test("has a member that was destroyed no longer", async () => {
+    const { store, entered, phone, laptop } = await three();
+    await store.destroy(phone.token);
+    await idle();
+    expect(await entered("user:andrew")).toEqual([laptop.session.id]);
+    expect(await entered("product:shoe")).toEqual([]);
+  });
+
+  test("whose upkeep fails does not fail the operation", async () => {
+    const inner = memoryBackend();
+    const failing: SessionBackend = { ...inner, leave: () => Promise.reject(new Error("leave")) };
+    const { store, phone, laptop } = await three({ backend: failing });
+    expect(await store.destroy(phone.token)).toBe(true);
+    expect(await store.revoke(laptop.session.id)).toBe(true);
+    expect(await store.count({ user: "andrew" })).toBe(0);
+  });
+});
+
+describe("a value of an index", () => {
+  const store = (values: (field: string) => unknown, backend = memoryBackend()) =>
+    createSessionStore({
+      schema: z.object({ name: z.string(), theme: z.string().default("light") }),
+      backend,
+      // @ts-expect-error Whatever it returns.
+      indexes: { user: { from: "name", values } },
+    });
+
+  test.each<[string, unknown]>([
+    ["an empty string", ""],
+    ["a number", 42],
+    ["a bigint", 42n],
+    ["true", true],
+    ["an object", { id: "42" }],
+    ["a date", new Date(0)],
+    ["a promise", Promise.resolve("42")],
+    ["a list with an empty string", ["42", ""]],
+    ["a list with null", [null]],
+    ["a list in a list", [["42"]]],
+  ])("that is %s is a TypeError that names the index, and nothing is written", async (_, value) => {
+    const backend = memoryBackend();
+    const failing = store((name) => (name === "fine" ? "42" : value), backend);
+    await expect(failing.create({ name: "eve" })).rejects.toThrow(TypeError);
+    await expect(failing.create({ name: "eve" })).rejects.toThrow(/index user /);
+    expect(await keysOf(backend)).toEqual([]);
+    const { token, session } = await failing.create({ name: "fine" });
+    await expect(failing.update(token, { name: "eve" })).rejects.toThrow(/index user /);
+    await expect(failing.rotate(token, { patch: { name: "eve" } })).rejects.toThrow(/index user /);
+    await expect(failing.updateAll({ user: "42" }, { name: "eve" })).rejects.toThrow(/index user /);
+    expect(await failing.peek(token)).toEqual(session);
+  });
+
+  test.each([[null], [undefined], [[]]])("that is %j is none", async (value) => {
+    const { session } = await store(() => value).create({ name: "eve" });
+    expect(session.deadline).not.toBeNull();
+  });
+
+  test("is 1 to 512 bytes of well-formed text", async () => {
+    const plain = store((name) => name);
+    for (const name of ["x".repeat(512), "é".repeat(256), "💥".repeat(128)]) {
+      const { session } = await plain.create({ name });
+      expect(await plain.list({ user: name })).toEqual([session]);
+    }
+    for (const name of ["x".repeat(513), "é".repeat(257), `${"💥".repeat(128)}x`]) {
+      await expect(plain.create({ name })).rejects.toThrow(TypeError);
+      await expect(plain.list({ user: name })).rejects.toThrow(/index user /);
+    }
+    for (const lone of ["\ud800", "a\udc00b", "\udc00\ud800"]) {
+      await expect(store(() => lone).create({ name: "eve" })).rejects.toThrow(TypeError);
+      await expect(plain.list({ user: lone })).rejects.toThrow(/index user /);
+      await expect(plain.create({ name: lone })).rejects.toThrow(SessionDataError);
+    }
+  });
+
+  test("that cannot be had passes the failure on, and nothing is written", async () => {
+    const backend = memoryBackend();
+    const failing = store(() => {
+      throw new Error("values");
+    }, backend);
+    await expect(failing.create({ name: "eve" })).rejects.toThrow("values");
+    expect(await keysOf(backend)).toEqual([]);
+  });
+
+  test("is not shown where it is refused", async () => {
+    const name = "s3cret".repeat(100);
+    await expect(store(() => name).create({ name })).rejects.toThrow(/^((?!s3cret).)*$/);
+    await expect(store(() => name).list({ user: name })).rejects.toThrow(/^((?!s3cret).)*$/);
+  });
+});
+
+describe("a query", () => {
+  const methods: Record<string, (store: Scene["store"], by: never) => Promise<unknown>> = {
+    list: (store, by) => store.list(by),
+    count: (store, by) => store.count(by),
+    revokeAll: (store, by) => store.revokeAll(by),
+    updateAll: (store, by) => store.updateAll(by, { theme: "dark" }),
+  };
+
+  test.each(Object.keys(methods))("of %s names one index and a value, or is a TypeError", async (method) => {
+    const { store, calls, backend } = await three();
+    const wrong: unknown[] = [
+      {},
+      null,
+      undefined,
+      "user",
+      ["andrew"],
+      { unknown: "andrew" },
+      { userId: "andrew" },
+      { toString: "andrew" },
+      JSON.parse('{"__proto__":"andrew"}'),
+      { user: "andrew", tenant: "a" },
+      { user: "andrew", tenant: undefined },
+      { user: "" },
+      { user: null },
+      { user: undefined },
+      { user: 42 },
+      { user: ["andrew"] },
+      { user: "x".repeat(513) },
+      { user: "\ud800" },
+    ];
+    for (const by of wrong) {
+      await expect(methods[method]?.(store, by as never), inspect(by)).rejects.toThrow(TypeError);
+    }
+    expect(calls).toEqual([]);
+    expect(await keysOf(backend)).toHaveLength(3);
+  });
+
+  test("is checked by TypeScript", async () => {
+    const { store } = members();
+    // @ts-expect-error No such index.
+    await expect(store.list({ unknown: "andrew" })).rejects.toThrow(/user, tenant, code, product, level/);
+    // @ts-expect-error Two names.
+    await expect(store.count({ user: "andrew", tenant: "a" })).rejects.toThrow(TypeError);
+    // @ts-expect-error No text.
+    await expect(store.revokeAll({ user: 42 })).rejects.toThrow(/index user /);
+    // @ts-expect-error None.
+    await expect(store.updateAll({}, { theme: "dark" })).rejects.toThrow(TypeError);
+  });
+});
+
+describe("a declaration", () => {
+  const declare = (declared: unknown, limits?: unknown) => () =>
+    createSessionStore({
+      schema: member,
+      backend: memoryBackend(),
+      indexes: declared as typeof indexes,
+      ...(limits === undefined ? {} : { limits: limits as { user: never } }),
+    });
+  const values = (cart: Data["cart"]) => cart.map(({ sku }) => sku);
+
+  test.each<[string, unknown]>([
+    ["an empty name", { "": "userId" }],
+    ["a name with a colon", { "a:b": "userId" }],
+    ["a name with a space", { "a b": "userId" }],
+    ["a name with a brace", { "{a}": "userId" }],
+    ["a name beyond ASCII", { é: "userId" }],
+    ["a name of 65 characters", { ["x".repeat(65)]: "userId" }],
+    ["an unknown field", { user: "user" }],
+    ["a field that every object has", { user: "toString" }],
+    ["an unknown field as from", { user: { from: "user", values } }],
+    ["no from", { user: { values } }],
+    ["no values", { product: { from: "cart" } }],
+    ["values that are no function", { product: { from: "cart", values: ["hat"] } }],
+    ["another member", { product: { from: "cart", values, unique: true } }],
+    ["a list", { user: ["userId"] }],
+    ["null", { user: null }],
+    ["undefined", { user: undefined }],
+    ["a function", { user: () => "andrew" }],
+    ["a list of declarations", ["userId"]],
+    ["text in the place of all declarations", "userId"],
+  ])("with %s is a TypeError", (_, declared) => {
+    expect(declare(declared)).toThrow(TypeError);
+  });
+
+  test("may have any name of 1 to 64 letters, digits, _ and -", async () => {
+    for (const name of ["a", "A-1_b", "toString", "__proto__", "x".repeat(64)]) {
+      const store = createSessionStore({
+        schema: member,
+        backend: memoryBackend(),
+        indexes: { [name]: "userId" as const },
+      });
+      const { session } = await store.create({ userId: "andrew" });
+      expect(await store.list({ [name]: "andrew" })).toEqual([session]);
+    }
+  });
+
+  test.each<[string, unknown]>([
+    ["of an index that is not declared", { unknown: { max: 1, whenFull: "reject" } }],
+    ["of a name that every object has", { toString: { max: 1, whenFull: "reject" } }],
+    ["that is a number", { user: 5 }],
+    ["that is null", { user: null }],
+    ["without max", { user: { whenFull: "reject" } }],
+    ["of text", { user: { max: "5", whenFull: "reject" } }],
+    ["without whenFull", { user: { max: 5 } }],
+    ["with another whenFull", { user: { max: 5, whenFull: "evict" } }],
+    ["with another member", { user: { max: 5, whenFull: "reject", per: "day" } }],
+    ["in a list", [{ max: 5, whenFull: "reject" }]],
+  ])("with a limit %s is a TypeError", (_, limits) => {
+    expect(declare(indexes, limits)).toThrow(TypeError);
+  });
+
+  test.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 100_001])(
+    "with a limit of %d is a RangeError",
+    (max) => {
+      expect(declare(indexes, { user: { max, whenFull: "reject" } })).toThrow(RangeError);
+    },
+  );
+
+  test("with limits and no indexes is a TypeError", () => {
+    expect(declare(undefined, { user: { max: 1, whenFull: "reject" } })).toThrow(TypeError);
+  });
+
+  test("may leave a limit undefined", async () => {
+    const store = declare(indexes, { user: undefined })();
+    await store.create({ userId: "andrew" });
+    expect(await store.count({ user: "andrew" })).toBe(1);
+  });
+});

@@ -1,0 +1,201 @@
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import {
+  createSessionStore,
+  isFresh,
+  memoryBackend,
+  type RequestSession,
+  sessionMiddleware,
+  timeouts,
+} from "../../src/index.ts";
+import { manualClock } from "../../src/testing/index.ts";
+import { cookieJar, request, tokenOf } from "../support/http.ts";
+import { type NewVisit, type Visit, visits } from "../support/visits.ts";
+
+const DAY = 86_400;
+const FRESH = 300;
+
+/** A site on which a password is changed only within five minutes of proving who one is. */
+function site() {
+  const world = visits({ idleTimeout: 3600, absoluteTimeout: DAY });
+  const handle = sessionMiddleware(world.store);
+  const jar = cookieJar();
+  const visit = async (handler: (session: RequestSession<Visit, NewVisit>) => Promise<Response>) =>
+    jar.receive(await handle(jar.request(), handler));
+  return {
+    ...world,
+    jar,
+    logIn: () =>
+      visit(async (session) => {
+        await session.create({ userId: "42" });
+        return new Response();
+      }),
+    proveAgain: () =>
+      visit(async (session) => {
+        const rotated = await session.rotate({ authenticated: true });
+        return new Response(null, { status: rotated === null ? 401 : 200 });
+      }),
+    changePassword: () =>
+      visit(async (session) => {
+        const current = await session.get();
+        if (current === null) return new Response(null, { status: 401 });
+        if (!isFresh(current, FRESH, world.clock.now())) return new Response(null, { status: 403 });
+        return new Response();
+      }),
+  };
+}
+
+describe("an action that asks for fresh authentication", () => {
+  test("is refused to nobody's request, allowed after a login and refused when that is too long ago", async () => {
+    const { logIn, changePassword, advance } = site();
+    expect((await changePassword()).status).toBe(401);
+    await logIn();
+    expect((await changePassword()).status).toBe(200);
+    advance(FRESH);
+    expect((await changePassword()).status).toBe(200);
+    advance(0.001);
+    expect((await changePassword()).status).toBe(403);
+  });
+
+  test("is allowed again after a rotation that says so, and the token before it opens nothing", async () => {
+    const { logIn, changePassword, proveAgain, advance, jar, store } = site();
+    await logIn();
+    const before = tokenOf(jar.cookie);
+    advance(FRESH + 1);
+    expect((await changePassword()).status).toBe(403);
+    expect((await proveAgain()).status).toBe(200);
+    expect((await changePassword()).status).toBe(200);
+    expect(tokenOf(jar.cookie)).not.toBe(before);
+    expect(await store.get(before)).toBeNull();
+    advance(FRESH + 1);
+    expect((await changePassword()).status).toBe(403);
+  });
+
+  test("is refused after a rotation that does not say so, and after any other use", async () => {
+    const { logIn, changePassword, advance, jar, store } = site();
+    await logIn();
+    advance(FRESH + 1);
+    const rotated = await store.rotate(tokenOf(jar.cookie), { patch: { theme: "dark" } });
+    const copy = cookieJar("__Host-sid", `__Host-sid=${rotated?.token}`);
+    await store.update(rotated?.token ?? "", { pageViews: 1 });
+    const response = await sessionMiddleware(store)(copy.request(), async (session) => {
+      const current = await session.get();
+      return new Response(String(current !== null && isFresh(current, FRESH, current.lastAccessedAt.getTime())));
+    });
+    expect(await response.text()).toBe("false");
+    expect((await changePassword()).status).toBe(401);
+  });
+
+  test("is refused where the authentication lies in the future by more than clocks differ", async () => {
+    const { logIn, changePassword, clock, jar, store } = site();
+    await logIn();
+    clock.advance(-60_000);
+    expect((await changePassword()).status).toBe(200);
+    clock.advance(-1);
+    expect((await changePassword()).status).toBe(403);
+    expect(await store.peek(tokenOf(jar.cookie))).not.toBeNull();
+  });
+});
+
+describe("the overall timeout", () => {
+  test("is kept by a rotation that authenticates, and starts anew with a login", async () => {
+    const { logIn, proveAgain, advance, jar, store } = site();
+    await logIn();
+    const first = await store.peek(tokenOf(jar.cookie));
+    advance(3000);
+    await proveAgain();
+    const proven = await store.peek(tokenOf(jar.cookie));
+    expect([proven?.id, proven?.deadline]).toEqual([first?.id, first?.deadline]);
+    advance(3000);
+    await logIn();
+    const second = await store.peek(tokenOf(jar.cookie));
+    expect(second?.id).not.toBe(first?.id);
+    expect(second?.deadline?.getTime()).toBe((first?.deadline?.getTime() ?? 0) + 6_000_000);
+  });
+
+  test("ends a session that is used all the time, and so does the idle timeout one that is not", async () => {
+    const { store, advance } = visits({ idleTimeout: 3600, absoluteTimeout: DAY });
+    const busy = await store.create({});
+    for (let minute = 0; minute < 24 * 60 - 1; minute++) {
+      advance(60);
+      expect(await store.get(busy.token)).not.toBeNull();
+    }
+    advance(60);
+    expect(await store.get(busy.token)).toBeNull();
+    const quiet = await store.create({});
+    advance(3600);
+    expect(await store.peek(quiet.token)).not.toBeNull();
+    advance(0.001);
+    expect(await store.peek(quiet.token)).toBeNull();
+  });
+
+  test("of a login that is to be remembered is its own, and its cookie lasts as long", async () => {
+    const { store } = visits({ idleTimeout: 3600, absoluteTimeout: DAY });
+    const handle = sessionMiddleware(store, { persistent: ({ data }) => data.theme === "dark" });
+    const logIn = async (remember: boolean): Promise<string> => {
+      const response = await handle(request(), async (session) => {
+        const lasting = remember ? { idleTimeout: 14 * DAY, absoluteTimeout: 30 * DAY } : {};
+        const { deadline, createdAt } = await session.create({ theme: remember ? "dark" : "light" }, lasting);
+        expect((deadline?.getTime() ?? 0) - createdAt.getTime()).toBe((remember ? 30 : 1) * DAY * 1000);
+        return new Response();
+      });
+      return response.headers.getSetCookie().join();
+    };
+    expect(await logIn(true)).toContain(`Max-Age=${30 * DAY};`);
+    expect(await logIn(false)).not.toContain("Max-Age");
+  });
+});
+
+describe("who ends a session from outside", () => {
+  const schema = z.object({ userId: z.string(), provider: z.string().optional() });
+  function place() {
+    const backend = memoryBackend();
+    const indexes = { user: "userId", provider: "provider" } as const;
+    return createSessionStore({ schema, backend, indexes, now: manualClock().now });
+  }
+
+  test("an identity provider ends the sessions that its own one began, and no other", async () => {
+    const store = place();
+    const [laptop, phone, other] = await Promise.all([
+      store.create({ userId: "42", provider: "sid-1" }),
+      store.create({ userId: "42", provider: "sid-2" }),
+      store.create({ userId: "43" }),
+    ]);
+    expect(await store.revokeAll({ provider: "sid-1" })).toBe(1);
+    const left = await Promise.all([laptop, phone, other].map(({ token }) => store.peek(token)));
+    expect(left.map((session) => session?.id)).toEqual([undefined, phone.session.id, other.session.id]);
+  });
+
+  test("an administrator ends one session, those of one user, or those of all", async () => {
+    const store = place();
+    const users = ["42", "42", "42", "43", "44"];
+    const issued = await Promise.all(users.map((userId) => store.create({ userId })));
+    const living = async (): Promise<boolean[]> =>
+      (await Promise.all(issued.map(({ token }) => store.peek(token)))).map((session) => session !== null);
+    expect(await store.revoke(issued[0]?.session.id ?? "")).toBe(true);
+    expect(await living()).toEqual([false, true, true, true, true]);
+    expect(await store.revokeAll({ user: "42" })).toBe(2);
+    expect(await living()).toEqual([false, false, false, true, true]);
+    for await (const { id } of store.all()) await store.revoke(id);
+    expect(await living()).toEqual([false, false, false, false, false]);
+  });
+});
+
+describe("the presets are within the figures of NIST SP 800-63B-4", () => {
+  // Sections 2.1.3, 2.2.3 and 2.3.3: overall 30 days, 24 hours, 12 hours; inactivity open, 1 hour, 15 minutes.
+  test.each([
+    ["aal1", 30 * DAY, 30 * DAY],
+    ["aal2", DAY, 3600],
+    ["aal3", 12 * 3600, 15 * 60],
+  ] as const)("%s", async (level, overall, inactivity) => {
+    expect(timeouts[level].absoluteTimeout).toBe(overall);
+    expect(timeouts[level].idleTimeout).toBeLessThanOrEqual(inactivity);
+    if (level !== "aal1") expect(timeouts[level].idleTimeout).toBe(inactivity);
+    const { store, advance } = visits(timeouts[level]);
+    const { token } = await store.create({});
+    advance(timeouts[level].idleTimeout);
+    expect(await store.get(token)).not.toBeNull();
+    advance(timeouts[level].idleTimeout + 0.001);
+    expect(await store.get(token)).toBeNull();
+  });
+});

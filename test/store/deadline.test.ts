@@ -1,0 +1,227 @@
+import process from "node:process";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { z } from "zod";
+import type { SessionBackend } from "../../src/backend.ts";
+import { createSessionStore, memoryBackend, SessionBackendError } from "../../src/index.ts";
+import { type BackendMethod, intercept } from "../support/backends.ts";
+import { gate, idle, never } from "../support/gate.ts";
+import { type VisitStore, visits } from "../support/visits.ts";
+
+const unhandled: unknown[] = [];
+const note = (reason: unknown): void => {
+  unhandled.push(reason);
+};
+beforeAll(() => {
+  process.on("unhandledRejection", note);
+});
+afterAll(() => {
+  process.off("unhandledRejection", note);
+});
+
+/** A backend whose method hangs once it is told to. */
+function stalling(method: BackendMethod) {
+  let stalled = false;
+  const backend = intercept(memoryBackend(), (called) => (stalled && called === method ? never() : undefined));
+  return {
+    ...visits({ backend, operationTimeoutMs: 20 }),
+    stall(on = true) {
+      stalled = on;
+    },
+  };
+}
+
+async function failureOf(promise: Promise<unknown>): Promise<unknown> {
+  return await promise.then(
+    () => expect.fail("It did not fail"),
+    (error: unknown) => error,
+  );
+}
+
+type Call = (store: VisitStore, token: string, signal?: AbortSignal) => Promise<unknown>;
+const operations: readonly (readonly [string, BackendMethod, SessionBackendError["outcome"], Call])[] = [
+  ["create", "insert", "unknown", (store, _, signal) => store.create({}, { signal })],
+  ["get", "read", "unknown", (store, token, signal) => store.get(token, { signal })],
+  ["peek", "read", "not-applied", (store, token, signal) => store.peek(token, { signal })],
+  ["update with a patch", "write", "unknown", (store, token, signal) => store.update(token, {}, { signal })],
+  [
+    "the read of a function",
+    "read",
+    "not-applied",
+    (store, token, signal) => store.update(token, () => ({}), { signal }),
+  ],
+  [
+    "the write of a function",
+    "write",
+    "unknown",
+    (store, token, signal) => store.update(token, () => ({}), { signal }),
+  ],
+  ["increment", "increment", "unknown", (store, token, signal) => store.increment(token, "pageViews", 1, { signal })],
+  ["take", "write", "unknown", (store, token, signal) => store.take(token, "flash", { signal })],
+  ["setIdleTimeout", "write", "unknown", (store, token, signal) => store.setIdleTimeout(token, 60, { signal })],
+  ["rotate", "write", "unknown", (store, token, signal) => store.rotate(token, { signal })],
+  ["destroy", "remove", "unknown", (store, token, signal) => store.destroy(token, { signal })],
+  [
+    "the keys of all",
+    "keys",
+    "not-applied",
+    (store, _, signal) => store.all({ signal })[Symbol.asyncIterator]().next(),
+  ],
+  ["a read of all", "read", "not-applied", (store, _, signal) => store.all({ signal })[Symbol.asyncIterator]().next()],
+];
+
+describe("a backend that never answers", () => {
+  test.each(operations)("%s fails in time", async (name, method, outcome, call) => {
+    const { store, stall, events, at } = stalling(method);
+    const { token, session } = await store.create({});
+    events.length = 0;
+    stall();
+    const error = await failureOf(call(store, token));
+    expect(error).toBeInstanceOf(SessionBackendError);
+    expect(error).toMatchObject({ reason: "timeout", outcome });
+    const id = ["create", "the keys of all", "a read of all"].includes(name) ? null : session.id;
+    expect(events).toEqual([{ type: "unavailable", id, at: at(), reason: "timeout" }]);
+  });
+
+  test("a read within touchInterval has changed nothing for certain", async () => {
+    const backend = { ...memoryBackend(), read: never };
+    const { store } = visits({ backend, operationTimeoutMs: 20, touchInterval: 10 });
+    const { token } = await store.create({});
+    expect(await failureOf(store.get(token))).toMatchObject({ reason: "timeout", outcome: "not-applied" });
+  });
+
+  test("does not hold up what comes after it once it answers again", async () => {
+    const { store, stall } = stalling("read");
+    const { token } = await store.create({});
+    stall();
+    await failureOf(store.update(token, () => ({ theme: "dark" })));
+    stall(false);
+    expect((await store.update(token, () => ({ theme: "dark" })))?.data.theme).toBe("dark");
+  });
+
+  test("does not hold up those who wait behind each other any longer than their own time", async () => {
+    const { store, stall } = stalling("write");
+    const { token } = await store.create({});
+    stall();
+    const updates = Array.from({ length: 5 }, () => store.update(token, () => ({ theme: "dark" })));
+    for (const update of updates) expect(await failureOf(update)).toMatchObject({ reason: "timeout" });
+  });
+});
+
+describe("after giving up", () => {
+  test("no further step is sent", async () => {
+    const held = gate();
+    const backend = intercept(memoryBackend(), (method) => (method === "read" ? held.passed : undefined));
+    const { store, calls } = visits({ backend, operationTimeoutMs: 20 });
+    const { token } = await store.create({});
+    await failureOf(store.update(token, () => ({ theme: "dark" })));
+    calls.length = 0;
+    held.open();
+    await idle();
+    expect(calls).toEqual([]);
+    expect((await store.peek(token))?.data.theme).toBe("light");
+  });
+
+  test("no step is sent when the turn comes at last", async () => {
+    const held = gate();
+    let reads = 0;
+    const backend = intercept(memoryBackend(), (method) =>
+      method === "read" && ++reads === 1 ? held.passed : undefined,
+    );
+    const { store, calls } = visits({ backend });
+    const { token } = await store.create({});
+    calls.length = 0;
+    const first = store.update(token, () => ({ theme: "dark" }));
+    const controller = new AbortController();
+    const second = failureOf(store.update(token, () => ({ userId: "42" }), { signal: controller.signal }));
+    controller.abort();
+    expect(await second).toMatchObject({ reason: "aborted", outcome: "not-applied" });
+    held.open();
+    expect((await first)?.data.theme).toBe("dark");
+    await idle();
+    expect(calls).toEqual(["read", "write"]);
+  });
+
+  test("a late failure of the backend is no unhandled rejection", async () => {
+    const held = gate();
+    const backend = intercept(memoryBackend(), (method) => (method === "insert" ? undefined : held.passed));
+    const { store } = visits({ backend, operationTimeoutMs: 20 });
+    const { token } = await store.create({});
+    const calls = operations.filter(([name]) => name !== "create").map(([, , , call]) => call(store, token));
+    for (const call of calls) expect(await failureOf(call)).toMatchObject({ reason: "timeout" });
+    held.fail(new Error("late"));
+    await idle();
+    expect(unhandled).toEqual([]);
+  });
+});
+
+describe("a signal", () => {
+  test.each(operations)("that aborted before sends nothing: %s", async (_, _method, _outcome, call) => {
+    const { store, calls } = visits();
+    const { token } = await store.create({});
+    calls.length = 0;
+    const reason = new Error("gone");
+    const error = await failureOf(call(store, token, AbortSignal.abort(reason)));
+    expect(error).toBeInstanceOf(SessionBackendError);
+    expect(error).toMatchObject({ reason: "aborted", outcome: "not-applied", cause: reason });
+    expect(calls).toEqual([]);
+  });
+
+  test.each(operations)("that aborts meanwhile settles %s at once", async (_, method, outcome, call) => {
+    const reached = gate();
+    let stalled = false;
+    const backend = intercept(memoryBackend(), (called) => {
+      if (!stalled || called !== method) return undefined;
+      reached.open();
+      return never();
+    });
+    const { store, events } = visits({ backend });
+    const { token } = await store.create({});
+    stalled = true;
+    const controller = new AbortController();
+    const answer = failureOf(call(store, token, controller.signal));
+    await reached.passed;
+    controller.abort();
+    expect(await answer).toMatchObject({ reason: "aborted", outcome });
+    expect(events.at(-1)).toMatchObject({ type: "unavailable", reason: "aborted" });
+  });
+
+  test("that aborts afterwards changes nothing", async () => {
+    const { store } = visits();
+    const controller = new AbortController();
+    const { token, session } = await store.create({}, { signal: controller.signal });
+    controller.abort();
+    await idle();
+    expect(await store.peek(token)).toEqual(session);
+  });
+});
+
+describe("a backend that fails", () => {
+  const error = new SessionBackendError("The server is full", { reason: "rejected", outcome: "not-applied" });
+  const failing: SessionBackend = intercept(memoryBackend(), () => Promise.reject(error));
+
+  test.each(operations)("passes its error on and reports it: %s", async (_, _method, _outcome, call) => {
+    const { store, events } = visits({ backend: failing });
+    const token = `${"i".repeat(22)}.${"s".repeat(43)}`;
+    expect(await failureOf(call(store, token))).toBe(error);
+    expect(events).toMatchObject([{ type: "unavailable", reason: "rejected" }]);
+  });
+
+  test("with a defect of its own passes that on as it is", async () => {
+    const defect = new TypeError("a defect");
+    const { store, events } = visits({ backend: intercept(memoryBackend(), () => Promise.reject(defect)) });
+    expect(await failureOf(store.create({}))).toBe(defect);
+    expect(events).toEqual([]);
+  });
+});
+
+test("an operation on many sessions that gives up holds up none of them", async () => {
+  let stalled = false;
+  const backend = intercept(memoryBackend(), (called) => (stalled && called === "write" ? never() : undefined));
+  const schema = z.object({ userId: z.string(), n: z.int().default(0) });
+  const store = createSessionStore({ schema, backend, indexes: { user: "userId" }, operationTimeoutMs: 20 });
+  const tokens = await Promise.all([1, 2, 3].map(async () => (await store.create({ userId: "42" })).token));
+  stalled = true;
+  expect(await failureOf(store.updateAll({ user: "42" }, { n: 1 }))).toMatchObject({ reason: "timeout" });
+  stalled = false;
+  for (const token of tokens) expect((await store.update(token, ({ n }) => ({ n: n + 5 })))?.data.n).toBe(5);
+});

@@ -1,0 +1,335 @@
+import { inspect } from "node:util";
+import { describe, expect, test } from "vitest";
+import { createSessionStore, memoryBackend, SessionBackendError, type SessionEvent } from "../../src/index.ts";
+import { manualClock } from "../../src/testing/index.ts";
+import { intercept } from "../support/backends.ts";
+import { timedOnArrival } from "../support/explore.ts";
+import { never } from "../support/gate.ts";
+import { indexes, type MemberOptions, member, memberStore, members } from "../support/members.ts";
+
+const SECRET = "s3cret";
+
+/** A store with two sessions of one user, and time gone by since. */
+async function scene(options?: MemberOptions) {
+  const base = members(options);
+  const start = { userId: "andrew", theme: SECRET, code: SECRET, cart: [{ sku: SECRET }] };
+  const phone = await base.store.create(start);
+  const laptop = await base.store.create(start);
+  base.advance(5);
+  base.events.length = 0;
+  return { ...base, phone, laptop, id: phone.session.id, token: phone.token, tokens: [phone.token, laptop.token] };
+}
+
+type Scene = Awaited<ReturnType<typeof scene>>;
+type Case = readonly [
+  what: string,
+  act: (scene: Scene) => Promise<unknown>,
+  expected: (scene: Scene) => readonly object[],
+];
+
+/** Does it on a backend that fails at each call. */
+function failing({ backend, clock, events }: Scene, reason: SessionBackendError["reason"]) {
+  const broken = intercept(backend, () => {
+    throw new SessionBackendError("The server is not available", { reason, outcome: "unknown" });
+  });
+  const other = memberStore(broken, clock.now);
+  return {
+    store: other.store,
+    fails: async (call: Promise<unknown>) => {
+      await expect(call).rejects.toThrow(SessionBackendError);
+      events.push(...other.events);
+    },
+  };
+}
+
+/** Moves the session to a value of an index, and lets so much time pass in between that it is refused. */
+async function moveTooLate({ backend, clock, events, token }: Scene): Promise<void> {
+  const slow = intercept(timedOnArrival(backend, clock.now), (method) => {
+    if (method === "write") clock.advance(30_001);
+  });
+  const other = memberStore(slow, clock.now);
+  await expect(other.store.update(token, { userId: "barbara" })).rejects.toMatchObject({ reason: "revoked" });
+  events.push(...other.events);
+}
+
+async function readByAnother({ backend, clock, events, token }: Scene): Promise<void> {
+  const schema = member.extend({ theme: member.shape.userId.unwrap().max(3) });
+  const other = createSessionStore({ schema, backend, now: clock.now, onEvent: (event) => events.push(event) });
+  await expect(other.get(token)).rejects.toMatchObject({ origin: "stored" });
+}
+
+/** How each event comes about. */
+const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
+  created: [
+    [
+      "create",
+      async ({ store, tokens }) => tokens.push((await store.create({ theme: SECRET })).token),
+      ({ tokens }) => [{ id: tokens.at(-1)?.slice(0, 22) }],
+    ],
+  ],
+  rotated: [
+    [
+      "rotate",
+      async ({ store, token, tokens }) =>
+        tokens.push((await store.rotate(token, { authenticated: true }))?.token ?? ""),
+      ({ id }) => [{ id }],
+    ],
+  ],
+  reused: [
+    [
+      "a token from before the last rotation",
+      async ({ store, token, tokens, events }) => {
+        tokens.push((await store.rotate(token))?.token ?? "");
+        events.length = 0;
+        await store.get(token);
+        await store.update(token, { theme: "light" });
+        await store.update(token, ({ views }) => ({ views }));
+        await store.increment(token, "views");
+        await store.take(token, "code");
+        await store.setIdleTimeout(token, 60);
+        await store.rotate(token);
+        await store.destroy(token);
+      },
+      ({ id }) => Array.from({ length: 8 }, () => ({ id })),
+    ],
+  ],
+  expired: [
+    [
+      "a read after the absolute timeout",
+      async ({ store, token, advance }) => {
+        for (let day = 0; day < 400; day++) {
+          await store.setIdleTimeout(token, 2 * 86_400);
+          advance(86_400);
+        }
+        await store.get(token);
+      },
+      ({ id }) => [{ id, reason: "absolute" }],
+    ],
+  ],
+  destroyed: [["destroy", ({ store, token }) => store.destroy(token), ({ id }) => [{ id }]]],
+  revoked: [
+    ["revoke", ({ store, id }) => store.revoke(id), ({ id }) => [{ id, reason: "id" }]],
+    [
+      "revokeAll",
+      ({ store }) => store.revokeAll({ user: "andrew" }),
+      ({ phone, laptop }) => [phone, laptop].map(({ session: { id } }) => ({ id, reason: "index" })),
+    ],
+    [
+      "revokeAll that spares one",
+      ({ store, laptop }) => store.revokeAll({ user: "andrew" }, { except: laptop.session }),
+      ({ id }) => [{ id, reason: "index" }],
+    ],
+    [
+      "a login at a limit",
+      async ({ backend, clock, events, tokens }) => {
+        const other = memberStore(backend, clock.now, { limits: { user: { max: 2, whenFull: "evict-oldest" } } });
+        tokens.push((await other.store.create({ userId: "andrew" })).token);
+        events.push(...other.events.filter(({ type }) => type !== "created"));
+      },
+      ({ id }) => [{ id, reason: "limit" }],
+    ],
+  ],
+  invalid: [
+    [
+      "a record that does not fit",
+      readByAnother,
+      ({ id }) => [{ id, issues: [{ code: "too_big", path: ["theme"], message: expect.any(String) }] }],
+    ],
+  ],
+  conflict: [["an update that takes too long", moveTooLate, ({ id }) => [{ id }]]],
+  unavailable: [
+    ...(["unavailable", "rejected"] as const).map(
+      (reason): Case => [
+        `a session that cannot be read: ${reason}`,
+        async (scene) => {
+          const { store, fails } = failing(scene, reason);
+          await fails(store.get(scene.token));
+        },
+        ({ id }) => [{ id, reason }],
+      ],
+    ),
+    [
+      "a signal",
+      async ({ store, token }) => {
+        await expect(store.get(token, { signal: AbortSignal.abort() })).rejects.toMatchObject({ reason: "aborted" });
+      },
+      ({ id }) => [{ id, reason: "aborted" }],
+    ],
+    [
+      "a session that cannot be created",
+      async (scene) => {
+        const { store, fails } = failing(scene, "unavailable");
+        await fails(store.create({}));
+      },
+      () => [{ id: null, reason: "unavailable" }],
+    ],
+    [
+      "an index that cannot be read",
+      async (scene) => {
+        const { store, fails } = failing(scene, "unavailable");
+        await fails(store.list({ user: "andrew" }));
+      },
+      () => [{ id: null, reason: "unavailable" }],
+    ],
+    [
+      "a session that cannot be revoked",
+      async (scene) => {
+        const { store, fails } = failing(scene, "unavailable");
+        await fails(store.revoke(scene.id));
+      },
+      ({ id }) => [{ id, reason: "unavailable" }],
+    ],
+  ],
+};
+
+for (const [type, ways] of Object.entries(cases)) {
+  describe(`the event ${type}`, () => {
+    test.each(ways)("is told after %s, with id and time, and nothing else", async (_, act, expected) => {
+      const told = await scene();
+      await act(told);
+      const order = (events: readonly object[]) => [...events].sort((a, b) => (inspect(a) < inspect(b) ? -1 : 1));
+      const wanted = expected(told).map((more) => ({ type, at: told.at(), ...more }));
+      expect(order(told.events)).toEqual(order(wanted));
+      const shown = inspect(told.events, { depth: null, showHidden: true });
+      for (const token of told.tokens) expect(shown).not.toContain(token.split(".")[1]);
+      expect(shown).not.toContain(SECRET);
+    });
+  });
+}
+
+test("a call that takes too long is told as a timeout", async () => {
+  const { store, events, at, token, id } = await scene();
+  const clock = manualClock();
+  const stalled = memberStore(intercept(memoryBackend(), never), clock.now, { operationTimeoutMs: 1 });
+  await expect(stalled.store.get(token)).rejects.toMatchObject({ reason: "timeout" });
+  expect(stalled.events).toEqual([{ type: "unavailable", id, at: new Date(clock.now()), reason: "timeout" }]);
+  expect(await store.get(token)).toMatchObject({ lastAccessedAt: at() });
+  expect(events).toEqual([]);
+});
+
+describe("nothing is told of", () => {
+  test.each<[string, (scene: Scene) => Promise<unknown>]>([
+    ["reads", async ({ store, token }) => [await store.get(token), await store.peek(token)]],
+    [
+      "writes",
+      async ({ store, token }) => [
+        await store.update(token, { userId: "barbara" }),
+        await store.increment(token, "level"),
+        await store.take(token, "code"),
+        await store.setIdleTimeout(token, 60),
+      ],
+    ],
+    [
+      "looking",
+      async ({ store }) => [
+        await store.list({ user: "andrew" }),
+        await store.count({ user: "andrew" }),
+        await store.updateAll({ user: "andrew" }, { views: 1 }),
+      ],
+    ],
+    [
+      "a malformed token",
+      async ({ store, token }) => [await store.get("x"), await store.destroy(`${token}x`), await store.rotate("")],
+    ],
+    [
+      "a wrong secret",
+      async ({ store, id }) => [
+        await store.get(`${id}.${"x".repeat(43)}`),
+        await store.destroy(`${id}.${"x".repeat(43)}`),
+      ],
+    ],
+    [
+      "a session that is not there",
+      async ({ store, id }) => [
+        await store.revoke("x".repeat(22)),
+        await store.revokeAll({ user: "nobody" }),
+        await store.revoke(`${id}x`),
+      ],
+    ],
+    [
+      "what the caller gave that does not fit",
+      async ({ store, token }) => [
+        await store.update(token, { level: 1.5 }).catch(() => {}),
+        await store.create({ level: 1.5 }).catch(() => {}),
+      ],
+    ],
+  ])("%s", async (_, act) => {
+    const told = await scene();
+    await act(told);
+    expect(told.events).toEqual([]);
+  });
+});
+
+test("an end is told once, by the one that ended it", async () => {
+  const { store, events, id, token } = await scene();
+  const ended = await Promise.all([store.destroy(token), store.revoke(id), store.revokeAll({ user: "andrew" })]);
+  expect(ended).toEqual([true, false, 1]);
+  expect(events.filter((event) => event.id === id)).toHaveLength(1);
+  expect(events).toHaveLength(2);
+});
+
+describe("a listener that", () => {
+  const listeners: Record<string, (event: SessionEvent) => unknown> = {
+    throws: () => {
+      throw new Error("listener");
+    },
+    "throws nothing": () => {
+      throw undefined;
+    },
+    rejects: () => Promise.reject(new Error("listener")),
+    "never answers": () => never(),
+    "answers something that cannot be awaited": () => ({
+      // biome-ignore lint/suspicious/noThenProperty: This is what is tried.
+      get then() {
+        throw new Error("listener");
+      },
+    }),
+    "answers something that fails when it is awaited": () => ({
+      // biome-ignore lint/suspicious/noThenProperty: This is what is tried.
+      then() {
+        throw new Error("listener");
+      },
+    }),
+  };
+
+  test.each(Object.entries(listeners))("%s changes nothing", async (_, onEvent) => {
+    const clock = manualClock();
+    const store = createSessionStore({
+      schema: member,
+      indexes,
+      limits: { user: { max: 2, whenFull: "evict-oldest" } },
+      backend: memoryBackend(),
+      now: clock.now,
+      onEvent,
+    });
+    const { token, session } = await store.create({ userId: "andrew" });
+    const rotated = await store.rotate(token);
+    expect(rotated?.session).toEqual(session);
+    expect(await store.get(token)).toBeNull();
+    await store.create({ userId: "andrew" });
+    const newest = await store.create({ userId: "andrew" });
+    expect(await store.peek(rotated?.token ?? "")).toBeNull();
+    expect(await store.revoke(newest.session.id)).toBe(true);
+    expect(await store.revokeAll({ user: "andrew" })).toBe(1);
+    const last = await store.create({});
+    expect(await store.destroy(last.token)).toBe(true);
+    await expect(store.get(last.token, { signal: AbortSignal.abort() })).rejects.toMatchObject({ reason: "aborted" });
+  });
+
+  test("uses the store finds what it was told of", async () => {
+    const clock = manualClock();
+    const found: Promise<number>[] = [];
+    const store = createSessionStore({
+      schema: member,
+      indexes,
+      backend: memoryBackend(),
+      now: clock.now,
+      onEvent: ({ type }) => {
+        if (type === "created" || type === "destroyed") found.push(store.count({ user: "andrew" }));
+      },
+    });
+    const { token } = await store.create({ userId: "andrew" });
+    await store.destroy(token);
+    expect(await Promise.all(found)).toEqual([1, 0]);
+  });
+});

@@ -1,0 +1,824 @@
+import { inspect } from "node:util";
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import {
+  createSessionStore,
+  isFresh,
+  memoryBackend,
+  type Session,
+  SessionConflictError,
+  SessionDataError,
+  type SessionSchema,
+  timeouts,
+} from "../../src/index.ts";
+import { manualClock } from "../../src/testing/index.ts";
+import { intercept, keysOf } from "../support/backends.ts";
+import { type VisitStore, visit, visits } from "../support/visits.ts";
+
+type Operation = (store: VisitStore, token: string) => Promise<unknown>;
+
+const touching: Readonly<Record<string, Operation>> = {
+  get: (store, token) => store.get(token),
+  "update with a patch": (store, token) => store.update(token, { theme: "dark" }),
+  "update with an empty patch": (store, token) => store.update(token, {}),
+  "update with a function": (store, token) => store.update(token, () => ({ theme: "dark" })),
+  increment: (store, token) => store.increment(token, "pageViews"),
+  take: (store, token) => store.take(token, "flash"),
+  setIdleTimeout: (store, token) => store.setIdleTimeout(token, 1800),
+  rotate: (store, token) => store.rotate(token),
+};
+const reading: Readonly<Record<string, Operation>> = { peek: (store, token) => store.peek(token) };
+const all: Readonly<Record<string, Operation>> = { ...touching, ...reading };
+
+/** A store on the same backend and clock whose schema is another. */
+function beside<T extends object, In>({ backend, clock }: ReturnType<typeof visits>, schema: SessionSchema<T, In>) {
+  return createSessionStore({ schema, backend, now: clock.now });
+}
+
+/** The only session of a store, untouched, whichever token opens it now. */
+async function only(store: VisitStore): Promise<Session<unknown> | null> {
+  for await (const session of store.all()) return session;
+  return null;
+}
+
+async function failure(promise: Promise<unknown>): Promise<unknown> {
+  return await promise.then(
+    () => expect.fail("It did not fail"),
+    (error: unknown) => error,
+  );
+}
+
+describe("create", () => {
+  test("makes a session of the data, with defaults filled in", async () => {
+    const { store, at } = visits({ idleTimeout: 600, absoluteTimeout: 3600 });
+    const { token, session } = await store.create({ userId: "42" });
+    expect(session).toEqual({
+      id: token.slice(0, 22),
+      data: { userId: "42", theme: "light", pageViews: 0, cart: [] },
+      createdAt: at(),
+      lastAccessedAt: at(),
+      authenticatedAt: at(),
+      idleTimeout: 600,
+      expiresAt: new Date(at().getTime() + 600_000),
+      deadline: new Date(at().getTime() + 3_600_000),
+    });
+    expect(await store.peek(token)).toEqual(session);
+  });
+
+  test("gives half an hour of idleness and no deadline if nothing is said", async () => {
+    const { store } = visits();
+    const { session } = await store.create({});
+    expect(session).toMatchObject({ idleTimeout: 1800, deadline: null });
+  });
+
+  test("takes timeouts of its own", async () => {
+    const { store, at } = visits({ idleTimeout: 600, absoluteTimeout: 3600 });
+    const { session } = await store.create({}, { idleTimeout: 60, absoluteTimeout: 120 });
+    expect(session.idleTimeout).toBe(60);
+    expect(session.deadline).toEqual(new Date(at().getTime() + 120_000));
+  });
+
+  test.each([
+    [{ idleTimeout: 0 }, RangeError],
+    [{ idleTimeout: 1.5 }, RangeError],
+    [{ idleTimeout: 3601 }, RangeError],
+    [{ absoluteTimeout: 599 }, RangeError],
+    [{ idleTimeout: "60" as never }, TypeError],
+  ])("refuses the timeouts %j and sends nothing", async (options, kind) => {
+    const { store, calls } = visits({ idleTimeout: 600, absoluteTimeout: 3600 });
+    await expect(store.create({}, options)).rejects.toThrow(kind);
+    expect(calls).toEqual([]);
+  });
+
+  test("refuses data that does not fit, naming paths and never values, and sends nothing", async () => {
+    const { store, calls } = visits();
+    const error = await failure(store.create({ theme: "s3cret" as never, cart: [{ sku: "a", n: "s3cret" as never }] }));
+    expect(error).toBeInstanceOf(SessionDataError);
+    expect(error).toMatchObject({ origin: "given" });
+    expect((error as SessionDataError).issues.map((issue) => issue.path)).toEqual([["theme"], ["cart", 0, "n"]]);
+    expect(inspect(error, { depth: null })).not.toContain("s3cret");
+    expect(calls).toEqual([]);
+  });
+
+  test("refuses keys that the schema does not name", async () => {
+    const { store, calls } = visits();
+    await expect(store.create({ admin: true } as never)).rejects.toThrow(SessionDataError);
+    expect(calls).toEqual([]);
+  });
+});
+
+describe("a session that is read", () => {
+  test("is frozen in depth", async () => {
+    const { store } = visits();
+    const { session } = await store.create({ cart: [{ sku: "a", n: 1 }] });
+    for (const part of [session, session.data, session.data.cart, session.data.cart[0]]) {
+      expect(Object.isFrozen(part)).toBe(true);
+    }
+  });
+
+  test("shares nothing with what was given or with what is stored", async () => {
+    const { store } = visits();
+    const cart = [{ sku: "a", n: 1 }];
+    const { token } = await store.create({ cart });
+    cart.push({ sku: "b", n: 2 });
+    const first = await store.get(token);
+    const second = await store.get(token);
+    expect(first?.data.cart).toEqual([{ sku: "a", n: 1 }]);
+    expect(second?.data.cart).not.toBe(first?.data.cart);
+  });
+
+  test("shows no token in logs or in JSON", async () => {
+    const { store } = visits();
+    const { token, session } = await store.create({ userId: "42" });
+    const [, secret] = token.split(".") as [string, string];
+    const sessions: (Session<unknown> | null | undefined)[] = [
+      session,
+      await store.get(token),
+      await store.peek(token),
+    ];
+    sessions.push(await store.update(token, { theme: "dark" }), (await store.rotate(token, { grace: 5 }))?.session);
+    for (const one of sessions) {
+      expect(one?.data).toBeDefined();
+      const shown = JSON.stringify(one) + inspect(one, { depth: null, showHidden: true });
+      expect(shown).not.toContain(secret);
+      expect(shown).not.toMatch(/verifier|session_/);
+    }
+  });
+});
+
+describe("touching", () => {
+  test.each(Object.entries(touching))("%s restarts the idle timeout", async (_, operation) => {
+    const { store, advance, at } = visits();
+    const { token } = await store.create({ flash: "hi" });
+    advance(1799);
+    await operation(store, token);
+    const touched = at();
+    advance(1799);
+    expect(await only(store)).toMatchObject({ lastAccessedAt: touched });
+  });
+
+  test.each(Object.entries(reading))("%s does not", async (_, operation) => {
+    const { store, advance, at } = visits();
+    const { token } = await store.create({});
+    const created = at();
+    advance(1799);
+    expect(await operation(store, token)).toMatchObject({ lastAccessedAt: created });
+    advance(2);
+    expect(await store.peek(token)).toBeNull();
+  });
+
+  test("what is refused does not touch", async () => {
+    const { store, advance, at } = visits();
+    const { token } = await store.create({});
+    const created = at();
+    advance(10);
+    await failure(store.update(token, { theme: "blue" as never }));
+    await failure(store.update(token, () => ({ theme: "blue" as never })));
+    await failure(
+      store.increment(token, "pageViews", Number.MAX_SAFE_INTEGER).then(() => store.increment(token, "pageViews")),
+    );
+    await failure(store.rotate(token, { patch: { theme: "blue" as never } }));
+    await failure(store.setIdleTimeout(token, 0));
+    const session = await store.peek(token);
+    expect(session?.lastAccessedAt).toEqual(new Date(created.getTime() + 10_000));
+    expect(session?.data).toMatchObject({ theme: "light", pageViews: Number.MAX_SAFE_INTEGER });
+  });
+
+  test("a token with a wrong secret moves nothing", async () => {
+    const { store, advance, at, events } = visits();
+    const { token, session } = await store.create({ flash: "hi" });
+    const wrong = `${session.id}.${"A".repeat(43)}`;
+    const created = at();
+    advance(10);
+    for (const operation of Object.values(all)) expect(await operation(store, wrong)).toBeNull();
+    expect(await store.destroy(wrong)).toBe(false);
+    expect(await store.peek(token)).toMatchObject({ lastAccessedAt: created, data: session.data });
+    expect(events.map((event) => event.type)).toEqual(["created"]);
+  });
+});
+
+describe("what has ended", () => {
+  test.each(Object.entries(all))("%s answers null after the idle timeout and leaves no key", async (_, operation) => {
+    const { store, backend, advance } = visits();
+    const { token } = await store.create({ flash: "hi" });
+    advance(1800.001);
+    expect(await operation(store, token)).toBeNull();
+    expect(await keysOf(backend)).toEqual([]);
+  });
+
+  test.each(Object.entries(all))("%s answers null after the deadline and leaves no key", async (_, operation) => {
+    const { store, backend, advance } = visits({ idleTimeout: 100, absoluteTimeout: 100 });
+    const { token } = await store.create({ flash: "hi" });
+    advance(100.001);
+    expect(await operation(store, token)).toBeNull();
+    expect(await keysOf(backend)).toEqual([]);
+  });
+
+  test.each(Object.entries(all))("%s answers null after destroy and leaves no key", async (_, operation) => {
+    const { store, backend } = visits();
+    const { token } = await store.create({ flash: "hi" });
+    expect(await store.destroy(token)).toBe(true);
+    expect(await operation(store, token)).toBeNull();
+    expect(await keysOf(backend)).toEqual([]);
+  });
+
+  test("a session lives up to its last millisecond", async () => {
+    const { store, advance } = visits();
+    const { token, session } = await store.create({});
+    advance(1800);
+    expect(await store.peek(token)).toEqual(session);
+  });
+});
+
+describe("the deadline", () => {
+  test.each(Object.entries(touching))("is not moved by %s", async (_, operation) => {
+    const { store, advance } = visits({ idleTimeout: 1800, absoluteTimeout: 3600 });
+    const { token, session } = await store.create({ flash: "hi" });
+    advance(1799);
+    await operation(store, token);
+    expect(await only(store)).toMatchObject({ deadline: session.deadline });
+    advance(1799);
+    await store.setIdleTimeout(token, 1800);
+    advance(2.001);
+    expect(await only(store)).toBeNull();
+  });
+
+  test("is where a touched session ends at the latest", async () => {
+    const { store, advance } = visits({ idleTimeout: 60, absoluteTimeout: 100 });
+    const { token, session } = await store.create({});
+    advance(50);
+    expect((await store.get(token))?.expiresAt).toEqual(session.deadline);
+    advance(49.999);
+    expect(await store.get(token)).not.toBeNull();
+    advance(0.002);
+    expect(await store.get(token)).toBeNull();
+  });
+
+  test("is not passed by a longer idle timeout", async () => {
+    const { store, advance } = visits({ idleTimeout: 60, absoluteTimeout: 100 });
+    const { token, session } = await store.create({});
+    const changed = await store.setIdleTimeout(token, 86_400);
+    expect(changed).toMatchObject({ idleTimeout: 86_400, expiresAt: session.deadline });
+    advance(100.001);
+    expect(await store.get(token)).toBeNull();
+  });
+});
+
+describe("touchInterval", () => {
+  const options = { idleTimeout: 100, touchInterval: 10 };
+
+  test("a get within it is one plain read", async () => {
+    const { store, calls, advance, at } = visits(options);
+    const { token } = await store.create({});
+    const created = at();
+    advance(9.999);
+    calls.length = 0;
+    expect(await store.get(token)).toMatchObject({ lastAccessedAt: created });
+    expect(calls).toEqual(["read"]);
+  });
+
+  test("a get after it touches", async () => {
+    const { store, calls, advance, at } = visits(options);
+    const { token } = await store.create({});
+    advance(10);
+    calls.length = 0;
+    expect(await store.get(token)).toMatchObject({ lastAccessedAt: at() });
+    expect(calls).toEqual(["read", "read"]);
+    calls.length = 0;
+    await store.get(token);
+    expect(calls).toEqual(["read"]);
+  });
+
+  test("the touch decides: what it does not find is null", async () => {
+    const inner = memoryBackend();
+    let reads = 0;
+    let end = (): unknown => undefined;
+    const backend = intercept(inner, (method) => (method === "read" && ++reads === 2 ? end() : undefined));
+    const { store, advance, clock } = visits({ ...options, backend });
+    const { token, session } = await store.create({});
+    end = () => inner.remove(session.id, { verifier: null, previous: false, now: clock.now() });
+    advance(10);
+    expect(await store.get(token)).toBeNull();
+    expect(reads).toBe(2);
+  });
+
+  test("touches where the last access is in the future", async () => {
+    const { store, calls, advance, at } = visits(options);
+    const { token } = await store.create({});
+    advance(-1);
+    calls.length = 0;
+    expect(await store.get(token)).toMatchObject({ lastAccessedAt: at() });
+    expect(calls).toEqual(["read", "read"]);
+  });
+
+  test("makes an idle timeout shorter by at most itself and never longer", async () => {
+    const { store, advance } = visits(options);
+    const { token } = await store.create({});
+    advance(9.999);
+    await store.get(token);
+    advance(90);
+    expect(await store.peek(token)).not.toBeNull();
+    advance(0.002);
+    expect(await store.peek(token)).toBeNull();
+  });
+
+  test("writes touch all the same", async () => {
+    const { store, advance, at } = visits(options);
+    const { token } = await store.create({});
+    advance(1);
+    expect(await store.update(token, {})).toMatchObject({ lastAccessedAt: at() });
+  });
+});
+
+describe("update", () => {
+  test("writes the fields of the patch and answers the whole session", async () => {
+    const { store, advance, at } = visits();
+    const { token, session } = await store.create({ userId: "42" });
+    advance(5);
+    const updated = await store.update(token, { theme: "dark", cart: [{ sku: "a", n: 1 }] });
+    expect(updated).toEqual({
+      ...session,
+      data: { userId: "42", theme: "dark", pageViews: 0, cart: [{ sku: "a", n: 1 }] },
+      lastAccessedAt: at(),
+      expiresAt: new Date(at().getTime() + 1_800_000),
+    });
+    expect(await store.peek(token)).toEqual(updated);
+  });
+
+  test("with a patch is one step", async () => {
+    const { store, calls } = visits();
+    const { token } = await store.create({});
+    calls.length = 0;
+    await store.update(token, { theme: "dark" });
+    expect(calls).toEqual(["write"]);
+  });
+
+  test("keeps what others write to other fields meanwhile", async () => {
+    const { store } = visits();
+    const { token } = await store.create({});
+    await Promise.all([store.update(token, { theme: "dark" }), store.update(token, { userId: "42" })]);
+    expect((await store.peek(token))?.data).toMatchObject({ theme: "dark", userId: "42" });
+  });
+
+  test("removes an optional field for undefined and no other", async () => {
+    const { store } = visits();
+    const { token } = await store.create({ userId: "42", theme: "dark" });
+    expect((await store.update(token, { userId: undefined }))?.data).not.toHaveProperty("userId");
+    await expect(store.update(token, { theme: undefined as never })).rejects.toThrow(SessionDataError);
+    expect((await store.peek(token))?.data.theme).toBe("dark");
+  });
+
+  test.each([
+    ["an unknown key", { admin: true }],
+    ["a value that does not fit", { theme: "blue" }],
+    ["one value of two that does not fit", { userId: "43", theme: "blue" }],
+    ["null", null],
+    ["a string", "userId"],
+  ])("refuses %s and writes nothing", async (_, patch) => {
+    const { store, calls } = visits();
+    const { token, session } = await store.create({ userId: "42" });
+    calls.length = 0;
+    await expect(store.update(token, patch as never)).rejects.toThrow(SessionDataError);
+    expect(calls).toEqual([]);
+    expect(await store.peek(token)).toEqual(session);
+  });
+
+  test("with a function gets the present data, frozen", async () => {
+    const { store } = visits();
+    const { token } = await store.create({ cart: [{ sku: "a", n: 1 }] });
+    const updated = await store.update(token, ({ cart }) => {
+      expect(Object.isFrozen(cart)).toBe(true);
+      return { cart: [...cart, { sku: "b", n: 2 }] };
+    });
+    expect(updated?.data.cart.map(({ sku }) => sku)).toEqual(["a", "b"]);
+  });
+
+  test("with a function whose result does not fit writes nothing", async () => {
+    const { store } = visits();
+    const { token, session } = await store.create({});
+    await expect(store.update(token, () => ({ theme: "blue" as never }))).rejects.toThrow(SessionDataError);
+    expect(await store.peek(token)).toEqual(session);
+  });
+
+  test("with a function that throws passes that on and writes nothing", async () => {
+    const { store } = visits();
+    const { token, session } = await store.create({});
+    const thrown = new Error("no");
+    const update = store.update(token, () => {
+      throw thrown;
+    });
+    expect(await failure(update)).toBe(thrown);
+    expect(await store.peek(token)).toEqual(session);
+  });
+
+  test("with an async function is a TypeError and writes nothing", async () => {
+    const { store } = visits();
+    const { token, session } = await store.create({});
+    const patch = async () => ({ theme: "dark" as const });
+    await expect(store.update(token, patch as never)).rejects.toThrow(TypeError);
+    expect(await store.peek(token)).toEqual(session);
+  });
+
+  test("counts each of a hundred functions that run at once", async () => {
+    const { store } = visits();
+    const { token } = await store.create({});
+    const count = () => store.update(token, ({ pageViews }) => ({ pageViews: pageViews + 1 }));
+    const answers = await Promise.all(Array.from({ length: 100 }, count));
+    expect(new Set(answers.map((session) => session?.data.pageViews)).size).toBe(100);
+    expect((await store.peek(token))?.data.pageViews).toBe(100);
+  });
+
+  test("counts the functions of two stores on one backend", async () => {
+    const one = visits();
+    const other = beside(one, visit);
+    const { token } = await one.store.create({});
+    const count = (store: Pick<VisitStore, "update">) =>
+      store.update(token, ({ pageViews }) => ({ pageViews: pageViews + 1 }));
+    await Promise.all(Array.from({ length: 40 }, (_, at) => count(at % 2 === 0 ? one.store : other)));
+    expect((await one.store.peek(token))?.data.pageViews).toBe(40);
+  });
+
+  test("gives up on a session that others change each time", async () => {
+    const inner = memoryBackend();
+    const contended = { ...inner, write: async () => "changed" as const };
+    const { store, calls, events, at } = visits({ backend: contended });
+    const { token, session } = await store.create({});
+    const error = await failure(store.update(token, () => ({ theme: "dark" })));
+    expect(error).toBeInstanceOf(SessionConflictError);
+    expect(error).toMatchObject({ reason: "contended" });
+    expect(events.at(-1)).toEqual({ type: "conflict", id: session.id, at: at() });
+    const writes = calls.filter((method) => method === "write").length;
+    expect(writes).toBeGreaterThan(5);
+    expect(writes).toBeLessThan(50);
+  });
+
+  test("leaves alone what the schema does not name", async () => {
+    const base = visits();
+    const { token } = await base.store.create({ userId: "42" });
+    const narrow = beside(base, z.object({ theme: z.string() }));
+    expect((await narrow.update(token, { theme: "dark" }))?.data).toEqual({ theme: "dark" });
+    expect((await base.store.peek(token))?.data).toMatchObject({ userId: "42", theme: "dark" });
+  });
+});
+
+describe("a schema that checks the object as a whole", () => {
+  const range = z.object({ from: z.number(), to: z.number() }).refine(({ from, to }) => from <= to);
+
+  test("never has a patch stored that breaks its rule", async () => {
+    const base = visits();
+    const store = beside(base, range);
+    await expect(store.create({ from: 2, to: 1 })).rejects.toThrow(SessionDataError);
+    const { token } = await store.create({ from: 1, to: 5 });
+    await expect(store.update(token, { from: 6 })).rejects.toThrow(SessionDataError);
+    await expect(store.increment(token, "from", 5)).rejects.toThrow(SessionDataError);
+    await expect(store.rotate(token, { patch: { to: 0 } })).rejects.toThrow(SessionDataError);
+    expect((await store.get(token))?.data).toEqual({ from: 1, to: 5 });
+  });
+
+  test("lets one of two patches through that break it together", async () => {
+    const store = beside(visits(), range);
+    const { token } = await store.create({ from: 1, to: 5 });
+    const patches = [store.update(token, { from: 4 }), store.update(token, { to: 2 })];
+    const outcomes = await Promise.allSettled(patches);
+    expect(outcomes.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+  });
+});
+
+describe("increment", () => {
+  const schema = z.object({
+    stock: z.number().int().min(0).max(10).default(5),
+    hits: z.number().optional(),
+    steps: z.number().multipleOf(5).default(0),
+  });
+
+  test("adds and gives the sum, from the default or from 0", async () => {
+    const store = beside(visits(), schema);
+    const { token } = await store.create({});
+    expect(await store.increment(token, "stock", -2)).toBe(3);
+    expect(await store.increment(token, "hits")).toBe(1);
+    expect((await store.peek(token))?.data).toEqual({ stock: 3, hits: 1, steps: 0 });
+  });
+
+  test("is one step", async () => {
+    const { store, calls } = visits();
+    const { token } = await store.create({});
+    calls.length = 0;
+    await store.increment(token, "pageViews");
+    expect(calls).toEqual(["increment"]);
+  });
+
+  test.each([
+    ["stock", 6, "too_big"],
+    ["stock", -6, "too_small"],
+    ["steps", 3, "not_multiple_of"],
+  ] as const)("refuses to take %s by %d out of its bounds", async (field, by, code) => {
+    const store = beside(visits(), schema);
+    const { token, session } = await store.create({});
+    const error = await failure(store.increment(token, field, by));
+    expect(error).toBeInstanceOf(SessionDataError);
+    expect(error).toMatchObject({ origin: "given", issues: [{ code, path: [field] }] });
+    expect(await store.peek(token)).toEqual(session);
+  });
+
+  test("refuses to add to a number that is not safe and whole", async () => {
+    const store = beside(visits(), schema);
+    const { token } = await store.create({ hits: 1.5 });
+    const error = await failure(store.increment(token, "hits"));
+    expect(error).toMatchObject({ origin: "stored", issues: [{ code: "invalid_type", path: ["hits"] }] });
+    expect((await store.peek(token))?.data.hits).toBe(1.5);
+  });
+
+  test("counts each of a hundred at once, with checks beyond bounds too", async () => {
+    const store = beside(visits(), schema);
+    const { token } = await store.create({});
+    const hundred = Array.from({ length: 100 });
+    await Promise.all(hundred.map(() => store.increment(token, "hits")));
+    await Promise.all(hundred.map(() => store.increment(token, "steps", 5)));
+    expect((await store.peek(token))?.data).toMatchObject({ hits: 100, steps: 500 });
+  });
+
+  test.each([
+    ["theme", 1, TypeError],
+    ["nothing", 1, TypeError],
+    ["pageViews", 1.5, RangeError],
+    ["pageViews", Number.NaN, RangeError],
+    ["pageViews", "1", TypeError],
+  ])("of %s by %s is a misuse and sends nothing", async (field, by, kind) => {
+    const { store, calls } = visits();
+    const { token } = await store.create({});
+    calls.length = 0;
+    await expect(store.increment(token, field as never, by as never)).rejects.toThrow(kind);
+    expect(calls).toEqual([]);
+  });
+});
+
+describe("take", () => {
+  test("reads and removes", async () => {
+    const { store } = visits();
+    const { token } = await store.create({ flash: "hi" });
+    expect(await store.take(token, "flash")).toBe("hi");
+    expect(await store.take(token, "flash")).toBeNull();
+    expect((await store.peek(token))?.data).not.toHaveProperty("flash");
+  });
+
+  test("gives the value to one of ten at once", async () => {
+    const { store } = visits();
+    const { token } = await store.create({ flash: "hi" });
+    const taken = await Promise.all(Array.from({ length: 10 }, () => store.take(token, "flash")));
+    expect(taken.filter((value) => value !== null)).toEqual(["hi"]);
+  });
+
+  test("is one step", async () => {
+    const { store, calls } = visits();
+    const { token } = await store.create({ flash: "hi" });
+    calls.length = 0;
+    await store.take(token, "flash");
+    expect(calls).toEqual(["write"]);
+  });
+
+  test("puts back what cannot be handed over", async () => {
+    const base = visits();
+    const { token } = await base.store.create({ flash: "hi" });
+    const other = beside(base, z.object({ flash: z.string().min(3).optional() }));
+    expect(await failure(other.take(token, "flash"))).toMatchObject({ origin: "stored" });
+    expect(await base.store.take(token, "flash")).toBe("hi");
+  });
+
+  test.each(["theme", "pageViews", "nothing"])("of %s, which is not optional, is a TypeError", async (field) => {
+    const { store, calls } = visits();
+    const { token } = await store.create({});
+    calls.length = 0;
+    await expect(store.take(token, field as never)).rejects.toThrow(TypeError);
+    expect(calls).toEqual([]);
+  });
+});
+
+describe("setIdleTimeout", () => {
+  test("changes this session's idle timeout and no other's", async () => {
+    const { store, advance, at } = visits();
+    const { token } = await store.create({});
+    const other = await store.create({});
+    const changed = await store.setIdleTimeout(token, 7200);
+    expect(changed).toMatchObject({ idleTimeout: 7200, expiresAt: new Date(at().getTime() + 7_200_000) });
+    advance(7200);
+    expect(await store.get(token)).toMatchObject({ idleTimeout: 7200 });
+    expect(await store.peek(other.token)).toBeNull();
+  });
+
+  test("makes it shorter at once", async () => {
+    const { store, advance } = visits();
+    const { token } = await store.create({});
+    await store.setIdleTimeout(token, 1);
+    advance(1.001);
+    expect(await store.peek(token)).toBeNull();
+  });
+
+  test.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31])("refuses %s", async (seconds) => {
+    const { store, calls } = visits();
+    const { token } = await store.create({});
+    calls.length = 0;
+    await expect(store.setIdleTimeout(token, seconds)).rejects.toThrow(RangeError);
+    expect(calls).toEqual([]);
+  });
+});
+
+describe("destroy", () => {
+  test("ends the session and says whether there was one", async () => {
+    const { store, calls, backend } = visits();
+    const { token } = await store.create({});
+    calls.length = 0;
+    expect(await store.destroy(token)).toBe(true);
+    expect(calls).toEqual(["remove"]);
+    expect(await store.destroy(token)).toBe(false);
+    expect(await keysOf(backend)).toEqual([]);
+  });
+
+  test("says so to one of two at once", async () => {
+    const { store } = visits();
+    const { token } = await store.create({});
+    expect((await Promise.all([store.destroy(token), store.destroy(token)])).sort()).toEqual([false, true]);
+  });
+
+  test("ends a session whose data does not fit", async () => {
+    const base = visits();
+    const { token } = await base.store.create({});
+    expect(await beside(base, z.object({ theme: z.number() })).destroy(token)).toBe(true);
+    expect(await base.store.peek(token)).toBeNull();
+  });
+});
+
+describe("all", () => {
+  async function idsOf(sessions: AsyncIterable<Session<unknown>>): Promise<string[]> {
+    const ids: string[] = [];
+    for await (const { id } of sessions) ids.push(id);
+    return ids.sort();
+  }
+
+  test("gives every session that has not ended, and touches none", async () => {
+    const { store, advance } = visits();
+    await store.create({}, { idleTimeout: 5 });
+    const two = await store.create({ userId: "2" });
+    const three = await store.create({ userId: "3" });
+    advance(6);
+    expect(await idsOf(store.all())).toEqual([two.session.id, three.session.id].sort());
+    expect(await store.peek(two.token)).toEqual(two.session);
+  });
+
+  test("gives a session once though its key comes twice, and leaves out keys that are none", async () => {
+    const inner = memoryBackend();
+    const backend = {
+      ...inner,
+      async *keys() {
+        yield ["index:user:42"];
+        yield* inner.keys();
+        yield* inner.keys();
+      },
+    };
+    const { store } = visits({ backend });
+    const { session } = await store.create({});
+    expect(await idsOf(store.all())).toEqual([session.id]);
+  });
+
+  test("leaves out and reports what does not fit the schema", async () => {
+    const base = visits();
+    const { session } = await base.store.create({});
+    const events: unknown[] = [];
+    const other = createSessionStore({
+      schema: z.object({ theme: z.number() }),
+      backend: base.backend,
+      now: base.clock.now,
+      onEvent: (event) => events.push(event),
+    });
+    const { session: fits } = await other.create({ theme: 1 });
+    events.length = 0;
+    expect(await idsOf(other.all())).toEqual([fits.id]);
+    expect(events).toMatchObject([{ type: "invalid", id: session.id, issues: [{ path: ["theme"] }] }]);
+    expect(await base.store.all()[Symbol.asyncIterator]().next()).toMatchObject({ done: false });
+  });
+});
+
+describe("stored data that does not fit", () => {
+  test("is an error with paths and no values, an event, and stays", async () => {
+    const base = visits();
+    const { token, session } = await base.store.create({ userId: "s3cret" });
+    const other = beside(base, z.object({ userId: z.literal("admin") }));
+    const operations: Promise<unknown>[] = [
+      other.get(token),
+      other.peek(token),
+      other.update(token, {}),
+      other.update(token, () => ({})),
+    ];
+    for (const operation of operations) {
+      const error = await failure(operation);
+      expect(error).toBeInstanceOf(SessionDataError);
+      expect(error).toMatchObject({ origin: "stored", issues: [{ path: ["userId"] }] });
+      expect(inspect(error, { depth: null })).not.toContain("s3cret");
+    }
+    expect(await base.store.peek(token)).toEqual(session);
+  });
+
+  test("does not keep a patch of other fields from being written", async () => {
+    const base = visits();
+    const { token } = await base.store.create({ userId: "42" });
+    const other = beside(base, z.object({ userId: z.literal("admin"), theme: z.string() }));
+    await expect(other.update(token, { theme: "dark" })).rejects.toThrow(SessionDataError);
+    expect((await base.store.peek(token))?.data.theme).toBe("dark");
+  });
+});
+
+describe("bareIds", () => {
+  test("the token is the key, and the id its digest", async () => {
+    const { store, backend } = visits({ bareIds: true });
+    const { token, session } = await store.create({ userId: "42" });
+    expect(token).toMatch(/^[A-Za-z0-9_-]{43}$/);
+    expect(await keysOf(backend)).toEqual([token]);
+    const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(token));
+    expect(session.id).toBe(Buffer.from(digest).toString("base64url"));
+    expect(await store.get(token)).toEqual(session);
+    for await (const { id } of store.all()) expect(id).toBe(session.id);
+  });
+
+  test("everything but rotate works", async () => {
+    const { store } = visits({ bareIds: true });
+    const { token } = await store.create({ flash: "hi" });
+    expect(await store.increment(token, "pageViews")).toBe(1);
+    expect(await store.take(token, "flash")).toBe("hi");
+    expect(await store.update(token, ({ pageViews }) => ({ pageViews: pageViews + 1 }))).not.toBeNull();
+    await expect(store.rotate(token)).rejects.toThrow(TypeError);
+    expect((await store.peek(token))?.data.pageViews).toBe(2);
+    expect(await store.destroy(token)).toBe(true);
+  });
+});
+
+describe("events", () => {
+  test("tell what happened to which session and when, and nothing else", async () => {
+    const { store, events, at, advance } = visits();
+    const { token, session } = await store.create({ userId: "s3cret", flash: "s3cret" });
+    const { id } = session;
+    const created = at();
+    advance(1);
+    await store.get(token);
+    await store.update(token, { theme: "dark" });
+    const rotated = await store.rotate(token);
+    await store.get(token);
+    advance(1);
+    await store.destroy(rotated?.token ?? "");
+    await store.destroy(rotated?.token ?? "");
+    const second = new Date(created.getTime() + 1000);
+    expect(events).toEqual([
+      { type: "created", id, at: created },
+      { type: "rotated", id, at: second },
+      { type: "reused", id, at: second },
+      { type: "destroyed", id, at: at() },
+    ]);
+    const shown = inspect(events, { depth: null, showHidden: true });
+    for (const kept of ["s3cret", ...token.split(".").slice(1), rotated?.token.split(".")[1] ?? "?"]) {
+      expect(shown).not.toContain(kept);
+    }
+  });
+
+  test.each([
+    [
+      "throws",
+      () => {
+        throw new Error("listener");
+      },
+    ],
+    ["rejects", () => Promise.reject(new Error("listener"))],
+  ])("a listener that %s changes nothing", async (_, onEvent) => {
+    const clock = manualClock();
+    const store = createSessionStore({ schema: visit, backend: memoryBackend(), now: clock.now, onEvent });
+    const { token } = await store.create({});
+    const rotated = await store.rotate(token);
+    expect(await store.get(token)).toBeNull();
+    expect(await store.destroy(rotated?.token ?? "")).toBe(true);
+  });
+});
+
+describe("isFresh", () => {
+  const authenticatedAt = new Date("2026-01-01T00:00:00Z");
+  const session = { authenticatedAt } as Session<unknown>;
+  test.each([
+    [0, true],
+    [300_000, true],
+    [300_001, false],
+    [-60_000, true],
+    [-60_001, false],
+  ])("%d ms after authentication, within 300 s: %s", (age, fresh) => {
+    expect(isFresh(session, 300, authenticatedAt.getTime() + age)).toBe(fresh);
+  });
+
+  test("takes the present if no time is given", () => {
+    expect(isFresh({ authenticatedAt: new Date() } as Session<unknown>, 60)).toBe(true);
+    expect(isFresh(session, 60)).toBe(false);
+  });
+});
+
+describe("timeouts", () => {
+  test.each(Object.entries(timeouts))("%s can be spread into the options", async (_, level) => {
+    expect(Object.isFrozen(level)).toBe(true);
+    const { session } = await visits(level).store.create({});
+    expect(session.idleTimeout).toBe(level.idleTimeout);
+    expect(session.deadline?.getTime()).toBe(session.createdAt.getTime() + level.absoluteTimeout * 1000);
+  });
+});
