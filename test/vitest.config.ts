@@ -1,5 +1,6 @@
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
+import { onNode } from "./support/runtime.ts";
 
 const redis = { globalSetup: ["test/support/global-setup.ts"], testTimeout: 20_000, hookTimeout: 60_000 };
 
@@ -26,6 +27,10 @@ export default defineConfig({
       },
       { extends: true, test: { name: "redis", include: ["test/redis/**/*.test.ts"], ...redis } },
       { extends: true, test: { name: "demo", include: ["test/demo/**/*.test.ts"], ...redis } },
+      {
+        extends: true,
+        test: { name: "frameworks", include: onNode ? ["test/frameworks/*.test.ts"] : ["test/frameworks/bun.test.ts"] },
+      },
       {
         extends: true,
         test: {

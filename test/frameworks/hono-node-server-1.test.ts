@@ -1,0 +1,4 @@
+import { serve } from "@hono/node-server";
+import { honoSuite } from "./hono.ts";
+
+honoSuite("1", serve);
