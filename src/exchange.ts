@@ -1,4 +1,4 @@
-import { cachingHeaders } from "./caching.ts";
+import { type AnswerHeader, cachingHeaders } from "./caching.ts";
 import { type CookieOptions, MAX_AGE_SECONDS, sessionCookie, setsCookie } from "./cookie.ts";
 import { SessionDataError } from "./errors.ts";
 import { kindOf, knownOptions } from "./options.ts";
@@ -53,11 +53,7 @@ export interface SessionExchangeOptions<in T = unknown> {
   readonly persistent?: boolean | ((session: Session<T>) => boolean) | undefined;
 }
 
-/**
- * A header of the answer, which takes the place of what was there under its name: one line for each value, and none
- * without a value. Of `Set-Cookie` all lines are given, the handler's own among them.
- */
-export type AnswerHeader = readonly [name: string, ...values: string[]];
+export type { AnswerHeader } from "./caching.ts";
 
 /** One request without `Request` and `Response`: what adapters are made of. */
 export interface SessionExchange<T, New = T> {
