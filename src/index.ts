@@ -14,7 +14,7 @@ export type {
   Revoked,
   SessionBackend,
 } from "./backend.ts";
-export { type CookieOptions, type SessionCookie, sessionCookie } from "./cookie.ts";
+export { type CookieOptions, type CookieScope, type SessionCookie, sessionCookie } from "./cookie.ts";
 export {
   type CrossOriginOptions,
   type CrossOriginProtection,
