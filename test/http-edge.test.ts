@@ -13,7 +13,7 @@ const rotate: Handler = (session) => session.rotate();
 const planted = [
   "__Host-sid=planted",
   " __Host-sid = planted; Path=/",
-  "__Host-sid=; Max-Age=0",
+  "__Host-sid=x; Max-Age=0",
   `=__Host-sid=${"i".repeat(22)}.${"s".repeat(43)}`,
   sessionCookie().write(`${"i".repeat(22)}.${"s".repeat(43)}`, 60),
 ];
