@@ -15,7 +15,8 @@ export type {
 } from "./backend.ts";
 export type { NewSession, NumberField, OptionalField, PatchInput, SessionPatch, SessionSchema } from "./data.ts";
 export { SessionBackendError, SessionConflictError, SessionDataError, type SessionIssue } from "./errors.ts";
-export { type CookieOptions, type SessionCookie, sessionCookie } from "./http/cookie.ts";
+export type { AnswerHeader } from "./http/cache-headers.ts";
+export { type CookieOptions, type CookieScope, type SessionCookie, sessionCookie } from "./http/cookie.ts";
 export {
   type CrossOriginOptions,
   type CrossOriginProtection,
@@ -23,7 +24,6 @@ export {
   type OriginatedRequest,
 } from "./http/cross-origin.ts";
 export {
-  type AnswerHeader,
   type SessionExchange,
   type SessionExchangeOptions,
   sessionExchange,

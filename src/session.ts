@@ -189,6 +189,8 @@ export interface SessionStore<T, New = T, Index extends string = never> {
   /** Every session, page by page, in no order; for maintenance. One that no longer fits the schema is left out and reported. */
   all(options?: CallOptions): AsyncIterable<Session<T>>;
 
+  /** How the HTTP side reports a request that had two values of the session cookie of this name. A wrapper passes it on. */
+  readonly "~twoCookies"?: (cookieName: string) => void;
   /** Never there at run time. Makes TypeScript compare `New` and `Index` strictly, which it does not do for methods. */
   readonly "~accepts"?: (data: New, index: Index) => void;
 }

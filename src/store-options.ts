@@ -78,6 +78,11 @@ export type SessionEvent =
   /** A stored record does not fit the schema. */
   | { readonly type: "invalid"; readonly id: string; readonly at: Date; readonly issues: readonly SessionIssue[] }
   | { readonly type: "conflict"; readonly id: string; readonly at: Date }
+  /**
+   * A request used its session and had two different values of the session cookie, so it counts as one without a session:
+   * the cookie's path or domain was changed, or another host of the domain set a cookie of this name.
+   */
+  | { readonly type: "two-cookies"; readonly id: null; readonly at: Date; readonly cookieName: string }
   | {
       readonly type: "unavailable";
       readonly id: string | null;

@@ -1,7 +1,7 @@
 import { kindOf, knownOptions } from "../base/checks.ts";
 import type { Session, SessionStore } from "../session.ts";
-import { cachingHeaders, isPrivate } from "./cache-headers.ts";
-import { type CookieOptions, MAX_AGE_SECONDS, sessionCookie, setsCookie } from "./cookie.ts";
+import { type AnswerHeader, cachingHeaders, isPrivate } from "./cache-headers.ts";
+import { type CookieOptions, cookieValues, MAX_AGE_SECONDS, sessionCookie, setsCookie } from "./cookie.ts";
 import { nestedScope } from "./nesting.ts";
 import { pendingCalls } from "./pending-calls.ts";
 import { type RequestSession, requestSession, type TokenState } from "./request-session.ts";
@@ -15,12 +15,6 @@ export interface SessionExchangeOptions<in T = unknown> {
    */
   readonly persistent?: boolean | ((session: Session<T>) => boolean) | undefined;
 }
-
-/**
- * A header to set on the answer. It replaces all lines of its name, by one line for each value. Without a value the header
- * is removed. For `Set-Cookie` all lines are given, the handler's own among them.
- */
-export type AnswerHeader = readonly [name: string, ...values: string[]];
 
 /**
  * One request without `Request` and `Response`: what adapters are made of.
@@ -120,7 +114,10 @@ export function sharedExchange<T, New>(
     };
     const calls = pendingCalls();
     const scope = nestedScope();
-    const events = { used: () => {}, cookieFor, clearedCookie: cookie.clear };
+    const used = (): void => {
+      if (cookieValues(cookie.name, cookieHeader).length > 1) store["~twoCookies"]?.(cookie.name);
+    };
+    const events = { used, cookieFor, clearedCookie: cookie.clear };
     const session = requestSession(store, state, events, calls);
     /** How many handlers have not answered, and how many answers carry the cookie. */
     let running = 0;
@@ -128,7 +125,7 @@ export function sharedExchange<T, New>(
 
     /** @param setCookie The value of `Set-Cookie` that this answer carries. */
     function headersFor(answer: Headers, setCookie: string | null): readonly AnswerHeader[] {
-      const own = setCookie === null ? [] : [setCookie];
+      const own = setCookie === null ? [] : [...cookie.clearPrevious(), setCookie];
       scope.issue(own);
       const given = answer.getSetCookie();
       const passes = (line: string): boolean => !setsCookie(cookie.name, line) || scope.hasIssued(line);

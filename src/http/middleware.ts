@@ -1,15 +1,10 @@
 import { kindOf, knownOptions } from "../base/checks.ts";
 import { SessionBackendError } from "../errors.ts";
 import type { SessionStore } from "../session.ts";
+import type { AnswerHeader } from "./cache-headers.ts";
 import { sessionCookie } from "./cookie.ts";
 import { type CrossOriginProtection, crossOriginProtection } from "./cross-origin.ts";
-import {
-  type AnswerHeader,
-  type SessionExchange,
-  type SessionExchangeOptions,
-  type SharedExchange,
-  sharedExchange,
-} from "./exchange.ts";
+import { type SessionExchange, type SessionExchangeOptions, type SharedExchange, sharedExchange } from "./exchange.ts";
 import type { RequestSession } from "./request-session.ts";
 
 /** Options for `sessionMiddleware`. */

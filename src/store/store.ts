@@ -172,6 +172,9 @@ export function createSessionStore<T extends object, In, Index extends string = 
       });
       return (await ending.finally(noteChange)) ?? false;
     },
+    "~twoCookies"(cookieName: string) {
+      emit({ type: "two-cookies", id: null, at: new Date(time()), cookieName });
+    },
     ...collectionOf(settings, operations, records, updates, codec, registry),
   };
   return Object.freeze(store) as SessionStore<T, NewSession<SessionSchema<T, In>>, Index>;

@@ -38,7 +38,7 @@ describe.each(storages)("the demo on $storage", (options) => {
 
     const login = await user.post("/login", "username=+Andrew+&ttl=15");
     expect(login.response.headers.get("set-cookie")).toMatch(
-      /^__Host-sid=.*; Path=\/; Secure; HttpOnly; SameSite=Lax$/,
+      /^__Host-sid=.*; Path=\/; HttpOnly; Secure; SameSite=Lax$/,
     );
     const made = login.json();
     expect(made).toEqual({

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { setsCookie } from "../../src/http/cookie.ts";
+import { cookieValues, setsCookie } from "../../src/http/cookie.ts";
 import { type CookieOptions, sessionCookie } from "../../src/index.ts";
+import { signedIn } from "../support/sites.ts";
 
 const G = `${"AbCdEfGhIjKlMnOpQrStUv"}.${"0123456789-_abcdefghijklmnopqrstuvwxyzABCDE"}`;
 const A = G.replace("A", "B");
@@ -10,45 +11,49 @@ const { read } = sessionCookie();
 
 describe("write and clear", () => {
   const pair = `__Host-sid=${G}`;
-  const gone = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+  const gone = "Expires=Thu, 01 Jan 1970 00:00:00 GMT";
   test.each<[CookieOptions, string, string]>([
     [
       {},
-      `${pair}; Path=/; Secure; HttpOnly; SameSite=Lax`,
-      `__Host-sid=; ${gone}; Path=/; Secure; HttpOnly; SameSite=Lax`,
+      `${pair}; Path=/; HttpOnly; Secure; SameSite=Lax`,
+      `__Host-sid=; Max-Age=0; Path=/; ${gone}; HttpOnly; Secure; SameSite=Lax`,
     ],
-    [{ secure: false }, `sid=${G}; Path=/; HttpOnly; SameSite=Lax`, `sid=; ${gone}; Path=/; HttpOnly; SameSite=Lax`],
+    [
+      { secure: false },
+      `sid=${G}; Path=/; HttpOnly; SameSite=Lax`,
+      `sid=; Max-Age=0; Path=/; ${gone}; HttpOnly; SameSite=Lax`,
+    ],
     [
       { domain: "app.example" },
-      `__Secure-sid=${G}; Path=/; Domain=app.example; Secure; HttpOnly; SameSite=Lax`,
-      `__Secure-sid=; ${gone}; Path=/; Domain=app.example; Secure; HttpOnly; SameSite=Lax`,
+      `__Secure-sid=${G}; Domain=app.example; Path=/; HttpOnly; Secure; SameSite=Lax`,
+      `__Secure-sid=; Max-Age=0; Domain=app.example; Path=/; ${gone}; HttpOnly; Secure; SameSite=Lax`,
     ],
     [
       { path: "/app" },
-      `__Secure-sid=${G}; Path=/app; Secure; HttpOnly; SameSite=Lax`,
-      `__Secure-sid=; ${gone}; Path=/app; Secure; HttpOnly; SameSite=Lax`,
+      `__Secure-sid=${G}; Path=/app; HttpOnly; Secure; SameSite=Lax`,
+      `__Secure-sid=; Max-Age=0; Path=/app; ${gone}; HttpOnly; Secure; SameSite=Lax`,
     ],
     [
       { sameSite: "none", partitioned: true },
-      `${pair}; Path=/; Secure; HttpOnly; SameSite=None; Partitioned`,
-      `__Host-sid=; ${gone}; Path=/; Secure; HttpOnly; SameSite=None; Partitioned`,
+      `${pair}; Path=/; HttpOnly; Secure; Partitioned; SameSite=None`,
+      `__Host-sid=; Max-Age=0; Path=/; ${gone}; HttpOnly; Secure; Partitioned; SameSite=None`,
     ],
     [
       { name: "__Host-Http-id", sameSite: "strict" },
-      `__Host-Http-id=${G}; Path=/; Secure; HttpOnly; SameSite=Strict`,
-      `__Host-Http-id=; ${gone}; Path=/; Secure; HttpOnly; SameSite=Strict`,
+      `__Host-Http-id=${G}; Path=/; HttpOnly; Secure; SameSite=Strict`,
+      `__Host-Http-id=; Max-Age=0; Path=/; ${gone}; HttpOnly; Secure; SameSite=Strict`,
     ],
   ])("with %j", (options, written, cleared) => {
     const cookie = sessionCookie(options);
     expect(cookie.write(G)).toBe(written);
-    expect(cookie.write(G, 3600)).toBe(written.replace("; Path", "; Max-Age=3600; Path"));
+    expect(cookie.write(G, 3600)).toBe(written.replace("; ", "; Max-Age=3600; "));
     expect(cookie.clear()).toBe(cleared);
     expect(written.startsWith(`${cookie.name}=`)).toBe(true);
     expect(cookie.read(written.split(";")[0])).toBe(G);
   });
 
   test("a token without a secret can be written, too", () => {
-    expect(sessionCookie().write(BARE)).toBe(`__Host-sid=${BARE}; Path=/; Secure; HttpOnly; SameSite=Lax`);
+    expect(sessionCookie().write(BARE)).toBe(`__Host-sid=${BARE}; Path=/; HttpOnly; Secure; SameSite=Lax`);
   });
 
   test.each([1, 34_560_000])("Max-Age may be %d", (maxAge) => {
@@ -119,12 +124,17 @@ describe("the grammar of RFC 6265bis, section 4.1.1, whatever the platform's Hea
 describe("setsCookie says what a browser would send back under the name", () => {
   test.each([
     "__Host-sid=x",
-    "__Host-sid=",
     " __Host-sid = x",
     "\t__Host-sid\t=x; Path=/",
     `__Host-sid=${G}; Max-Age=0`,
     "=__Host-sid=x",
     " = __Host-sid =x",
+    '__Host-sid=""; Max-Age=0',
+    "__Host-sid==",
+    "__Host-sid=\u00a0",
+    // A cookie without a name, which the browser sends as `__Host-sid=` and which clears nothing.
+    "=__Host-sid=",
+    " =\t__Host-sid = ; Max-Age=0",
   ])("and does of %j", (line) => {
     expect(setsCookie("__Host-sid", line)).toBe(true);
   });
@@ -140,8 +150,115 @@ describe("setsCookie says what a browser would send back under the name", () => 
     "a; __Host-sid=x",
     "==__Host-sid=x",
     "\u00a0__Host-sid=x",
+    // These clear the cookie, in whichever scope.
+    "__Host-sid=",
+    "__Host-sid",
+    " __Host-sid = \t; Path=/app; Max-Age=0",
+    `__Host-sid=; Domain=app.example; Comment=${G}`,
+    sessionCookie().clear(),
   ])("but not of %j", (line) => {
     expect(setsCookie("__Host-sid", line)).toBe(false);
+  });
+});
+
+describe("the previous scopes of a cookie", () => {
+  const gone = "Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+  const flags = "HttpOnly; Secure; SameSite=Lax";
+
+  test("are none by default", () => {
+    expect(sessionCookie().clearPrevious()).toEqual([]);
+    expect(sessionCookie({ previous: [] }).clearPrevious()).toEqual([]);
+    expect(sessionCookie({ previous: undefined }).clearPrevious()).toEqual([]);
+  });
+
+  test.each<[string, CookieOptions, readonly string[]]>([
+    [
+      "a name",
+      { previous: [{ name: "sid" }, { name: "__Secure-old" }] },
+      [`sid=; Max-Age=0; Path=/; ${gone}; ${flags}`, `__Secure-old=; Max-Age=0; Path=/; ${gone}; ${flags}`],
+    ],
+    ["a path", { name: "sid", previous: [{ path: "/app" }] }, [`sid=; Max-Age=0; Path=/app; ${gone}; ${flags}`]],
+    [
+      "a domain",
+      { name: "sid", domain: "app.example", previous: [{ domain: "example.com" }] },
+      [`sid=; Max-Age=0; Domain=example.com; Path=/; ${gone}; ${flags}`],
+    ],
+    [
+      "no domain",
+      { name: "sid", domain: "app.example", path: "/a", previous: [{ domain: null }] },
+      [`sid=; Max-Age=0; Path=/a; ${gone}; ${flags}`],
+    ],
+    [
+      "what is left out from the present options",
+      { domain: "app.example", path: "/a", previous: [{ name: "old", domain: undefined, path: undefined }] },
+      [`old=; Max-Age=0; Domain=app.example; Path=/a; ${gone}; ${flags}`],
+    ],
+    [
+      "the path and domain that a name with __Host- must have",
+      {
+        domain: "app.example",
+        path: "/a",
+        previous: [{ name: "__Host-sid" }, { name: "__HOST-Http-x", domain: null }],
+      },
+      [`__Host-sid=; Max-Age=0; Path=/; ${gone}; ${flags}`, `__HOST-Http-x=; Max-Age=0; Path=/; ${gone}; ${flags}`],
+    ],
+    [
+      "the present SameSite and Partitioned",
+      { sameSite: "none", partitioned: true, previous: [{ name: "sid" }] },
+      [`sid=; Max-Age=0; Path=/; ${gone}; HttpOnly; Secure; Partitioned; SameSite=None`],
+    ],
+    [
+      "no Secure where the present cookie has none",
+      { secure: false, previous: [{ path: "/app" }] },
+      [`sid=; Max-Age=0; Path=/app; ${gone}; HttpOnly; SameSite=Lax`],
+    ],
+  ])("are cleared with %s", (_, options, cleared) => {
+    const cookie = sessionCookie(options);
+    expect(cookie.clearPrevious()).toEqual(cleared);
+    const { previous: __, ...present } = options;
+    expect([cookie.name, cookie.clear()]).toEqual([sessionCookie(present).name, sessionCookie(present).clear()]);
+  });
+
+  test("are cleared by lines that set no cookie", () => {
+    const cookie = sessionCookie({ name: "sid", previous: [{ path: "/app" }, { name: "old" }] });
+    for (const line of cookie.clearPrevious()) {
+      expect([setsCookie("sid", line), setsCookie("old", line)]).toEqual([false, false]);
+    }
+  });
+
+  test("are not read", () => {
+    expect(sessionCookie({ previous: [{ name: "sid" }] }).read(`sid=${G}`)).toBeNull();
+  });
+});
+
+test("a handler may clear the session cookie in another scope, and may not set it", async () => {
+  const { visit } = await signedIn();
+  const clearing = sessionCookie({ name: "__Secure-sid", path: "/app" }).clear().replace("__Secure-", "__Host-");
+  const answer = new Response();
+  for (const line of ["a=1", clearing, `__Host-sid=${G}`, `=__Host-sid=`]) answer.headers.append("set-cookie", line);
+  const { headers } = await visit(
+    (session) => session.rotate(),
+    () => answer,
+  );
+  expect(headers.getSetCookie()).toEqual(["a=1", clearing, expect.stringMatching(/^__Host-sid=[^;]{66};/)]);
+});
+
+describe("cookieValues", () => {
+  test.each<[string | null | undefined, readonly string[]]>([
+    [null, []],
+    [undefined, []],
+    ["", []],
+    ["sid", []],
+    ["other=1", []],
+    ["sid=1", ["1"]],
+    ["sid=", [""]],
+    ["sid=1; sid=1; sid = 1 ", ["1"]],
+    ["sid=1; sid=2", ["1", "2"]],
+    ["sid=; sid=2", ["", "2"]],
+    ["sid=1; sid=1; sid=2; sid=3", ["1", "2"]],
+    [`${"a=b;".repeat(10_000)}sid=1`, []],
+  ])("of %j are %j", (header, values) => {
+    expect(cookieValues("sid", header)).toEqual(values);
   });
 });
 

@@ -215,3 +215,55 @@ describe("after the backend failed", () => {
     expect(await store.get(tokenOf(jar.cookie))).not.toBeNull();
   });
 });
+
+describe("a request with two values of the session cookie", () => {
+  const two = `__Host-sid=${"A".repeat(22)}.${"B".repeat(43)}; __Host-sid=${"C".repeat(22)}.${"D".repeat(43)}`;
+
+  test("is reported once if it uses its session, and counts as one without a session", async () => {
+    const { handle, events, at } = site();
+    await handle(request(two), async (session) => {
+      expect(await session.get()).toBeNull();
+      expect(await session.get()).toBeNull();
+      return new Response();
+    });
+    expect(events).toEqual([{ type: "two-cookies", id: null, at: at(), cookieName: "__Host-sid" }]);
+  });
+
+  test("is not reported if it does not use its session", async () => {
+    const { handle, events } = site();
+    await handle(request(two), () => new Response());
+    expect(events).toEqual([]);
+  });
+
+  test("is not reported if both values are the same", async () => {
+    const { handle, events, jar } = await signedIn();
+    await handle(request(`${jar.cookie}; ${jar.cookie}`), async (session) => {
+      expect(await session.get()).not.toBeNull();
+      return new Response();
+    });
+    expect(events).toEqual([]);
+  });
+});
+
+describe("cookie.previous", () => {
+  const previous = [
+    { path: "/app", name: "sid" },
+    { domain: "example.com", name: "sid" },
+  ];
+
+  test.each<[string, Handler, boolean]>([
+    ["create", (session) => session.create({}), true],
+    ["destroy", (session) => session.destroy(), true],
+    ["get", (session) => session.get(), false],
+  ])("makes %s clear the cookie in its old scopes: %s", async (_, handler, clears) => {
+    const { visit } = await signedIn({ cookie: { previous } });
+    const lines = setCookies(await visit(handler));
+    const gone = "sid=; Max-Age=0;";
+    const expected = [
+      `${gone} Path=/app; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; Secure; SameSite=Lax`,
+      `${gone} Domain=example.com; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; Secure; SameSite=Lax`,
+    ];
+    expect(lines.slice(0, 2)).toEqual(clears ? expected : []);
+    expect(lines).toHaveLength(clears ? 3 : 0);
+  });
+});

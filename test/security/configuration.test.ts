@@ -200,6 +200,49 @@ describe("T-07 path and domain", () => {
   );
 });
 
+describe("the previous scopes of a cookie", () => {
+  const nine = Array.from({ length: 9 }, (_, at) => ({ name: `sid${at}` }));
+
+  test.each<[string, object, string]>([
+    ["are an array", { previous: { name: "old" } }, "received object"],
+    ["are an array and not null", { previous: null }, "received null"],
+    ["are at most eight", { previous: nine }, "at most 8 scopes: received 9"],
+    ["are objects", { previous: ["old"] }, "received string"],
+    ["are objects and no holes", { previous: new Array(1) }, "received undefined"],
+    ["have no other options", { previous: [{ name: "old", sameSite: "lax" }] }, '"sameSite"'],
+    ["have a name that is a token", { previous: [{ name: "a b" }] }, "RFC 9110"],
+    ["have a name that is text", { previous: [{ name: 5 }] }, "RFC 9110"],
+    ["have a name, and it is not null", { previous: [{ name: null }] }, "RFC 9110"],
+    ["have a path that begins with a slash", { name: "sid", previous: [{ path: "app" }] }, "path must begin with /"],
+    ["have a path, and it is not null", { name: "sid", previous: [{ path: null }] }, "path must begin with /"],
+    ["have a domain that is a host name", { name: "sid", previous: [{ domain: ".app.example" }] }, "host name"],
+    ["have no empty domain", { name: "sid", previous: [{ domain: "" }] }, "host name"],
+    ["have no domain with __Host-", { previous: [{ domain: "app.example" }] }, "__Host-"],
+    ["have no path with __Host-", { previous: [{ name: "__host-old", path: "/app" }] }, "__Host-"],
+    ["have no __Host- without secure", { secure: false, previous: [{ name: "__Host-sid" }] }, "__Host-"],
+    ["have no __Secure- without secure", { secure: false, previous: [{ name: "__Secure-sid" }] }, "__Secure-"],
+    ["differ from the present one", { previous: [{}] }, '{"name":"__Host-sid","path":"/"}'],
+    ["differ from it by more than undefined", { previous: [{ name: undefined, path: "/" }] }, "must differ"],
+    ["differ from it though it is spelt out", { name: "sid", previous: [{ name: "sid", path: "/" }] }, "must differ"],
+    [
+      "differ from it by more than the case of the domain",
+      { domain: "app.example", previous: [{ domain: "APP.example" }] },
+      "must differ",
+    ],
+    ["differ from each other", { previous: [{ name: "old" }, { name: "old", path: "/" }] }, "must differ"],
+  ])("%s", (_, options, named) => {
+    expect(cookieWith(options)).toThrow(TypeError);
+    expect(cookieWith(options)).toThrow(message);
+    expect(cookieWith(options)).toThrow(named);
+  });
+
+  test("may be eight, and differ in the case of a name or a path", () => {
+    expect(sessionCookie({ previous: nine.slice(1) }).clearPrevious()).toHaveLength(8);
+    const previous = [{ name: "SID" }, { path: "/a" }, { path: "/A" }];
+    expect(sessionCookie({ name: "sid", previous }).clearPrevious()).toHaveLength(3);
+  });
+});
+
 describe("T-08 SameSite", () => {
   test.each(["LAX", "Lax", true, "", "unknown", null, "toString", "__proto__"])("not %j", (sameSite) => {
     expect(cookieWith({ sameSite })).toThrow(TypeError);
@@ -338,12 +381,14 @@ describe("T-13 options are taken as they are when something is made", () => {
   });
 
   test("of a cookie", () => {
-    const options = { name: "sid", path: "/" };
+    const options = { name: "sid", path: "/", previous: [{ name: "old" }] };
     const cookie = sessionCookie(options);
     options.name = "other";
     options.path = "/other";
+    options.previous.push({ name: "older" });
     expect(cookie.clear()).toMatch(/^sid=; .*Path=\/;/);
-    expect(Object.isFrozen(cookie)).toBe(true);
+    expect(cookie.clearPrevious()).toEqual([expect.stringMatching(/^old=;/)]);
+    expect([Object.isFrozen(cookie), Object.isFrozen(cookie.clearPrevious())]).toEqual([true, true]);
   });
 
   test("and read once, where a getter answers differently each time", async () => {

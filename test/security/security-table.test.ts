@@ -26,7 +26,7 @@ test("the cookie that nobody configured", async () => {
   });
   const [pair, ...attributes] = response.headers.getSetCookie().join().split("; ");
   expect(pair).toMatch(/^__Host-sid=[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}$/);
-  expect(attributes).toEqual(["Path=/", "Secure", "HttpOnly", "SameSite=Lax"]);
+  expect(attributes).toEqual(["Path=/", "HttpOnly", "Secure", "SameSite=Lax"]);
 });
 
 describe("SECURITY.md", () => {

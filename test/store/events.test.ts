@@ -1,6 +1,12 @@
 import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
-import { createSessionStore, memoryBackend, SessionBackendError, type SessionEvent } from "../../src/index.ts";
+import {
+  createSessionStore,
+  memoryBackend,
+  SessionBackendError,
+  type SessionEvent,
+  sessionExchange,
+} from "../../src/index.ts";
 import { manualClock } from "../../src/testing/index.ts";
 import { intercept } from "../support/backends.ts";
 import { timedOnArrival } from "../support/explore.ts";
@@ -137,6 +143,16 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
     ],
   ],
   conflict: [["an update that takes too long", moveTooLate, ({ id }) => [{ id }]]],
+  "two-cookies": [
+    [
+      "a request with two values of the session cookie",
+      async ({ store, token }) => {
+        const cookie = `__Host-sid=${token}; __Host-sid=${"A".repeat(22)}.${"B".repeat(43)}`;
+        await sessionExchange(store)(cookie).session.get();
+      },
+      () => [{ id: null, cookieName: "__Host-sid" }],
+    ],
+  ],
   unavailable: [
     ...(["unavailable", "rejected"] as const).map(
       (reason): Case => [

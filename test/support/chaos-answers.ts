@@ -4,7 +4,7 @@ export type Route = "/" | "/session" | "/login" | "/increment" | "/ttl" | "/rota
 
 const OPERATION_MS = 2000;
 const MARGIN_MS = 500;
-export const ISSUED = /^__Host-sid=([A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}); Path=\/; Secure; HttpOnly; SameSite=Lax$/;
+export const ISSUED = /^__Host-sid=([A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}); Path=\/; HttpOnly; Secure; SameSite=Lax$/;
 export const CLEARED = /^__Host-sid=; Max-Age=0;/;
 
 /** Operations on the store that a request makes at most, one after the other. */
