@@ -4,11 +4,11 @@
  */
 export type AnswerHeader = readonly [name: string, ...values: string[]];
 
-/**
- * Headers that a shared cache follows instead of `Cache-Control` and `Expires`: those of nginx, Akamai, Fastly and
- * LiteSpeed, and every targeted field for a CDN (RFC 9213, section 2.1).
- */
-const TARGETED = /^(?:x-accel-expires|edge-control|surrogate-control|x-litespeed-cache-control)$|cdn-cache-control$/;
+/** Headers that a shared cache follows instead of `Cache-Control` and `Expires`: nginx, Akamai, Fastly and LiteSpeed. */
+const OVERRIDING = new Set(["x-accel-expires", "edge-control", "surrogate-control", "x-litespeed-cache-control"]);
+
+/** How the names of such headers for a kind of CDN end (RFC 9213, section 3.1). */
+const TARGETED = "cdn-cache-control";
 
 /** Splits at commas outside of quotes. A quote that is not closed reaches to the end. */
 const DIRECTIVES = /(?:[^,"]|"(?:[^"\\]|\\.)*"?)+/g;
@@ -25,7 +25,7 @@ const MISLEADING = /^(?:(?:public|s-maxage)\s*(?:=.*)?|(?:private|no-store)\s*=\
  * prevent storing (RFC 9111, section 7.3; ASVS 5.0 14.2.2). `Expires` may stay: `private` and `no-store` override it.
  */
 export function cachingHeaders(answer: Headers, withCookie: boolean): AnswerHeader[] {
-  const headers: AnswerHeader[] = targetedHeaders(answer).map((name) => [name]);
+  const headers: AnswerHeader[] = overridingHeaders(answer).map((name) => [name]);
   const given = answer.get("cache-control") ?? "";
   const cacheControl = withCookie ? "no-store" : privateControl(given);
   if (cacheControl !== given) headers.push(["Cache-Control", cacheControl]);
@@ -37,14 +37,14 @@ export function cachingHeaders(answer: Headers, withCookie: boolean): AnswerHead
 
 /** Whether the response already keeps itself out of shared caches: by `private` without field names, or `no-store`. */
 export function isPrivate(answer: Headers): boolean {
-  return forbidsSharing(directivesOf(answer.get("cache-control") ?? "")) && targetedHeaders(answer).length === 0;
+  return forbidsSharing(directivesOf(answer.get("cache-control") ?? "")) && overridingHeaders(answer).length === 0;
 }
 
-function targetedHeaders(answer: Headers): string[] {
+function overridingHeaders(answer: Headers): string[] {
   const names: string[] = [];
-  // On Node, one walk costs less than looking up five names.
+  // Of the ways to walk through headers, this one is fast on Node, Bun and Deno.
   answer.forEach((_, name) => {
-    if (TARGETED.test(name)) names.push(name);
+    if (OVERRIDING.has(name) || name.endsWith(TARGETED)) names.push(name);
   });
   return names;
 }
@@ -54,6 +54,7 @@ function targetedHeaders(answer: Headers): string[] {
  * the response: `max-age` and `Expires`, `no-cache`, and even nothing at all (RFC 9111, sections 3 and 4.2.2).
  */
 function privateControl(given: string): string {
+  if (given === "") return "private";
   const directives = directivesOf(given).filter((one) => !MISLEADING.test(one));
   return (forbidsSharing(directives) ? directives : ["private", ...directives]).join(", ");
 }

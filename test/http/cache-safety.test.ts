@@ -194,34 +194,30 @@ describe.each(Object.entries(uses))("R-17 %s", (_, { act, sets, anonymous }) => 
 
 describe("cachingHeaders", () => {
   test("lets no shared cache store any combination of directives, with or without Expires and a cookie", () => {
-    const counts = { storable: 0, stored: 0 };
-    for (const one of ["", ...directives]) {
-      for (const two of ["", ...directives]) {
-        for (const three of ["", ...directives]) {
-          for (const by of [", ", ","]) {
-            const given = [one, two, three].filter((directive) => directive !== "").join(by);
-            // The judge takes no notice of quotes, so that these texts end for it with an empty list of fields.
-            if (/"open\b.*(private=""|no-store=(,|$))/.test(given)) continue;
-            for (const expires of [null, "Thu, 01 Jan 2099 00:00:00 GMT", "0"]) {
-              const answer = new Headers(expires === null ? {} : { expires });
-              if (given !== "") answer.set("cache-control", given);
-              if (isStorable(answer)) counts.storable++;
-              for (const withCookie of [false, true]) {
-                const out = withHeaders(answer, cachingHeaders(answer, withCookie));
-                if (isStorable(out)) expect([given, out.get("cache-control")]).toEqual(["is not storable"]);
-                if (withCookie) expect(out.get("cache-control")).toBe("no-store");
-                // A second time, nothing is left to do.
-                expect(cachingHeaders(out, withCookie)).toEqual([]);
-                counts.stored++;
-              }
-            }
-          }
+    const some = ["", ...directives];
+    const triples = some.flatMap((one) => some.flatMap((two) => some.map((three) => [one, two, three])));
+    const counts = { storable: 0, judged: 0 };
+    for (const [at, triple] of triples.entries()) {
+      const given = triple.filter((directive) => directive !== "").join(at % 2 === 0 ? ", " : ",");
+      // The judge takes no notice of quotes, so that these texts end for it with an empty list of fields.
+      if (/"open\b.*(private=""|no-store=(,|$))/.test(given)) continue;
+      for (const expires of [null, "Thu, 01 Jan 2099 00:00:00 GMT"]) {
+        const answer = new Headers(expires === null ? {} : { expires });
+        if (given !== "") answer.set("cache-control", given);
+        if (isStorable(answer)) counts.storable++;
+        for (const withCookie of [false, true]) {
+          const out = withHeaders(answer, cachingHeaders(answer, withCookie));
+          const cacheControl = out.get("cache-control");
+          if (isStorable(out)) expect([given, cacheControl]).toEqual([given, "not storable"]);
+          if (withCookie && cacheControl !== "no-store") expect([given, cacheControl]).toEqual([given, "no-store"]);
+          if (cachingHeaders(out, withCookie).length > 0) expect([given, "is changed twice"]).toEqual([given, "once"]);
+          counts.judged++;
         }
       }
     }
     // The judge finds many of what was given storable.
-    expect(counts.storable).toBeGreaterThan(counts.stored / 10);
-  });
+    expect(counts.storable).toBeGreaterThan(counts.judged / 10);
+  }, 30_000);
 
   test("keeps the lifetime that the private cache of a browser may use", () => {
     const answer = new Headers({ "cache-control": "public, max-age=600, must-revalidate" });
@@ -257,7 +253,7 @@ describe("cachingHeaders", () => {
       cachingHeaders(answer, false);
       expect(performance.now() - started).toBeLessThan(2000);
     }
-  });
+  }, 30_000);
 });
 
 describe("isPrivate", () => {
