@@ -7,7 +7,7 @@ const TOKEN = /^([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})$/;
 const BARE_TOKEN = /^[A-Za-z0-9_-]{43}$/;
 
 /** What a well-formed token leads to. */
-export interface Opened {
+export interface ParsedToken {
   /** Names the record in the backend. */
   readonly key: string;
   /** Names the session in public. */
@@ -21,9 +21,9 @@ export interface Opened {
 /** How a store makes and reads tokens. */
 export interface TokenForm {
   /** A new token and what it leads to. */
-  issue(): { readonly token: string } & Opened;
+  issue(): { readonly token: string } & ParsedToken;
   /** `null` for anything that is not a token: that is decided without the backend. */
-  read(token: unknown): Opened | null;
+  read(token: unknown): ParsedToken | null;
   /** Is this key of the backend one of a session? Index keys and foreign keys are not. */
   isKey(key: string): boolean;
   /** The public id of the session under a key. */
