@@ -31,7 +31,7 @@ export interface RedisBackendOptions {
    * `unknown`: it has happened, and may be lost with the master. Default: none, and what a master had not passed on
    * when it died is lost.
    */
-  readonly confirmReplicas?: ReplicaConfirmation | undefined;
+  readonly waitForReplicas?: ReplicaConfirmation | undefined;
 }
 
 const PREFIX = /^[A-Za-z0-9_.:/-]{1,128}$/;
@@ -48,13 +48,13 @@ const KEYS_PER_PAGE = 1000;
  */
 export function redisBackend(client: RedisClient, options: RedisBackendOptions = {}): SessionBackend {
   const action = "create a Redis backend";
-  const { prefix = "session:", confirmReplicas } = knownOptions(action, options, ["prefix", "confirmReplicas"]);
+  const { prefix = "session:", waitForReplicas } = knownOptions(action, options, ["prefix", "waitForReplicas"]);
   if (typeof prefix !== "string" || !PREFIX.test(prefix)) {
     throw new TypeError(`Cannot ${action} as prefix must be 1 to 128 letters, digits and _ - . : /`);
   }
   guard(client);
   const run: RunScript = (script, key, args) => answerOf(client, "unknown", () => runScript(client, script, key, args));
-  const runConfirmed = confirmReplicas === undefined ? run : confirmedBy(client, confirmReplicas);
+  const runConfirmed = waitForReplicas === undefined ? run : confirmedBy(client, waitForReplicas);
   const indexKey = (entry: string): string => `${prefix}index:${entry}`;
 
   /** @param otherwise What to answer where there is no hash, which stays. */

@@ -15,7 +15,7 @@ import type { Storage } from "./storage.ts";
 /** What a store does by id and by index, not by token. */
 type BulkOperations<T> = Pick<
   SessionStore<T, never, string>,
-  "revoke" | "revokeAll" | "updateAll" | "list" | "count" | "all"
+  "revoke" | "revokeAll" | "updateAll" | "list" | "count" | "scan"
 >;
 
 export function bulkOperations<T>(
@@ -26,7 +26,7 @@ export function bulkOperations<T>(
   codec: Codec<T>,
   registry: Registry,
 ): BulkOperations<T> {
-  const { backend, bareIds, emit, time, tokens } = settings;
+  const { backend, plainIds, emit, time, tokens } = settings;
   const { accessTo, fields, read, toSession } = storage;
   const { indexes, leave, lookUp } = registry;
 
@@ -86,7 +86,7 @@ export function bulkOperations<T>(
   return {
     async revoke(id, options) {
       const action = "revoke a session";
-      if (bareIds) throw new TypeError(`Cannot ${action} as with bareIds its id does not lead to it`);
+      if (plainIds) throw new TypeError(`Cannot ${action} as with plainIds its id does not lead to it`);
       if (typeof id !== "string" || !tokens.isKey(id)) return false;
       return await run(action, id, options?.signal, async (step) => {
         const ended = await step("writes", () => backend.remove(id, accessTo(tokenless(id))));
@@ -156,8 +156,8 @@ export function bulkOperations<T>(
       return count;
     },
 
-    async *all({ signal } = {}) {
-      const action = "list sessions";
+    async *scan({ signal } = {}) {
+      const action = "scan sessions";
       const pages = backend.keys()[Symbol.asyncIterator]();
       const seen = new Set<string>();
       try {

@@ -46,7 +46,7 @@ export function rotation<T>(
   return async (token, options = {}) => {
     const action = "rotate a session";
     const { patch = {}, idleTimeout, authenticated = false, grace = 0, signal } = options;
-    if (settings.bareIds) throw new TypeError(`Cannot ${action} as with bareIds its key is the token: use create`);
+    if (settings.plainIds) throw new TypeError(`Cannot ${action} as with plainIds its key is the token: use create`);
     if (idleTimeout !== undefined) seconds(action, "idleTimeout", idleTimeout);
     wholeNumber(action, "grace", grace, 0, (idleTimeout ?? settings.idleTimeout) - 1);
     if (authenticated && grace > 0) throw new TypeError(`Cannot ${action} as a login must not have a grace`);
