@@ -1,7 +1,7 @@
 import { createClient } from "redis";
 import { createSessionStore } from "../src/index.ts";
 import { AT_LIMIT } from "../src/indexes/limits.ts";
-import { PAGE } from "../src/indexes/members.ts";
+import { MEMBERS_PER_PAGE } from "../src/indexes/members.ts";
 import { redisBackend } from "../src/redis/index.ts";
 import { startServer } from "../test/support/redis-server.ts";
 import { visitor, visitorOf } from "./data.ts";
@@ -131,7 +131,7 @@ for (const members of MEMBERS) {
     ],
     FULL,
   );
-  const pages = await costsOf([{ name: "page", run: () => backend.page(entry, 0, PAGE, Date.now()) }], FEW);
+  const pages = await costsOf([{ name: "page", run: () => backend.page(entry, 0, MEMBERS_PER_PAGE, Date.now()) }], FEW);
   const micros = (name: string): number => costs.get(name)?.cpuMicros ?? Number.NaN;
   const bytes = Number(await admin.memoryUsage(`session:index:${entry}`, { SAMPLES: 0 }));
   hotRows.push([
@@ -145,7 +145,14 @@ for (const members of MEMBERS) {
 }
 printTable(
   "One index value",
-  ["members", "us of core to enter", "under a limit", "enters /s at most", `us of a page of ${PAGE}`, "bytes a member"],
+  [
+    "members",
+    "us of core to enter",
+    "under a limit",
+    "enters /s at most",
+    `us of a page of ${MEMBERS_PER_PAGE}`,
+    "bytes a member",
+  ],
   hotRows,
 );
 client.destroy();

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { createClient } from "redis";
 import { createSessionStore, memoryBackend, type SessionBackend } from "../src/index.ts";
 import { redisBackend } from "../src/redis/index.ts";
-import { codecOf } from "../src/schema/codec.ts";
+import { createCodec } from "../src/schema/codec.ts";
 import { planSchema } from "../src/schema/fields.ts";
 import { startServer } from "../test/support/redis-server.ts";
 import { EXPRESS_COOKIE, visitor, visitorOf } from "./data.ts";
@@ -49,7 +49,7 @@ interface Kept {
 
 /** Text as it comes over a network: nothing is shared between two sessions, not even what they have in common. */
 function recordsOf(): (number: number) => readonly [string, Record<string, string>] {
-  const codec = codecOf(planSchema(visitor));
+  const codec = createCodec(planSchema(visitor));
   return (number) => {
     const record = {
       ...codec.encode(visitorOf(number)),

@@ -1,5 +1,5 @@
 import { createSessionStore, memoryBackend } from "../src/index.ts";
-import { codecOf } from "../src/schema/codec.ts";
+import { createCodec } from "../src/schema/codec.ts";
 import { planSchema } from "../src/schema/fields.ts";
 import { visitor, visitorOf } from "./data.ts";
 import {
@@ -206,7 +206,7 @@ async function measureMemory(): Promise<void> {
   const throttled = createSessionStore({ schema: visitor, backend, touchInterval: 600 });
   const map = new Map<string, string>();
   const records: Record<string, string>[] = [];
-  const codec = codecOf(planSchema(visitor));
+  const codec = createCodec(planSchema(visitor));
   for (let at = 0; at < POOL; at++) {
     const { token } = await store.create(visitorOf(at));
     tokens.push(token);

@@ -109,7 +109,7 @@ export interface Access {
 export type Absence = null | "reused" | "invalid" | "expired";
 
 /** Does this access reach the record? Absence and a wrong secret are one: `null`. */
-export function admit(record: StoredSession, access: Access): "open" | Absence {
+export function checkAccess(record: StoredSession, access: Access): "open" | Absence {
   if (!isSession(record)) return null;
   const secret = matchSecret(record, access);
   if (secret !== "open") return secret;
@@ -137,7 +137,11 @@ export function lifetime(record: StoredSession, idleTimeout: number, now: number
 }
 
 /** A copy with some fields set and some removed. */
-export function changed(record: StoredSession, set: StoredSession, remove: readonly string[]): Record<string, string> {
+export function changedCopy(
+  record: StoredSession,
+  set: StoredSession,
+  remove: readonly string[],
+): Record<string, string> {
   const next: Record<string, string> = Object.assign(nullObject(), record, set);
   for (const name of remove) delete next[name];
   return next;

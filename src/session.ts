@@ -4,7 +4,7 @@ import type { NumberField, OptionalField, PatchInput } from "./data.ts";
 export interface Session<out T> {
   /**
    * Names the session for as long as it lives, rotations included. Opens nothing: 22 base64url characters, or with
-   * `bareIds` the token's SHA-256 in 43.
+   * `plainIds` the token's SHA-256 in 43.
    */
   readonly id: string;
   /** Frozen in depth, as far as it is plain objects and arrays. */
@@ -166,13 +166,13 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * deadline stay. Of two rotations at once one wins and the other gets `null`: after a double click on "log in", the
    * second request has nothing to set and the browser keeps the winner's cookie.
    *
-   * @throws {TypeError} With `bareIds`, where the key is the token.
+   * @throws {TypeError} With `plainIds`, where the key is the token.
    */
   rotate(token: string, options?: RotateOptions<T>): Promise<IssuedSession<T> | null>;
   /** Ends the session of this token. Was there one? */
   destroy(token: string, options?: CallOptions): Promise<boolean>;
 
-  /** Ends a session by its id. Was there one? A malformed id is `false`. @throws {TypeError} With `bareIds`. */
+  /** Ends a session by its id. Was there one? A malformed id is `false`. @throws {TypeError} With `plainIds`. */
   revoke(id: string, options?: CallOptions): Promise<boolean>;
   /**
    * Ends every session with this index value and says how many. Afterwards every one whose `create` had answered before
@@ -187,7 +187,7 @@ export interface SessionStore<T, New = T, Index extends string = never> {
   /** How many live sessions have this index value, those that no longer fit the schema included. */
   count(by: IndexQuery<Index>, options?: CallOptions): Promise<number>;
   /** Every session, page by page, in no order; for maintenance. One that no longer fits the schema is left out and reported. */
-  all(options?: CallOptions): AsyncIterable<Session<T>>;
+  scan(options?: CallOptions): AsyncIterable<Session<T>>;
 
   /** How the HTTP side reports a request that had two values of the session cookie of this name. A wrapper passes it on. */
   readonly "~twoCookies"?: (cookieName: string) => void;

@@ -57,7 +57,7 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
    * Default false. `true` shares sessions with programs written after the Redis documentation's guides: the token is
    * the id alone, which then is stored as it is, and `rotate` is refused: a new login is a `create`.
    */
-  readonly bareIds?: boolean | undefined;
+  readonly plainIds?: boolean | undefined;
   /** Milliseconds within which every call settles; default 2000, at most 30000. */
   readonly operationTimeoutMs?: number | undefined;
   /** The clock, in Unix milliseconds; default `Date.now`. The only one: backends get the time with each call. */

@@ -11,7 +11,7 @@ export type Step = <R>(effect: "reads" | "writes", call: () => Promise<R>) => Pr
  * @param action What cannot be done, for the message.
  * @throws {SessionBackendError} `timeout`, or `aborted` by the signal.
  */
-export function inTime<R>(
+export function withTimeout<R>(
   action: string,
   milliseconds: number,
   signal: AbortSignal | undefined,

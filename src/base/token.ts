@@ -4,10 +4,10 @@ import { hash } from "node:crypto";
 
 const ID = /^[A-Za-z0-9_-]{22}$/;
 const TOKEN = /^([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})$/;
-const BARE_TOKEN = /^[A-Za-z0-9_-]{43}$/;
+const PLAIN_TOKEN = /^[A-Za-z0-9_-]{43}$/;
 
 /** What a well-formed token leads to. */
-export interface Opened {
+export interface ParsedToken {
   /** Names the record in the backend. */
   readonly key: string;
   /** Names the session in public. */
@@ -21,9 +21,9 @@ export interface Opened {
 /** How a store makes and reads tokens. */
 export interface TokenForm {
   /** A new token and what it leads to. */
-  issue(): { readonly token: string } & Opened;
+  issue(): { readonly token: string } & ParsedToken;
   /** `null` for anything that is not a token: that is decided without the backend. */
-  read(token: unknown): Opened | null;
+  read(token: unknown): ParsedToken | null;
   /** Is this key of the backend one of a session? Index keys and foreign keys are not. */
   isKey(key: string): boolean;
   /** The public id of the session under a key. */
@@ -51,22 +51,22 @@ export const secretTokens: TokenForm = {
 };
 
 /** 32 random bytes that are key and token at once, as the Redis documentation's guides have it. Its digest is the id. */
-export const bareTokens: TokenForm = {
+export const plainTokens: TokenForm = {
   issue() {
     const token = randomText(32);
     return { token, key: token, id: digest(token), verifier: null };
   },
   read(token) {
-    if (typeof token !== "string" || !BARE_TOKEN.test(token)) return null;
+    if (typeof token !== "string" || !PLAIN_TOKEN.test(token)) return null;
     return { key: token, id: digest(token), verifier: null };
   },
-  isKey: (key) => BARE_TOKEN.test(key),
+  isKey: (key) => PLAIN_TOKEN.test(key),
   idOf: digest,
 };
 
 /** Has it the form of a token, of either kind? */
 export function isToken(text: string): boolean {
-  return TOKEN.test(text) || BARE_TOKEN.test(text);
+  return TOKEN.test(text) || PLAIN_TOKEN.test(text);
 }
 
 /** A new secret and its verifier, for a session that exists. */

@@ -9,7 +9,7 @@ export interface Indexes {
   /** The entries that a session with this data is under. @throws {TypeError} If an index value is not 1 to 512 bytes of text. */
   entriesOf(data: unknown): string[];
   /** The entry that a query names. @throws {TypeError} */
-  entryOf(query: unknown): string;
+  queriedEntry(query: unknown): string;
   limitOf(entry: string): SessionLimit | null;
 }
 
@@ -25,7 +25,7 @@ interface Index {
 }
 
 /** @throws {TypeError | RangeError} If a declaration is not of its kind or names no field. */
-export function indexesOf(
+export function createIndexes(
   plan: Plan,
   declared: Readonly<Record<string, unknown>> = {},
   limits: Readonly<Record<string, unknown>> = {},
@@ -43,24 +43,24 @@ export function indexesOf(
       const entries = indexes.flatMap(({ name, from, values }) => {
         const field = (data as Readonly<Record<string, unknown>>)[from];
         const given = values(field) ?? [];
-        return (Array.isArray(given) ? given : [given]).map((value) => entryOf(name, value));
+        return (Array.isArray(given) ? given : [given]).map((value) => indexEntry(name, value));
       });
       return [...new Set(entries)].sort();
     },
-    entryOf(query) {
+    queriedEntry(query) {
       const [name, ...more] = Object.keys(query ?? {});
       if (name === undefined || more.length > 0 || !byName.has(name)) {
         throw new TypeError(
           `Cannot look up sessions as the query must name one index of: ${names.join(", ") || "none"}`,
         );
       }
-      return entryOf(name, (query as Record<string, unknown>)[name]);
+      return indexEntry(name, (query as Record<string, unknown>)[name]);
     },
     limitOf: (entry) => byName.get(entry.slice(0, entry.indexOf(":")))?.limit ?? null,
   };
 }
 
-function entryOf(name: string, value: unknown): string {
+function indexEntry(name: string, value: unknown): string {
   if (typeof value !== "string" || value === "") {
     const received = value === "" ? "an empty string" : kindOf(value);
     throw new TypeError(

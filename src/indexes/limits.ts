@@ -3,7 +3,7 @@ import type { Step } from "../base/step.ts";
 import { SessionConflictError } from "../errors.ts";
 import { indexEntries } from "../record.ts";
 import type { SessionLimit } from "../store-options.ts";
-import { type Context, PAGE, type Registry, type Sighting } from "./members.ts";
+import { type Context, MEMBERS_PER_PAGE, type Registry, type Sighting } from "./members.ts";
 
 type Inserted = Awaited<ReturnType<SessionBackend["insert"]>>;
 
@@ -35,17 +35,17 @@ interface Limited extends SessionLimit {
   readonly others: readonly Member[];
 }
 
-export function limitedInsert({ backend, emit, time }: Context, registry: Registry): LimitedInsert {
-  const { indexes, leave, look } = registry;
+export function createLimitedInsert({ backend, emit, time }: Context, registry: Registry): LimitedInsert {
+  const { indexes, leave, lookUp } = registry;
 
   /** Everything that is under an entry by now. */
   async function census(step: Step, entry: string): Promise<Sighting[]> {
     const there: Sighting[] = [];
     for (let after = 0; ; ) {
       const page = await registry.page(step, entry, after);
-      there.push(...(await look(step, entry, page.members, page.at, [])));
+      there.push(...(await lookUp(step, entry, page.members, page.at, [])));
       const last = page.members.at(-1);
-      if (last === undefined || page.members.length < PAGE) return there;
+      if (last === undefined || page.members.length < MEMBERS_PER_PAGE) return there;
       after = last.score;
     }
   }
@@ -53,7 +53,7 @@ export function limitedInsert({ backend, emit, time }: Context, registry: Regist
   /** An older one that may still be written takes a place: so of any number at once exactly `max` are let in. */
   async function hasRoom(step: Step, key: string, { entry, max, others, page }: Limited): Promise<boolean> {
     const partly = page.size > others.length + 1;
-    const there = partly ? await census(step, entry) : await look(step, entry, others, page.at, []);
+    const there = partly ? await census(step, entry) : await lookUp(step, entry, others, page.at, []);
     const own = there.findIndex(({ member }) => member.key === key);
     return (own === -1 ? there.length : own) < max;
   }
@@ -109,7 +109,7 @@ export function limitedInsert({ backend, emit, time }: Context, registry: Regist
     const evicting = limited.filter(({ whenFull }) => whenFull === "evict-oldest");
     const [inserted, ...seen] = await Promise.all([
       write(notAfter),
-      ...evicting.map(({ entry, others, page }) => look(step, entry, others, page.at, [])),
+      ...evicting.map(({ entry, others, page }) => lookUp(step, entry, others, page.at, [])),
     ]);
     if (inserted !== "inserted") return inserted;
     try {

@@ -13,14 +13,14 @@ export interface Context {
 }
 
 /** For how long after it entered an operation may write a session; `operationTimeoutMs` is at most this. */
-const WRITE_WITHIN_MS = 30_000;
+const MAX_WRITE_DELAY_MS = 30_000;
 /**
  * For how long a member without a session may still get one: the time to write, and as much again for what the clocks
  * of different servers differ by.
  */
-export const PENDING_MS = 60_000;
+export const MIN_PRUNE_AGE_MS = 60_000;
 /** Members of a page. */
-export const PAGE = 500;
+export const MEMBERS_PER_PAGE = 500;
 
 /** A member of an index whose session exists, or may still be written. */
 export interface Sighting {
@@ -62,8 +62,8 @@ export interface Registry {
     count?: (entry: string) => number,
   ): Promise<Entered>;
   page(step: Step, entry: string, after: number): Promise<IndexPage>;
-  /** Looks up the sessions of these members, and drops the members whose session has ended for good. */
-  look(
+  /** Looks up the sessions of these members, and forgets those whose session has ended for good. */
+  lookUp(
     step: Step,
     entry: string,
     members: readonly Member[],
@@ -77,24 +77,24 @@ export interface Registry {
   forget(key: string, entries: readonly string[]): void;
 }
 
-export function registryOf({ backend, time }: Context, indexes: Indexes): Registry {
-  const isPending = (member: Member, at: number): boolean => at - member.score / 1000 < PENDING_MS;
+export function createRegistry({ backend, time }: Context, indexes: Indexes): Registry {
+  const isPending = (member: Member, at: number): boolean => at - member.score / 1000 < MIN_PRUNE_AGE_MS;
 
   async function leave(step: Step, entry: string, members: Leaving): Promise<void> {
     if (members.length > 0) await step("writes", () => backend.leave(entry, members, time()));
   }
 
   /** Takes members out of an index, without keeping anybody waiting. What fails here is pruned some day. */
-  function drop(entry: string, members: Leaving): void {
+  function forgetMembers(entry: string, members: Leaving): void {
     leave(APART, entry, members).catch(() => {});
   }
 
   function lookAfter(entry: string, { sample, at }: EnteredPage): void {
     const old = sample.filter((member) => !isPending(member, at));
-    look(APART, entry, old, at, []).catch(() => {}); // Whoever comes next may succeed.
+    lookUp(APART, entry, old, at, []).catch(() => {}); // Whoever comes next may succeed.
   }
 
-  const look: Registry["look"] = async (step, entry, members, at, fields) => {
+  const lookUp: Registry["lookUp"] = async (step, entry, members, at, fields) => {
     const access: Access = { verifier: null, previous: true, now: time() };
     const gone: Member[] = [];
     const seen = await Promise.all(
@@ -108,7 +108,7 @@ export function registryOf({ backend, time }: Context, indexes: Indexes): Regist
         return null;
       }),
     );
-    drop(entry, gone);
+    forgetMembers(entry, gone);
     return seen.filter((one) => one !== null);
   };
 
@@ -116,24 +116,25 @@ export function registryOf({ backend, time }: Context, indexes: Indexes): Regist
     indexes,
     isPending,
     leave,
-    look,
+    lookUp,
 
     async enter(step, key, entries, lifeMs, count = () => 0) {
-      const enterOne = (entry: string) => () => backend.enter(entry, key, lifeMs + PENDING_MS, count(entry), time());
+      const enterOne = (entry: string) => () =>
+        backend.enter(entry, key, lifeMs + MIN_PRUNE_AGE_MS, count(entry), time());
       const pages = await Promise.all(entries.map((entry) => step("writes", enterOne(entry))));
       entries.forEach((entry, at) => {
         lookAfter(entry, pages[at] as EnteredPage);
       });
-      return { pages, notAfter: Math.min(...pages.map(({ at }) => at)) + WRITE_WITHIN_MS };
+      return { pages, notAfter: Math.min(...pages.map(({ at }) => at)) + MAX_WRITE_DELAY_MS };
     },
 
     async page(step, entry, after) {
-      return await step("reads", () => backend.page(entry, after, PAGE, time()));
+      return await step("reads", () => backend.page(entry, after, MEMBERS_PER_PAGE, time()));
     },
 
     forget(key, entries) {
       // An id never comes back, so whatever score it has by now may go.
-      for (const entry of entries) drop(entry, [{ key, score: null }]);
+      for (const entry of entries) forgetMembers(entry, [{ key, score: null }]);
     },
   };
 }

@@ -5,8 +5,8 @@ import { SessionBackendError } from "../errors.ts";
 import {
   type Absence,
   type Access,
-  admit,
-  changed,
+  changedCopy,
+  checkAccess,
   FALLBACK_IDLE_SECONDS,
   idleSeconds,
   indexEntries,
@@ -32,7 +32,7 @@ interface Entry extends Timed {
 
 /** Expired entries that an insert removes at most, so that a great many go away without a pause. */
 const SWEEP = 4;
-const PAGE = 1000;
+const KEYS_PER_PAGE = 1000;
 
 /**
  * Keeps sessions in this process, as the same text and with the same promises as Redis: for tests, and for programs of
@@ -55,14 +55,14 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
   function open(key: string, access: Access): Entry | Absence {
     const entry = sessions.entries.get(key);
     if (entry === undefined) return null;
-    const admitted = admit(entry.record, access);
+    const admitted = checkAccess(entry.record, access);
     if (sessions.live(key, access.now) === null) return admitted === "expired" ? admitted : null;
     return admitted === "open" ? entry : admitted;
   }
 
   /** Writes the fields with the touch that every write is. */
   function touch(entry: Entry, now: number, set: StoredSession, remove: readonly string[] = []): StoredSession {
-    const next = changed(entry.record, set, remove);
+    const next = changedCopy(entry.record, set, remove);
     const idle = idleSeconds(next) ?? remaining(entry, now);
     next[reserved.idleTimeout] = String(idle);
     next[reserved.lastAccessedAt] = timeText(now);
@@ -103,7 +103,7 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
         if ((before[field] ?? null) !== text) return "changed";
       }
       if (access.now > (change.notAfter ?? Number.POSITIVE_INFINITY)) return "revoked";
-      if (change.touch === false) entry.record = Object.freeze(changed(before, change.set, change.remove));
+      if (change.touch === false) entry.record = Object.freeze(changedCopy(before, change.set, change.remove));
       else touch(entry, access.now, change.set, change.remove);
       return before;
     },
@@ -126,7 +126,7 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
       const secret = matchSecret(entry.record, access);
       if (secret !== "open") return secret;
       sessions.remove(entry);
-      const admitted = admit(entry.record, { ...access, verifier: null });
+      const admitted = checkAccess(entry.record, { ...access, verifier: null });
       return admitted === "open" || admitted === "invalid" ? entry.record : null;
     },
 
@@ -157,7 +157,7 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
 
     async *keys() {
       const all = [...sessions.entries.keys()];
-      for (let at = 0; at < all.length; at += PAGE) yield all.slice(at, at + PAGE);
+      for (let at = 0; at < all.length; at += KEYS_PER_PAGE) yield all.slice(at, at + KEYS_PER_PAGE);
     },
   };
 }

@@ -12,7 +12,7 @@ export function credentialsOf({ username, password }: Credentials): { username?:
 }
 
 /** What the URL of a server says. */
-export interface Place extends Credentials {
+export interface ServerAddress extends Credentials {
   readonly host: string;
   readonly port?: number | undefined;
   readonly path: string;
@@ -20,8 +20,8 @@ export interface Place extends Credentials {
 }
 
 /** @throws {TypeError} If there is none, they do not agree whether to use TLS, or name a database. */
-export function placesOf(urls: readonly string[]): readonly [Place, ...Place[]] {
-  const [first, ...others] = (Array.isArray(urls) ? urls : []).map((url) => placeOf(url, ["redis:", "rediss:"]));
+export function parseAddresses(urls: readonly string[]): readonly [ServerAddress, ...ServerAddress[]] {
+  const [first, ...others] = (Array.isArray(urls) ? urls : []).map((url) => parseAddress(url, ["redis:", "rediss:"]));
   if (first === undefined) throw malformed("it names no node");
   if (others.some(({ tls }) => tls !== first.tls)) throw malformed("either all nodes use rediss: or none does");
   if ([first, ...others].some(({ path }) => path.length > 1)) throw malformed("a node has no database of its own");
@@ -29,7 +29,7 @@ export function placesOf(urls: readonly string[]): readonly [Place, ...Place[]] 
 }
 
 /** @throws {TypeError} If it is no such URL. */
-export function placeOf(address: string, protocols: readonly string[]): Place {
+export function parseAddress(address: string, protocols: readonly string[]): ServerAddress {
   const protocol = protocols.find((protocol) => String(address).startsWith(`${protocol}//`));
   // No standard URL has a user and no host.
   const url = protocol === undefined ? null : URL.parse(address.replace(/^(unix:\/\/(?:[^/?#]*@)?)\//, "$1socket/"));

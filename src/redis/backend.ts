@@ -4,7 +4,7 @@ import { nullObject } from "../base/null-object.ts";
 import {
   type Absence,
   type Access,
-  admit,
+  checkAccess,
   FALLBACK_IDLE_SECONDS,
   idleSeconds,
   lifetime,
@@ -18,7 +18,7 @@ import { answerOf, codeOf, runScript } from "./answers.ts";
 import { guard, type RedisClient, servers } from "./client.ts";
 import * as indexScripts from "./index-scripts.ts";
 import { confirmedBy, type ReplicaConfirmation, type RunScript } from "./replicas.ts";
-import { endedOf, oneOf, pageOf, sessionOf, sumOf, zip } from "./replies.ts";
+import { endedOf, oneOf, pageOf, recordFromReply, sumOf, zip } from "./replies.ts";
 import * as scripts from "./session-scripts.ts";
 
 /** Of `redisBackend`. */
@@ -31,11 +31,11 @@ export interface RedisBackendOptions {
    * `unknown`: it has happened, and may be lost with the master. Default: none, and what a master had not passed on
    * when it died is lost.
    */
-  readonly confirmReplicas?: ReplicaConfirmation | undefined;
+  readonly waitForReplicas?: ReplicaConfirmation | undefined;
 }
 
 const PREFIX = /^[A-Za-z0-9_.:/-]{1,128}$/;
-const PAGE = 1000;
+const KEYS_PER_PAGE = 1000;
 
 /**
  * Keeps sessions in Redis >= 6.2 or Valkey, one hash each, as the session-store guides of the Redis documentation do.
@@ -48,13 +48,13 @@ const PAGE = 1000;
  */
 export function redisBackend(client: RedisClient, options: RedisBackendOptions = {}): SessionBackend {
   const action = "create a Redis backend";
-  const { prefix = "session:", confirmReplicas } = knownOptions(action, options, ["prefix", "confirmReplicas"]);
+  const { prefix = "session:", waitForReplicas } = knownOptions(action, options, ["prefix", "waitForReplicas"]);
   if (typeof prefix !== "string" || !PREFIX.test(prefix)) {
     throw new TypeError(`Cannot ${action} as prefix must be 1 to 128 letters, digits and _ - . : /`);
   }
   guard(client);
   const run: RunScript = (script, key, args) => answerOf(client, "unknown", () => runScript(client, script, key, args));
-  const runConfirmed = confirmReplicas === undefined ? run : confirmedBy(client, confirmReplicas);
+  const runConfirmed = waitForReplicas === undefined ? run : confirmedBy(client, waitForReplicas);
   const indexKey = (entry: string): string => `${prefix}index:${entry}`;
 
   /** @param otherwise What to answer where there is no hash, which stays. */
@@ -70,12 +70,12 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
     } catch (error) {
       return unreadable(error, otherwise);
     } finally {
-      forget(key);
+      invalidate(key);
     }
   }
 
   /** Redis tells a near-cache of a write after it has answered that, and an ended session may come from nowhere else. */
-  function forget(key: string): void {
+  function invalidate(key: string): void {
     client.clientSideCache?.invalidate(prefix + key);
   }
 
@@ -96,15 +96,15 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
     { fields, maxAgeMs = 0 }: ReadRequest,
   ): Promise<StoredSession | Absence> {
     const isNear = maxAgeMs > 0 && client.clientSideCache !== undefined;
-    if (!isNear) forget(key);
+    if (!isNear) invalidate(key);
     const record = await plain(key, fields);
-    const admitted = record === "invalid" ? record : admit(record, access);
+    const admitted = record === "invalid" ? record : checkAccess(record, access);
     if (record !== "invalid" && admitted === "open") {
       const age = access.now - timeOf(record[reserved.lastAccessedAt]);
       if (!isNear || (age >= 0 && age < maxAgeMs)) return record;
     } else if (!isNear) {
       // Nor is it kept that there is nothing: tokens that somebody makes up would fill the cache.
-      forget(key);
+      invalidate(key);
       return admitted as Absence;
     }
     // A copy may be from before a rotation.
@@ -122,7 +122,7 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
       const { touch, fields } = request;
       if (!touch) return await peek(key, access, request);
       const args = [...accessArgs(access), ...(fields ?? [])];
-      return sessionOf<never>(await onSession(run, scripts.READ, key, args), access, fields);
+      return recordFromReply<never>(await onSession(run, scripts.READ, key, args), access, fields);
     },
 
     async write(key, access, { set, remove, expect = {}, fields, notAfter, touch = true }) {
@@ -142,7 +142,7 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
         ...absent,
         ...(fields ?? []),
       ]);
-      return sessionOf<"changed" | "revoked">(reply, access, fields, ["changed", "revoked"]);
+      return recordFromReply<"changed" | "revoked">(reply, access, fields, ["changed", "revoked"]);
     },
 
     async increment(key, access, { field, by, from, min, max }) {
@@ -179,7 +179,7 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
       for (const server of await answerOf(client, "not-applied", () => servers(client))) {
         let cursor = "0";
         do {
-          const options = { MATCH: `${prefix}*`, COUNT: PAGE, TYPE: "hash" };
+          const options = { MATCH: `${prefix}*`, COUNT: KEYS_PER_PAGE, TYPE: "hash" };
           const page = await answerOf(client, "not-applied", () => server.scan(cursor, options));
           yield page.keys.map((key) => key.slice(prefix.length));
           cursor = page.cursor;

@@ -142,6 +142,6 @@ export async function servers(client: RedisClient): Promise<readonly RedisKeys[]
   if (client.masters !== undefined && nodeClient !== undefined) {
     return await Promise.all(client.masters.map((master) => nodeClient.call(client, master as never)));
   }
-  if (client.scan === undefined) throw new TypeError("Cannot list sessions as the client has no scan()");
+  if (client.scan === undefined) throw new TypeError("Cannot scan sessions as the client has no scan()");
   return [client as RedisKeys];
 }

@@ -2,7 +2,7 @@ import { clearTimeout, setTimeout } from "node:timers";
 import { knownOptions, ofType, wholeNumber } from "../base/checks.ts";
 import { pause } from "../base/step.ts";
 import { SessionBackendError } from "../errors.ts";
-import { ACTION, credentialsOf, malformed, placeOf, placesOf } from "./address.ts";
+import { ACTION, credentialsOf, malformed, parseAddress, parseAddresses } from "./address.ts";
 import { codeOf } from "./answers.ts";
 import { listen, type RedisClient } from "./client.ts";
 import { keepAlive } from "./heartbeat.ts";
@@ -138,8 +138,8 @@ export async function connectRedis(address: RedisAddress, options: ConnectOption
 async function factoryOf(address: RedisAddress, options: ConnectOptions, lasts: () => boolean): Promise<() => Client> {
   const redis = await import("redis");
   if (typeof address === "string") {
-    const { tls, ...place } = placeOf(address, ["redis:", "rediss:", "unix:"]);
-    const credentials = credentialsOf({ ...place, ...credentialsOf(options) });
+    const { tls, ...server } = parseAddress(address, ["redis:", "rediss:", "unix:"]);
+    const credentials = credentialsOf({ ...server, ...credentialsOf(options) });
     const url = address.replace(/^([a-z]+:\/\/)[^/?#]*@/, "$1");
     return () =>
       redis.createClient({
@@ -151,10 +151,10 @@ async function factoryOf(address: RedisAddress, options: ConnectOptions, lasts: 
       }) as Client;
   }
   if (typeof address === "object" && address !== null && "cluster" in address) {
-    const places = placesOf(address.cluster);
-    const [{ tls, ...first }] = places;
+    const servers = parseAddresses(address.cluster);
+    const [{ tls, ...first }] = servers;
     const defaults = { ...credentialsOf({ ...first, ...credentialsOf(options) }), ...settingsOf(tls, options, lasts) };
-    const rootNodes = places.map(({ host, port = 6379 }) => ({ socket: { host, port } }));
+    const rootNodes = servers.map(({ host, port = 6379 }) => ({ socket: { host, port } }));
     const topologyRefreshOnReconnectionAttemptStrategy = TOPOLOGY_REFRESH_MS;
     return () =>
       redis.createCluster({
@@ -168,13 +168,13 @@ async function factoryOf(address: RedisAddress, options: ConnectOptions, lasts: 
   if (typeof address === "object" && address !== null && "sentinel" in address) {
     const { name, nodes } = address.sentinel;
     if (typeof name !== "string" || name === "") throw malformed("sentinel.name must say how the sentinels call it");
-    const places = placesOf(nodes);
-    const [{ tls, ...first }] = places;
+    const servers = parseAddresses(nodes);
+    const [{ tls, ...first }] = servers;
     const settings = settingsOf(tls, options, lasts);
     return () =>
       redis.createSentinel({
         name,
-        sentinelRootNodes: places.map(({ host, port = 26_379 }) => ({ host, port })),
+        sentinelRootNodes: servers.map(({ host, port = 26_379 }) => ({ host, port })),
         sentinelClientOptions: { ...credentialsOf(first), ...settings },
         // Not tried again at its old address, where it may have come back as an empty replica: the sentinels know.
         nodeClientOptions: {

@@ -4,7 +4,7 @@
  * @module
  */
 import { reserved, TOMBSTONE_FIELD } from "../record.ts";
-import { CLOCK, HEAD, place, type Script, script } from "./session-scripts.ts";
+import { CLOCK, HEAD, headField, type Script, script } from "./session-scripts.ts";
 
 /**
  * Deletes a session if it is under an index entry.
@@ -17,7 +17,7 @@ import { CLOCK, HEAD, place, type Script, script } from "./session-scripts.ts";
 export const REVOKE: Script = script(/* lua */ `
 if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('HEXISTS', KEYS[1], '${TOMBSTONE_FIELD}') == 0 then
   local head = redis.call('HMGET', KEYS[1], ${HEAD})
-  local readable, entries = pcall(cjson.decode, ${place(reserved.index)} or '[]')
+  local readable, entries = pcall(cjson.decode, ${headField(reserved.index)} or '[]')
   for _, entry in ipairs(readable and type(entries) == 'table' and entries or {}) do
     if entry == ARGV[1] then
       redis.call('DEL', KEYS[1])

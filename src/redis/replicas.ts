@@ -29,8 +29,8 @@ const MAX_WAIT_MS = 30_000;
 export function confirmedBy(client: RedisClient, options: ReplicaConfirmation): RunScript {
   const action = "create a Redis backend";
   const { count, timeoutMs } = knownOptions(action, options, ["count", "timeoutMs"]);
-  wholeNumber(action, "confirmReplicas.count", count, 1, 1000);
-  wholeNumber(action, "confirmReplicas.timeoutMs", timeoutMs, 1, MAX_WAIT_MS);
+  wholeNumber(action, "waitForReplicas.count", count, 1, 1000);
+  wholeNumber(action, "waitForReplicas.timeoutMs", timeoutMs, 1, MAX_WAIT_MS);
 
   function unconfirmed(cause?: unknown): SessionBackendError {
     const message = `Not every one of ${count} replicas confirmed the operation within ${timeoutMs} ms`;

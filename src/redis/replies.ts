@@ -10,7 +10,7 @@ const ABSENCES = [null, "reused", "invalid", "expired"] as const satisfies reado
  *
  * @param others What else the script may say.
  */
-export function sessionOf<Other extends string = never>(
+export function recordFromReply<Other extends string = never>(
   reply: unknown,
   access: Access,
   fields: readonly string[] | null,

@@ -23,7 +23,7 @@ export function script(text: string): Script {
 
 /** HMGET of the reserved fields comes first in every reply, so that a script finds them by place. */
 export const HEAD: string = RESERVED_FIELDS.map((field) => `'${field}'`).join(", ");
-export const place = (field: string): string => `head[${RESERVED_FIELDS.indexOf(field) + 1}]`;
+export const headField = (field: string): string => `head[${RESERVED_FIELDS.indexOf(field) + 1}]`;
 
 /*
  * What scripts share is text and no functions, which Lua would make anew at every call.
@@ -41,20 +41,20 @@ const isNoTime = (text: string): string => `#${text} > 15 or not string.find(${t
 
 /** ARGV[1], ARGV[3] and ARGV[4] of an access, against the `head`; as `matchSecret` of record.ts. */
 const SECRET = /* lua */ `
-local now, verifier, grace = tonumber(ARGV[1]), ARGV[3], ${place(reserved.grace)}
-if verifier ~= ${place(reserved.verifier)} and verifier ~= '' then
-  if verifier ~= ${place(reserved.previous)} then return false end
+local now, verifier, grace = tonumber(ARGV[1]), ARGV[3], ${headField(reserved.grace)}
+if verifier ~= ${headField(reserved.verifier)} and verifier ~= '' then
+  if verifier ~= ${headField(reserved.previous)} then return false end
   if ARGV[4] ~= '1' or not grace or ${isNoTime("grace")} or tonumber(grace) <= now then return 'reused' end
 end
 `;
 
-/** Who may pass, as `admit` of record.ts has it but for the deadline's passing. */
-const ADMIT = /* lua */ `
-if not (${place(reserved.createdAt)} and ${place(reserved.lastAccessedAt)} and ${place(reserved.idleTimeout)}) then
+/** Who may pass, as `checkAccess` of record.ts has it but for the deadline's passing. */
+const CHECK_ACCESS = /* lua */ `
+if not (${headField(reserved.createdAt)} and ${headField(reserved.lastAccessedAt)} and ${headField(reserved.idleTimeout)}) then
   return false
 end
 ${SECRET}
-local deadline = ${place(reserved.deadline)}
+local deadline = ${headField(reserved.deadline)}
 if deadline then
   if ${isNoTime("deadline")} then return 'invalid' end
   deadline = tonumber(deadline)
@@ -130,15 +130,15 @@ return 'inserted'
  */
 export const READ: Script = script(/* lua */ `
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(ARGV, 5))
-${ADMIT}
-local idle = ${place(reserved.idleTimeout)}
+${CHECK_ACCESS}
+local idle = ${headField(reserved.idleTimeout)}
 ${LIFETIME}
 redis.call('PEXPIRE', KEYS[1], life)
 redis.call('HSET', KEYS[1], '${reserved.lastAccessedAt}', ARGV[2])
-if idle ~= ${place(reserved.idleTimeout)} then redis.call('HSET', KEYS[1], '${reserved.idleTimeout}', idle) end
+if idle ~= ${headField(reserved.idleTimeout)} then redis.call('HSET', KEYS[1], '${reserved.idleTimeout}', idle) end
 if #ARGV < 5 then return redis.call('HGETALL', KEYS[1]) end
-${place(reserved.lastAccessedAt)} = ARGV[2]
-${place(reserved.idleTimeout)} = idle
+${headField(reserved.lastAccessedAt)} = ARGV[2]
+${headField(reserved.idleTimeout)} = idle
 ${ANSWER}`);
 
 /**
@@ -161,7 +161,7 @@ local absent = expected + 2 * ARGV[10]
 local wanted = absent + ARGV[11]
 
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(ARGV, wanted))
-${ADMIT}
+${CHECK_ACCESS}
 for i = expected, absent - 1, 2 do
   if redis.call('HGET', KEYS[1], ARGV[i]) ~= ARGV[i + 1] then return 'changed' end
 end
@@ -169,7 +169,7 @@ for i = absent, wanted - 1 do
   if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then return 'changed' end
 end
 ${inTime("ARGV[6]")}
-local idle = ARGV[5] ~= '' and ARGV[5] or ${place(reserved.idleTimeout)}
+local idle = ARGV[5] ~= '' and ARGV[5] or ${headField(reserved.idleTimeout)}
 ${LIFETIME}
 
 local whole = wanted > #ARGV and redis.call('HGETALL', KEYS[1])
@@ -196,7 +196,7 @@ ${ANSWER}`);
  */
 export const INCREMENT: Script = script(/* lua */ `
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, ARGV[5])
-${ADMIT}
+${CHECK_ACCESS}
 local text = head[${RESERVED_FIELDS.length + 1}] or ARGV[7]
 local digits = string.match(text, '^-?(%d+)$')
 if not digits or #digits > 16 then return 'invalid_type' end
@@ -205,7 +205,7 @@ if math.abs(held) > 9007199254740991 then return 'invalid_type' end
 local sum = held + tonumber(ARGV[6])
 if sum < tonumber(ARGV[8]) then return 'too_small' end
 if sum > tonumber(ARGV[9]) then return 'too_big' end
-local idle = ${place(reserved.idleTimeout)}
+local idle = ${headField(reserved.idleTimeout)}
 ${LIFETIME}
 local total = string.format('%.0f', sum)
 redis.call('HSET', KEYS[1], ARGV[5], total, '${reserved.lastAccessedAt}', ARGV[2], '${reserved.idleTimeout}', idle)
@@ -224,9 +224,9 @@ return total
 export const REMOVE: Script = script(/* lua */ `
 local head = redis.call('HMGET', KEYS[1], ${HEAD})
 ${SECRET}
-local session = ${place(reserved.createdAt)} and ${place(reserved.lastAccessedAt)} and ${place(reserved.idleTimeout)}
+local session = ${headField(reserved.createdAt)} and ${headField(reserved.lastAccessedAt)} and ${headField(reserved.idleTimeout)}
 if not session and redis.call('HEXISTS', KEYS[1], '${TOMBSTONE_FIELD}') == 1 then return false end
-local deadline = ${place(reserved.deadline)}
+local deadline = ${headField(reserved.deadline)}
 redis.call('DEL', KEYS[1])
 if not session or (deadline and not (${isNoTime("deadline")}) and tonumber(deadline) <= now) then return false end
 return head

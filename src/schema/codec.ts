@@ -27,7 +27,7 @@ export interface Codec<T> {
   view(record: StoredSession): Readonly<Record<string, unknown>>;
 }
 
-export function codecOf<T>(plan: Plan): Codec<T> {
+export function createCodec<T>(plan: Plan): Codec<T> {
   const names = [...plan.fields.keys()];
 
   function decode(record: StoredSession): T {

@@ -2,36 +2,36 @@ import type { IndexPage } from "../backend.ts";
 import { noteChange } from "../base/changes.ts";
 import { wholeNumber } from "../base/checks.ts";
 import type { Step } from "../base/step.ts";
-import type { Opened } from "../base/token.ts";
+import type { ParsedToken } from "../base/token.ts";
 import type { PatchInput } from "../data.ts";
-import { PAGE, PENDING_MS, type Registry, type Sighting } from "../indexes/members.ts";
+import { MEMBERS_PER_PAGE, MIN_PRUNE_AGE_MS, type Registry, type Sighting } from "../indexes/members.ts";
 import { indexEntries, type StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
 import type { CallOptions, Session, SessionStore } from "../session.ts";
-import type { Updates } from "./patches.ts";
-import type { Operations } from "./runner.ts";
+import type { PatchWriter } from "./patches.ts";
+import type { Runner } from "./runner.ts";
 import type { Settings } from "./settings.ts";
-import type { Records } from "./storage.ts";
+import type { Storage } from "./storage.ts";
 
 /** What a store does by id and by index, not by token. */
-type Collection<T> = Pick<
+type BulkOperations<T> = Pick<
   SessionStore<T, never, string>,
-  "revoke" | "revokeAll" | "updateAll" | "list" | "count" | "all"
+  "revoke" | "revokeAll" | "updateAll" | "list" | "count" | "scan"
 >;
 
-export function collectionOf<T>(
+export function bulkOperations<T>(
   settings: Settings,
-  { orReport, run }: Operations,
-  records: Records<T>,
-  { compareAndSet }: Updates<T>,
+  { orReport, run }: Runner,
+  storage: Storage<T>,
+  { compareAndSet }: PatchWriter<T>,
   codec: Codec<T>,
   registry: Registry,
-): Collection<T> {
-  const { backend, bareIds, emit, time, tokens } = settings;
-  const { accessTo, fields, read, settle } = records;
-  const { indexes, leave, look } = registry;
+): BulkOperations<T> {
+  const { backend, plainIds, emit, time, tokens } = settings;
+  const { accessTo, fields, read, toSession } = storage;
+  const { indexes, leave, lookUp } = registry;
 
-  const openedAt = (key: string): Opened => ({ key, id: tokens.idOf(key), verifier: null });
+  const tokenless = (key: string): ParsedToken => ({ key, id: tokens.idOf(key), verifier: null });
 
   /**
    * Goes through an index from its earliest member to the end, however many enter meanwhile: no removal hides one. Each
@@ -48,7 +48,7 @@ export function collectionOf<T>(
       more = await run(action, null, signal, async (step) => {
         const page = await registry.page(step, entry, after);
         after = page.members.at(-1)?.score ?? after;
-        return (await visit(step, page)) && page.members.length === PAGE;
+        return (await visit(step, page)) && page.members.length === MEMBERS_PER_PAGE;
       });
     }
   }
@@ -61,21 +61,21 @@ export function collectionOf<T>(
     wanted: readonly string[] | null,
     visit: (step: Step, live: readonly Sighting[], entry: string) => Promise<boolean>,
   ): Promise<void> {
-    const entry = indexes.entryOf(by);
+    const entry = indexes.queriedEntry(by);
     await eachPage(action, entry, options?.signal, async (step, page) => {
-      const seen = await look(step, entry, page.members, page.at, wanted);
+      const seen = await lookUp(step, entry, page.members, page.at, wanted);
       const live = seen.filter((one) => one.live);
       return await visit(step, live, entry);
     });
   }
 
   async function sessionAt(step: Step, key: string, record: StoredSession | null): Promise<Session<T> | null> {
-    const target = { ...openedAt(key), step };
-    return await orReport(target.id, async () => settle(target, record ?? (await read(target, false))));
+    const target = { ...tokenless(key), step };
+    return await orReport(target.id, async () => toSession(target, record ?? (await read(target, false))));
   }
 
   async function updateOne(step: Step, key: string, entry: string, patch: PatchInput<T>): Promise<boolean> {
-    const target = { ...openedAt(key), step };
+    const target = { ...tokenless(key), step };
     const patchOf = (data: Readonly<T>, record: StoredSession) => {
       if (!indexEntries(record).includes(entry)) return null;
       return typeof patch === "function" ? patch(data) : patch;
@@ -87,10 +87,10 @@ export function collectionOf<T>(
   return {
     async revoke(id, options) {
       const action = "revoke a session";
-      if (bareIds) throw new TypeError(`Cannot ${action} as with bareIds its id does not lead to it`);
+      if (plainIds) throw new TypeError(`Cannot ${action} as with plainIds its id does not lead to it`);
       if (typeof id !== "string" || !tokens.isKey(id)) return false;
       const ending = run(action, id, options?.signal, async (step) => {
-        const ended = await step("writes", () => backend.remove(id, accessTo(openedAt(id))));
+        const ended = await step("writes", () => backend.remove(id, accessTo(tokenless(id))));
         if (ended === null || ended === "reused") return false;
         emit({ type: "revoked", id, at: new Date(time()), reason: "id" });
         registry.forget(id, indexEntries(ended));
@@ -100,13 +100,13 @@ export function collectionOf<T>(
     },
 
     async revokeAll(by, options) {
-      const entry = indexes.entryOf(by);
+      const entry = indexes.queriedEntry(by);
       let count = 0;
       const ending = eachPage("revoke sessions", entry, options?.signal, async (step, page) => {
         const others = page.members.filter(({ key }) => key !== options?.except?.id);
         const found = await Promise.all(
           others.map((member) => {
-            const tombstoneMs = registry.isPending(member, page.at) ? PENDING_MS : 0;
+            const tombstoneMs = registry.isPending(member, page.at) ? MIN_PRUNE_AGE_MS : 0;
             return step("writes", () => backend.revoke(member.key, entry, tombstoneMs, time()));
           }),
         );
@@ -160,8 +160,8 @@ export function collectionOf<T>(
       return count;
     },
 
-    async *all({ signal } = {}) {
-      const action = "list sessions";
+    async *scan({ signal } = {}) {
+      const action = "scan sessions";
       const pages = backend.keys()[Symbol.asyncIterator]();
       const seen = new Set<string>();
       try {

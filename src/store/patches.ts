@@ -5,7 +5,7 @@ import { SessionConflictError } from "../errors.ts";
 import type { StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
 import type { Target } from "./runner.ts";
-import { type Edit, type Records, textOf, type Written } from "./storage.ts";
+import { type Edit, expectation, type Storage, type Written } from "./storage.ts";
 
 /** Of a compare-and-set that others get ahead of. */
 const MAX_ATTEMPTS = 24;
@@ -15,7 +15,7 @@ const MAX_PAUSE_MS = 50;
 type Along = Pick<Edit, "set" | "remove" | "touch">;
 
 /** Writes patches: at once where that is safe, else by compare-and-set. */
-export interface Updates<T> {
+export interface PatchWriter<T> {
   apply(target: Target, patch: PatchInput<T>, along?: Along): Promise<Written | null>;
   /**
    * @param update Gives `null` to leave the session as it is.
@@ -35,16 +35,16 @@ const NOTHING: Along = { set: {}, remove: [] };
  * `migrate` may have to see the record before the patch.
  * @param sources The fields whose change moves a session in the indexes.
  */
-export function updatesOf<T>(
-  records: Records<T>,
+export function createPatchWriter<T>(
+  storage: Storage<T>,
   codec: Codec<T>,
   sources: ReadonlySet<string>,
   whole: boolean,
-): Updates<T> {
-  const { decode, indexed, read, write } = records;
+): PatchWriter<T> {
+  const { decode, indexed, read, write } = storage;
   const inTurn = serially();
 
-  const apply: Updates<T>["apply"] = async (target, patch, along = NOTHING) => {
+  const apply: PatchWriter<T>["apply"] = async (target, patch, along = NOTHING) => {
     if (typeof patch === "function") return await compareAndSet(target, patch, along);
     const encoded = codec.encodePatch(patch);
     const names = Object.keys(patch);
@@ -54,7 +54,7 @@ export function updatesOf<T>(
     return written as Exclude<typeof written, "changed">;
   };
 
-  const compareAndSet: Updates<T>["compareAndSet"] = async (target, update, along = NOTHING) =>
+  const compareAndSet: PatchWriter<T>["compareAndSet"] = async (target, update, along = NOTHING) =>
     await inTurn(target.key, async () => {
       for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
         if (attempt > 1) await pause(Math.random() * Math.min(2 ** attempt, MAX_PAUSE_MS));
@@ -66,7 +66,7 @@ export function updatesOf<T>(
         const patch = update(old.data, old.record);
         if (patch === null) return null;
         if (patch instanceof Promise) throw new TypeError("Cannot update a session by a function that is async");
-        const expect = textOf(old.record, codec.names);
+        const expect = expectation(old.record, codec.names);
         const change = { ...merged(codec.encodePatch(patch, old.data), along), expect };
         const written = await write(target, await indexed(target, old.record, change));
         if (written !== "changed") return written;

@@ -4,10 +4,10 @@ import { newSecret } from "../base/token.ts";
 import { SessionBackendError } from "../errors.ts";
 import { reserved, timeText } from "../record.ts";
 import type { SessionStore } from "../session.ts";
-import type { Updates } from "./patches.ts";
-import type { Operations, Target } from "./runner.ts";
+import type { PatchWriter } from "./patches.ts";
+import type { Runner, Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
-import { type Records, undoing, type Written } from "./storage.ts";
+import { type Storage, undoing, type Written } from "./storage.ts";
 
 /** Between two attempts to learn what became of a rotation whose answer was lost. */
 const RECONNECT_MS = 50;
@@ -15,9 +15,9 @@ const RECONNECT_MS = 50;
 /** The store's `rotate`. */
 export function rotation<T>(
   settings: Settings,
-  { withToken }: Operations,
-  { settle, write }: Records<T>,
-  { apply }: Updates<T>,
+  { withToken }: Runner,
+  { toSession, write }: Storage<T>,
+  { apply }: PatchWriter<T>,
 ): SessionStore<T>["rotate"] {
   const { emit, time } = settings;
 
@@ -46,7 +46,7 @@ export function rotation<T>(
   return async (token, options = {}) => {
     const action = "rotate a session";
     const { patch = {}, idleTimeout, authenticated = false, grace = 0, signal } = options;
-    if (settings.bareIds) throw new TypeError(`Cannot ${action} as with bareIds its key is the token: use create`);
+    if (settings.plainIds) throw new TypeError(`Cannot ${action} as with plainIds its key is the token: use create`);
     if (idleTimeout !== undefined) seconds(action, "idleTimeout", idleTimeout);
     wholeNumber(action, "grace", grace, 0, (idleTimeout ?? settings.idleTimeout) - 1);
     if (authenticated && grace > 0) throw new TypeError(`Cannot ${action} as a login must not have a grace`);
@@ -67,7 +67,7 @@ export function rotation<T>(
       const written = await rotating.catch((error) => findRotated({ ...rotated, previous: false }, error));
       if (written === null) return null;
       try {
-        const session = await settle(rotated, written.after);
+        const session = await toSession(rotated, written.after);
         if (session === null) return null;
         emit({ type: "rotated", id: target.id, at });
         return { token: `${target.id}.${secret.text}`, session };

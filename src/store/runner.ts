@@ -1,16 +1,16 @@
-import { inTime, type Step } from "../base/step.ts";
-import type { Opened } from "../base/token.ts";
+import { type Step, withTimeout } from "../base/step.ts";
+import type { ParsedToken } from "../base/token.ts";
 import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
 import type { CallOptions } from "../session.ts";
 import type { Settings } from "./settings.ts";
 
 /** The session that an operation is about: what its token leads to, and the operation's way to the backend. */
-export interface Target extends Opened {
+export interface Target extends ParsedToken {
   readonly step: Step;
 }
 
 /** Runs operations in time, and reports what went wrong. */
-export interface Operations {
+export interface Runner {
   /** @param id The session it is about, for the events. */
   run<R>(
     action: string,
@@ -29,10 +29,10 @@ export interface Operations {
   orReport<R>(id: string, operation: () => Promise<R>): Promise<R | null>;
 }
 
-export function operationsOf({ emit, operationTimeoutMs, time, tokens }: Settings): Operations {
-  const run: Operations["run"] = async (action, id, signal, operation) => {
+export function createRunner({ emit, operationTimeoutMs, time, tokens }: Settings): Runner {
+  const run: Runner["run"] = async (action, id, signal, operation) => {
     try {
-      return await inTime(action, operationTimeoutMs, signal, operation);
+      return await withTimeout(action, operationTimeoutMs, signal, operation);
     } catch (error) {
       report(id, error);
       throw error;
@@ -52,9 +52,9 @@ export function operationsOf({ emit, operationTimeoutMs, time, tokens }: Setting
   return {
     run,
     withToken(action, token, options, operation) {
-      const opened = tokens.read(token);
-      if (opened === null) return Promise.resolve(null);
-      return run(action, opened.id, options?.signal, (step) => operation({ ...opened, step }));
+      const parsedToken = tokens.read(token);
+      if (parsedToken === null) return Promise.resolve(null);
+      return run(action, parsedToken.id, options?.signal, (step) => operation({ ...parsedToken, step }));
     },
     async orReport(id, operation) {
       try {

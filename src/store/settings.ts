@@ -1,6 +1,6 @@
 import type { SessionBackend } from "../backend.ts";
 import { ofType, seconds, wholeNumber, withDefaults } from "../base/checks.ts";
-import { bareTokens, secretTokens, type TokenForm } from "../base/token.ts";
+import { plainTokens, secretTokens, type TokenForm } from "../base/token.ts";
 import type { SessionSchema } from "../data.ts";
 import type { SessionEvent, SessionStoreOptions } from "../store-options.ts";
 
@@ -14,7 +14,7 @@ export interface Settings {
   readonly migrate: ((stored: Readonly<Record<string, unknown>>) => unknown) | undefined;
   readonly operationTimeoutMs: number;
   readonly tokens: TokenForm;
-  readonly bareIds: boolean;
+  readonly plainIds: boolean;
   readonly indexes: Readonly<Record<string, unknown>> | undefined;
   readonly limits: Readonly<Record<string, unknown>> | undefined;
   /** Unix milliseconds, whole. @throws {TypeError} If the clock is broken. */
@@ -51,11 +51,11 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
     touchInterval: 0,
     migrate: undefined,
     onEvent: undefined,
-    bareIds: false,
+    plainIds: false,
     operationTimeoutMs: 2000,
     now: Date.now,
   });
-  const { backend, idleTimeout, absoluteTimeout, touchInterval, migrate, onEvent, bareIds, now } = given;
+  const { backend, idleTimeout, absoluteTimeout, touchInterval, migrate, onEvent, plainIds, now } = given;
   for (const method of METHODS) {
     if (typeof backend?.[method] !== "function") {
       throw new TypeError(`Cannot ${ACTION} as backend must be a session backend: it has no method ${method}`);
@@ -64,16 +64,16 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
   for (const [name, value] of Object.entries({ migrate, onEvent, now })) {
     if (value !== undefined) ofType(ACTION, name, value, "function");
   }
-  ofType(ACTION, "bareIds", bareIds, "boolean");
-  if (bareIds && given.indexes !== undefined) {
-    throw new TypeError(`Cannot ${ACTION} with indexes as with bareIds their members would be tokens`);
+  ofType(ACTION, "plainIds", plainIds, "boolean");
+  if (plainIds && given.indexes !== undefined) {
+    throw new TypeError(`Cannot ${ACTION} with indexes as with plainIds their members would be tokens`);
   }
   checkTimeouts(ACTION, idleTimeout, absoluteTimeout);
   wholeNumber(ACTION, "touchInterval", touchInterval, 0, idleTimeout - 1);
   wholeNumber(ACTION, "operationTimeoutMs", given.operationTimeoutMs, 1, MAX_OPERATION_MS);
   return {
     ...given,
-    tokens: bareIds ? bareTokens : secretTokens,
+    tokens: plainIds ? plainTokens : secretTokens,
     time() {
       const time = now();
       if (typeof time !== "number" || !(time >= 0 && time < YEAR_10000)) {

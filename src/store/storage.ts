@@ -1,12 +1,12 @@
 import type { Change } from "../backend.ts";
 import { nullObject } from "../base/null-object.ts";
-import type { Opened } from "../base/token.ts";
+import type { ParsedToken } from "../base/token.ts";
 import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
 import type { Registry } from "../indexes/members.ts";
 import {
   type Absence,
   type Access,
-  changed,
+  changedCopy,
   deadlineOf,
   FALLBACK_IDLE_SECONDS,
   idleSeconds,
@@ -43,13 +43,13 @@ interface Decoded<T> {
 }
 
 /** Reads and writes the records of one store, as steps of an operation. */
-export interface Records<T> {
+export interface Storage<T> {
   /** The user fields that reads ask for: all, where `migrate` has to see what the schema does not name. */
   readonly fields: readonly string[] | null;
-  accessTo(opened: Opened): Access;
+  accessTo(parsedToken: ParsedToken): Access;
   /** A backend's answer, once the ways of not being there are dealt with. */
-  present<R extends object | string | number>(
-    opened: Opened,
+  orNull<R extends object | string | number>(
+    parsedToken: ParsedToken,
     answer: R | Absence,
   ): Exclude<R, NonNullable<Absence>> | null;
   /** @param maxAgeMs What a near copy may be; default 0, none. */
@@ -63,18 +63,18 @@ export interface Records<T> {
   /** The data of a record, migrated and written back where that makes it fit; `null` if the session ended meanwhile. */
   decode(target: Target, record: StoredSession): Promise<Decoded<T> | null>;
   /** The session of a record. */
-  settle(target: Target, record: StoredSession | null | undefined): Promise<Session<T> | null>;
+  toSession(target: Target, record: StoredSession | null | undefined): Promise<Session<T> | null>;
 }
 
-export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Registry): Records<T> {
+export function createStorage<T>(settings: Settings, codec: Codec<T>, registry: Registry): Storage<T> {
   const { backend, emit, migrate, time, touchInterval } = settings;
   const fields = migrate === undefined ? codec.names : null;
 
-  const accessTo: Records<T>["accessTo"] = ({ verifier, previous = true }) => ({ verifier, previous, now: time() });
+  const accessTo: Storage<T>["accessTo"] = ({ verifier, previous = true }) => ({ verifier, previous, now: time() });
 
-  const present: Records<T>["present"] = (opened, answer) => {
+  const orNull: Storage<T>["orNull"] = (parsedToken, answer) => {
     if (answer === "reused" || answer === "expired") {
-      const event = { id: opened.id, at: new Date(time()) };
+      const event = { id: parsedToken.id, at: new Date(time()) };
       emit(answer === "reused" ? { ...event, type: answer } : { ...event, type: answer, reason: "absolute" });
       return null;
     }
@@ -86,12 +86,12 @@ export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Regi
     return answer as Exclude<typeof answer, NonNullable<Absence>>;
   };
 
-  const read: Records<T>["read"] = async (target, touch, maxAgeMs = 0) => {
+  const read: Storage<T>["read"] = async (target, touch, maxAgeMs = 0) => {
     const call = () => backend.read(target.key, accessTo(target), { touch, fields, maxAgeMs });
-    return present(target, await target.step(touch ? "writes" : "reads", call));
+    return orNull(target, await target.step(touch ? "writes" : "reads", call));
   };
 
-  const readAndTouch: Records<T>["readAndTouch"] = async (target) => {
+  const readAndTouch: Storage<T>["readAndTouch"] = async (target) => {
     // Any copy will do: one that is too old is touched, which decides.
     const record = touchInterval === 0 ? undefined : await read(target, false, Number.POSITIVE_INFINITY);
     if (record === null) return null;
@@ -110,7 +110,7 @@ export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Regi
     }
   };
 
-  const decode: Records<T>["decode"] = async (target, record) => {
+  const decode: Storage<T>["decode"] = async (target, record) => {
     try {
       return { record, data: codec.decode(record) };
     } catch (error) {
@@ -119,7 +119,7 @@ export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Regi
     const set = migrated(record);
     const remove = codec.names.filter((name) => set[name] === undefined);
     const seen = Object.keys(record).filter((name) => !isReserved(name));
-    const expect = textOf(record, [...codec.names, ...seen]);
+    const expect = expectation(record, [...codec.names, ...seen]);
     const change = await indexed(target, record, { set, remove, expect, touch: false });
     const written = await write(target, change);
     const now = written === "changed" ? await read(target, false) : (written?.after ?? null);
@@ -142,27 +142,27 @@ export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Regi
     }
   }
 
-  const settle: Records<T>["settle"] = async (target, record) => {
+  const toSession: Storage<T>["toSession"] = async (target, record) => {
     const decoded = record ? await decode(target, record) : null;
     return decoded && sessionOf(target.id, decoded.record, decoded.data);
   };
 
-  const write: Records<T>["write"] = async (target, edit) => {
+  const write: Storage<T>["write"] = async (target, edit) => {
     const access = accessTo(target);
     const change = { ...edit, fields };
-    const before = present(target, await target.step("writes", () => backend.write(target.key, access, change)));
+    const before = orNull(target, await target.step("writes", () => backend.write(target.key, access, change)));
     if (before === "revoked") {
       throw new SessionConflictError("Cannot move a session to another index value as it took too long", "revoked");
     }
     if (before === null || before === "changed") return before;
     const stamp: StoredSession = change.touch === false ? {} : { [reserved.lastAccessedAt]: timeText(access.now) };
-    return { before, after: changed(before, { ...change.set, ...stamp }, change.remove) };
+    return { before, after: changedCopy(before, { ...change.set, ...stamp }, change.remove) };
   };
 
-  const indexed: Records<T>["indexed"] = async (target, record, edit) => {
+  const indexed: Storage<T>["indexed"] = async (target, record, edit) => {
     const { indexes } = registry;
     if (![...Object.keys(edit.set), ...edit.remove].some((name) => indexes.sources.has(name))) return edit;
-    const entries = indexes.entriesOf(codec.decode(changed(record, edit.set, edit.remove)));
+    const entries = indexes.entriesOf(codec.decode(changedCopy(record, edit.set, edit.remove)));
     const held = indexEntries(record);
     const added = entries.filter((entry) => !held.includes(entry));
     const now = time();
@@ -174,7 +174,7 @@ export function recordsOf<T>(settings: Settings, codec: Codec<T>, registry: Regi
     return { ...edit, set, expect, notAfter: entered?.notAfter };
   };
 
-  return { fields, accessTo, present, read, readAndTouch, write, indexed, decode, settle };
+  return { fields, accessTo, orNull, read, readAndTouch, write, indexed, decode, toSession };
 }
 
 export function sessionOf<T>(id: string, record: StoredSession, data: T): Session<T> {
@@ -205,13 +205,13 @@ function timestamp(text: string | undefined): Date {
 /** The change that takes back what a write changed, and leaves alone what others wrote to other fields since. */
 export function undoing({ before, after }: Written): Edit {
   const names = Object.keys({ ...before, ...after }).filter((name) => before[name] !== after[name]);
-  const text = textOf(before, names);
+  const text = expectation(before, names);
   const set = Object.entries(text).filter((entry): entry is [string, string] => entry[1] !== null);
   return { set: Object.fromEntries(set), remove: names.filter((name) => text[name] === null) };
 }
 
 /** What a compare-and-set has to find. */
-export function textOf(record: StoredSession, names: readonly string[]): Record<string, string | null> {
+export function expectation(record: StoredSession, names: readonly string[]): Record<string, string | null> {
   const text = nullObject<string | null>();
   for (const name of names) text[name] = record[name] ?? null;
   return text;

@@ -3,20 +3,20 @@ import { seconds, wholeNumber } from "../base/checks.ts";
 import { nullObject } from "../base/null-object.ts";
 import type { NewSession, PatchInput, SessionPatch, SessionSchema } from "../data.ts";
 import { SessionConflictError, SessionDataError } from "../errors.ts";
-import { indexesOf } from "../indexes/declarations.ts";
-import { limitedInsert } from "../indexes/limits.ts";
-import { registryOf } from "../indexes/members.ts";
+import { createIndexes } from "../indexes/declarations.ts";
+import { createLimitedInsert } from "../indexes/limits.ts";
+import { createRegistry } from "../indexes/members.ts";
 import { indexEntries, reserved, type StoredSession, timeText } from "../record.ts";
-import { codecOf } from "../schema/codec.ts";
+import { createCodec } from "../schema/codec.ts";
 import { planSchema } from "../schema/fields.ts";
 import type { CallOptions, CreateOptions, IssuedSession, SessionStore } from "../session.ts";
 import type { SessionStoreOptions } from "../store-options.ts";
-import { collectionOf } from "./bulk.ts";
-import { updatesOf } from "./patches.ts";
+import { bulkOperations } from "./bulk.ts";
+import { createPatchWriter } from "./patches.ts";
 import { rotation } from "./rotation.ts";
-import { operationsOf } from "./runner.ts";
+import { createRunner } from "./runner.ts";
 import { checkTimeouts, readOptions } from "./settings.ts";
-import { recordsOf, sessionOf, UNLIMITED_SECONDS } from "./storage.ts";
+import { createStorage, sessionOf, UNLIMITED_SECONDS } from "./storage.ts";
 
 /** Of a new id: 128 random bits do not collide, so a generator that repeats itself is broken. */
 const MAX_INSERTS = 3;
@@ -34,16 +34,21 @@ export function createSessionStore<T extends object, In, Index extends string = 
   const settings = readOptions(options);
   const { backend, emit, time, tokens } = settings;
   const plan = planSchema(settings.schema);
-  const codec = codecOf<T>(plan);
-  const indexes = indexesOf(plan, settings.indexes, settings.limits);
-  const registry = registryOf(settings, indexes);
-  const insert = limitedInsert(settings, registry);
-  const records = recordsOf(settings, codec, registry);
-  const { accessTo, present, read, readAndTouch, settle, write } = records;
-  const updates = updatesOf(records, codec, indexes.sources, plan.refined || settings.migrate !== undefined);
-  const { apply, compareAndSet } = updates;
-  const operations = operationsOf(settings);
-  const { run, withToken } = operations;
+  const codec = createCodec<T>(plan);
+  const indexes = createIndexes(plan, settings.indexes, settings.limits);
+  const registry = createRegistry(settings, indexes);
+  const insert = createLimitedInsert(settings, registry);
+  const storage = createStorage(settings, codec, registry);
+  const { accessTo, orNull, read, readAndTouch, toSession, write } = storage;
+  const patchWriter = createPatchWriter(
+    storage,
+    codec,
+    indexes.sources,
+    plan.refined || settings.migrate !== undefined,
+  );
+  const { apply, compareAndSet } = patchWriter;
+  const runner = createRunner(settings);
+  const { run, withToken } = runner;
 
   async function create(data: unknown, options: CreateOptions = {}): Promise<IssuedSession<T>> {
     const action = "create a session";
@@ -97,7 +102,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
       if (counter.complete && !plan.refined && !indexes.sources.has(field) && Number.isSafeInteger(from)) {
         const change = { field, by, from, min: counter.min, max: counter.max };
         const call = () => backend.increment(target.key, accessTo(target), change);
-        const sum = present(target, await target.step("writes", call));
+        const sum = orNull(target, await target.step("writes", call));
         return typeof sum === "string" ? refuse(sum) : sum;
       }
       let sum = Number.NaN;
@@ -136,18 +141,18 @@ export function createSessionStore<T extends object, In, Index extends string = 
     create,
     async get(token: string, options?: CallOptions) {
       return await withToken("get a session", token, options, async (target) =>
-        settle(target, await readAndTouch(target)),
+        toSession(target, await readAndTouch(target)),
       );
     },
     async peek(token: string, options?: CallOptions) {
       return await withToken("peek at a session", token, options, async (target) =>
-        settle(target, await read(target, false, settings.touchInterval * 1000)),
+        toSession(target, await read(target, false, settings.touchInterval * 1000)),
       );
     },
     async update(token: string, patch: PatchInput<T>, options?: CallOptions) {
       return await withToken("update a session", token, options, async (target) => {
         const written = await apply(target, patch);
-        return await settle(target, written?.after);
+        return await toSession(target, written?.after);
       });
     },
     increment,
@@ -158,13 +163,13 @@ export function createSessionStore<T extends object, In, Index extends string = 
       const along = { set: { [reserved.idleTimeout]: String(idleTimeout) }, remove: [] };
       return await withToken(action, token, options, async (target) => {
         const written = await apply(target, {}, along);
-        return await settle(target, written?.after);
+        return await toSession(target, written?.after);
       });
     },
-    rotate: rotation(settings, operations, records, updates),
+    rotate: rotation(settings, runner, storage, patchWriter),
     async destroy(token: string, options?: CallOptions) {
       const ending = withToken("destroy a session", token, options, async (target) => {
-        const record = present(target, await target.step("writes", () => backend.remove(target.key, accessTo(target))));
+        const record = orNull(target, await target.step("writes", () => backend.remove(target.key, accessTo(target))));
         if (record === null) return false;
         emit({ type: "destroyed", id: target.id, at: new Date(time()) });
         registry.forget(target.key, indexEntries(record));
@@ -175,7 +180,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
     "~twoCookies"(cookieName: string) {
       emit({ type: "two-cookies", id: null, at: new Date(time()), cookieName });
     },
-    ...collectionOf(settings, operations, records, updates, codec, registry),
+    ...bulkOperations(settings, runner, storage, patchWriter, codec, registry),
   };
   return Object.freeze(store) as SessionStore<T, NewSession<SessionSchema<T, In>>, Index>;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { bareTokens, newSecret, secretTokens } from "../../src/base/token.ts";
+import { newSecret, plainTokens, secretTokens } from "../../src/base/token.ts";
 import { createSessionStore, memoryBackend, SessionConflictError } from "../../src/index.ts";
 import { keysOf } from "../support/backends.ts";
 import { type VisitStore, visit, visits } from "../support/visits.ts";
@@ -10,7 +10,7 @@ const TOKEN = `${ID}.${SECRET}`;
 const BARE = SECRET;
 
 /** Every method on a token that opens nothing. */
-async function answers(store: VisitStore, token: string, bareIds: boolean): Promise<unknown[]> {
+async function answers(store: VisitStore, token: string, plainIds: boolean): Promise<unknown[]> {
   return [
     await store.get(token),
     await store.peek(token),
@@ -19,16 +19,16 @@ async function answers(store: VisitStore, token: string, bareIds: boolean): Prom
     await store.increment(token, "pageViews"),
     await store.take(token, "flash"),
     await store.setIdleTimeout(token, 60),
-    await (bareIds ? null : store.rotate(token)),
+    await (plainIds ? null : store.rotate(token)),
     (await store.destroy(token)) || null,
   ];
 }
 
 /** Is it answered without the backend, by a store of either form of token? */
 async function expectNoToken(token: unknown): Promise<void> {
-  for (const bareIds of [false, true]) {
-    const { store, calls, events } = visits({ bareIds });
-    expect(await answers(store, token as string, bareIds)).toEqual(Array.from({ length: 9 }, () => null));
+  for (const plainIds of [false, true]) {
+    const { store, calls, events } = visits({ plainIds });
+    expect(await answers(store, token as string, plainIds)).toEqual(Array.from({ length: 9 }, () => null));
     expect(calls).toEqual([]);
     expect(events).toEqual([]);
   }
@@ -82,7 +82,7 @@ test("I-03 a second spelling of the same bytes is another token", async () => {
   expect(await store.get(token)).toEqual(session);
   expect(events.map((event) => event.type)).toEqual(["created"]);
 
-  const bare = visits({ bareIds: true });
+  const bare = visits({ plainIds: true });
   const issued = await bare.store.create({});
   expect(await bare.store.get(alias(issued.token))).toBeNull();
 });
@@ -168,15 +168,15 @@ test("I-08 a token opens nothing in another store", async () => {
 test("I-08 a token of one form opens nothing that was stored under the other", async () => {
   const backend = memoryBackend();
   const secrets = visits({ backend });
-  const bare = visits({ backend, bareIds: true });
+  const bare = visits({ backend, plainIds: true });
   const one = await secrets.store.create({});
   const other = await bare.store.create({});
   expect(await bare.store.get(one.token)).toBeNull();
   expect(await bare.store.get(one.session.id)).toBeNull();
   expect(await secrets.store.get(other.token)).toBeNull();
   expect(await secrets.store.get(`${one.session.id}.${other.token}`)).toBeNull();
-  for await (const { id } of secrets.store.all()) expect(id).toBe(one.session.id);
-  for await (const { id } of bare.store.all()) expect(id).toBe(other.session.id);
+  for await (const { id } of secrets.store.scan()) expect(id).toBe(one.session.id);
+  for await (const { id } of bare.store.scan()) expect(id).toBe(other.session.id);
 });
 
 test("I-09 what is stored of a session does not open it", async () => {
@@ -192,8 +192,8 @@ test("I-09 what is stored of a session does not open it", async () => {
   for (const text of texts) expect(await store.get(`${session.id}.${text}`)).toBeNull();
 });
 
-test("I-09 with bareIds the public id does not open the session", async () => {
-  const { store } = visits({ bareIds: true });
+test("I-09 with plainIds the public id does not open the session", async () => {
+  const { store } = visits({ plainIds: true });
   const { session } = await store.create({});
   expect(await store.get(session.id)).toBeNull();
 });
@@ -217,12 +217,12 @@ describe("I-10 there is no generator but the store's own", () => {
   });
 
   test("a bare token is 32", () => {
-    const issued = Array.from({ length: 1000 }, () => bareTokens.issue());
+    const issued = Array.from({ length: 1000 }, () => plainTokens.issue());
     expect(new Set(issued.map(({ token }) => token)).size).toBe(1000);
     for (const { token, key, id } of issued) {
       expect(token).toMatch(/^[A-Za-z0-9_-]{43}$/);
       expect(key).toBe(token);
-      expect(bareTokens.read(token)).toEqual({ key, id, verifier: null });
+      expect(plainTokens.read(token)).toEqual({ key, id, verifier: null });
     }
   });
 

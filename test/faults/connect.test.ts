@@ -310,9 +310,9 @@ describe("a client of connectRedis", () => {
     for (const address of [single.url, { cluster: [node.url] }, bySentinel(sentinel)]) {
       const client = await open(address);
       expect(client.listenerCount("error")).toBe(1);
-      const confirmReplicas = { count: 1, timeoutMs: 200 };
+      const waitForReplicas = { count: 1, timeoutMs: 200 };
       for (const prefix of ["a:", "b:"]) {
-        const backend = redisBackend(client, { prefix, confirmReplicas });
+        const backend = redisBackend(client, { prefix, waitForReplicas });
         const store = createSessionStore({ schema: z.object({}), backend });
         for (let round = 0; round < 3; round++) {
           const { token } = await store.create({});
@@ -391,7 +391,7 @@ describe("a connection that falls silent is made anew although it is written to 
   test.concurrent("and so are those that confirm", async () => {
     const proxy = await through(await serve());
     const client = await open(`redis://127.0.0.1:${proxy.port}`);
-    const backend = redisBackend(client, { confirmReplicas: { count: 1, timeoutMs: 100 } });
+    const backend = redisBackend(client, { waitForReplicas: { count: 1, timeoutMs: 100 } });
     const store = createSessionStore({ schema: z.object({}), backend, operationTimeoutMs: TIME_MS });
     const issued = await Promise.all(Array.from({ length: 20 }, () => store.create({})));
     // No replica: it takes its time and its connection.

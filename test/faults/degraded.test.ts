@@ -151,8 +151,8 @@ describe("what a failover or a backup brings back", () => {
       const replica = await startServer();
       try {
         await follow(replica, server.port);
-        const confirmReplicas = { count: 1, timeoutMs: TIMEOUT_MS / 3 };
-        const store = processOn(redisBackend(client, { prefix: PREFIX, confirmReplicas }), Date.now);
+        const waitForReplicas = { count: 1, timeoutMs: TIMEOUT_MS / 3 };
+        const store = processOn(redisBackend(client, { prefix: PREFIX, waitForReplicas }), Date.now);
         const signedIn = () => signIn({ backend: redisBackend(admin, { prefix: PREFIX }), now: Date.now });
         const confirmed = await signedIn();
         expect((await send(store, confirmed.jar.request(), (visitor) => visitor.destroy())).result).toBe(true);

@@ -30,10 +30,10 @@ async function open(address: Parameters<typeof connectRedis>[0]) {
   return client;
 }
 
-function storeOn(client: RedisClient, confirmReplicas?: ReplicaConfirmation, prefix = `${randomUUID()}:`) {
+function storeOn(client: RedisClient, waitForReplicas?: ReplicaConfirmation, prefix = `${randomUUID()}:`) {
   return createSessionStore({
     schema: z.object({ userId: z.string(), views: z.int().default(0) }),
-    backend: redisBackend(client, { prefix, confirmReplicas }),
+    backend: redisBackend(client, { prefix, waitForReplicas }),
     indexes: { user: "userId" },
     operationTimeoutMs: TIME_MS,
   });

@@ -166,7 +166,7 @@ describe("what is under the key of a session", () => {
     await expectAbsent(
       await planted((key) => client.copy(`${prefix}other:${other.session.id}`, key, { REPLACE: true })),
     );
-    // With `bareIds` there is no verifier, as the guides' programs write none: whoever may write to Redis may do this.
+    // With `plainIds` there is no verifier, as the guides' programs write none: whoever may write to Redis may do this.
   });
 
   test("S-24 if it is evicted while a request runs, the request goes on without a session and brings none back", async () => {

@@ -2,7 +2,7 @@ import process from "node:process";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { z } from "zod";
-import { bareTokens, newSecret, secretTokens } from "../../src/base/token.ts";
+import { newSecret, plainTokens, secretTokens } from "../../src/base/token.ts";
 import {
   createSessionStore,
   memoryBackend,
@@ -42,8 +42,8 @@ const schema = z.object({
 type Data = z.output<typeof schema>;
 const NAMES = Object.keys(schema.shape);
 
-function storeOn(backend: SessionBackend, now: () => number, bareIds = false) {
-  return createSessionStore({ schema, backend, now, bareIds });
+function storeOn(backend: SessionBackend, now: () => number, plainIds = false) {
+  return createSessionStore({ schema, backend, now, plainIds });
 }
 type Store = ReturnType<typeof storeOn>;
 
@@ -102,9 +102,9 @@ function isWord(text: string, length: number): boolean {
     text.length === length && [...text].every((character) => "-_".includes(character) || /^[0-9a-z]$/i.test(character))
   );
 }
-function isToken(token: unknown, bareIds: boolean): boolean {
+function isToken(token: unknown, plainIds: boolean): boolean {
   if (typeof token !== "string") return false;
-  if (bareIds) return isWord(token, 43);
+  if (plainIds) return isWord(token, 43);
   const [id = "", secret = "", ...more] = token.split(".");
   return more.length === 0 && isWord(id, 22) && isWord(secret, 43);
 }
@@ -114,15 +114,15 @@ test(
   async () => {
     const { now } = manualClock();
     const { backend, calls } = counted(memoryBackend());
-    const stores = [false, true].map((bareIds) => ({ bareIds, store: storeOn(backend, now, bareIds) }));
+    const stores = [false, true].map((plainIds) => ({ plainIds, store: storeOn(backend, now, plainIds) }));
     const names = Object.keys(methods).filter((name) => name !== "rotate");
     await fuzz(
       fc.asyncProperty(tokenLike, fc.constantFrom(...names), async (token, name) => {
-        for (const { bareIds, store } of stores) {
+        for (const { plainIds, store } of stores) {
           calls.length = 0;
           expect(await methods[name]?.(store, token as string)).toBe(name === "destroy" ? false : null);
-          expect(calls.length > 0, JSON.stringify(token)).toBe(isToken(token, bareIds));
-          expect((bareIds ? bareTokens : secretTokens).read(token) !== null).toBe(isToken(token, bareIds));
+          expect(calls.length > 0, JSON.stringify(token)).toBe(isToken(token, plainIds));
+          expect((plainIds ? plainTokens : secretTokens).read(token) !== null).toBe(isToken(token, plainIds));
         }
       }),
     );
@@ -224,7 +224,7 @@ test(
             failed = true;
             return null;
           });
-          for await (const { id } of store.all()) expect(id).toBe(ID);
+          for await (const { id } of store.scan()) expect(id).toBe(ID);
           const after = await backend.read(ID, access, look);
           if (name === "destroy") {
             if (answer === true) expect(after).toBeNull();

@@ -336,7 +336,7 @@ describe("Set-Cookie", () => {
     });
     expect(setCookies(response)).toEqual([sessionCookie().clear()]);
     expect(jar.cookie).toBeNull();
-    for await (const session of store.all()) expect.fail(`There is a session ${session.id}`);
+    for await (const session of store.scan()) expect.fail(`There is a session ${session.id}`);
   });
 
   test("comes after the cookies of the handler, which are kept in order", async () => {
@@ -692,7 +692,7 @@ describe("a handler that throws", () => {
     held.open();
     await expect(creating).rejects.toThrow(TypeError);
     expect(await keysOf(backend)).toEqual([]);
-    for await (const session of store.all()) expect.fail(`There is a session ${session.id}`);
+    for await (const session of store.scan()) expect.fail(`There is a session ${session.id}`);
   });
 
   test("after it only read or wrote changes nothing", async () => {
@@ -852,7 +852,7 @@ describe("sessionExchange", () => {
   });
 
   test("works on a store of bare ids", async () => {
-    const { store } = visits({ bareIds: true });
+    const { store } = visits({ plainIds: true });
     const exchangeOf = sessionExchange(store);
     const { session, finish } = exchangeOf(null);
     const { id } = await session.create({});

@@ -244,13 +244,13 @@ describe("revoke", () => {
     expect(calls).toEqual([]);
   });
 
-  test("is refused with bareIds, and so are indexes", async () => {
+  test("is refused with plainIds, and so are indexes", async () => {
     const backend = memoryBackend();
-    const bare = createSessionStore({ schema: member, backend, bareIds: true });
+    const bare = createSessionStore({ schema: member, backend, plainIds: true });
     const { token, session } = await bare.create({});
-    for (const id of [session.id, token, ""]) await expect(bare.revoke(id)).rejects.toThrow(/bareIds/);
+    for (const id of [session.id, token, ""]) await expect(bare.revoke(id)).rejects.toThrow(/plainIds/);
     expect(await bare.peek(token)).not.toBeNull();
-    const both = { schema: member, backend, bareIds: true };
+    const both = { schema: member, backend, plainIds: true };
     expect(() => createSessionStore({ ...both, indexes: { user: "userId" } })).toThrow(TypeError);
     expect(() => createSessionStore({ ...both, indexes: {} })).toThrow(TypeError);
   });

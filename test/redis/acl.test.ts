@@ -37,7 +37,7 @@ test("an account with the rights that the README names can do everything, and no
     expect(await store.list({ user: "43" })).toMatchObject([{ id: session.id }]);
     expect(await store.updateAll({ user: "43" }, { views: 7 })).toBe(1);
     let all = 0;
-    for await (const _ of store.all()) all++;
+    for await (const _ of store.scan()) all++;
     expect(all).toBe(2);
     expect(await store.destroy(rotated?.token ?? "")).toBe(true);
     expect(await store.revokeAll({ user: "42" })).toBe(1);

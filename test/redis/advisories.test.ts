@@ -75,7 +75,7 @@ describe("R-23 the token of one store", () => {
     ] as const) {
       expect(await accounts(ground).peek(token)).not.toBeNull();
     }
-    for await (const { id } of accounts(users).all()) expect.fail(`${id} is listed`);
+    for await (const { id } of accounts(users).scan()) expect.fail(`${id} is listed`);
   });
 });
 

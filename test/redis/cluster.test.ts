@@ -67,7 +67,7 @@ describe("a cluster's keys", () => {
     expect(Math.min(...(await spread(ids.map((id) => prefix + id))))).toBeGreaterThan(0);
     expect((await keysOf(backend)).sort()).toEqual(ids);
     const listed: string[] = [];
-    for await (const { id } of store.all()) listed.push(id);
+    for await (const { id } of store.scan()) listed.push(id);
     expect(listed.sort()).toEqual(ids);
   });
 

@@ -73,8 +73,10 @@ describe("no error that Redis causes shows a token, data or a password", () => {
   };
 
   test.each(
-    Object.entries(servers).flatMap(([what, server]) => [false, true].map((bareIds) => ({ what, bareIds, ...server }))),
-  )("a server $what, bareIds: $bareIds", async ({ options = [], prepare, bareIds }) => {
+    Object.entries(servers).flatMap(([what, server]) =>
+      [false, true].map((plainIds) => ({ what, plainIds, ...server })),
+    ),
+  )("a server $what, plainIds: $plainIds", async ({ options = [], prepare, plainIds }) => {
     const server = await startServer("--requirepass", PASSWORD, ...options);
     const own = createClient({ url: server.url, password: PASSWORD, socket: { reconnectStrategy: 20 } });
     own.on("error", () => {});
@@ -87,13 +89,13 @@ describe("no error that Redis causes shows a token, data or a password", () => {
     const store = createSessionStore({
       schema,
       backend: redisBackend(own),
-      bareIds,
+      plainIds,
       operationTimeoutMs: 500,
       onEvent: (event) => events.push(event),
     });
     const issued = await store.create({ userId: DATA, code: DATA }).catch(() => null);
     const token =
-      issued?.token ?? (bareIds ? newSecret().text : `${newSecret().text.slice(0, 22)}.${newSecret().text}`);
+      issued?.token ?? (plainIds ? newSecret().text : `${newSecret().text.slice(0, 22)}.${newSecret().text}`);
     await prepare?.(own, server.stop);
     const calls = [
       store.create({ userId: DATA, code: DATA }),
@@ -104,18 +106,18 @@ describe("no error that Redis causes shows a token, data or a password", () => {
       store.increment(token, "views"),
       store.take(token, "code"),
       store.destroy(token),
-      store.all()[Symbol.asyncIterator]().next(),
+      store.scan()[Symbol.asyncIterator]().next(),
     ];
     const failures = (await Promise.allSettled(calls)).filter((result) => result.status === "rejected");
     expect(failures.length).toBeGreaterThan(0);
-    const secret = bareIds ? token : token.slice(23);
+    const secret = plainIds ? token : token.slice(23);
     for (const { reason } of failures) {
       expect(reason).toBeInstanceOf(SessionBackendError);
       expectHidden("the error", reason, [secret, DATA, PASSWORD]);
     }
     // Of a create the token is known to nobody but what was sent.
     const text = failures.map(({ reason }) => String((reason as Error).cause)).join();
-    if (bareIds) expect(text).not.toMatch(/session:[A-Za-z0-9_-]{43}/);
+    if (plainIds) expect(text).not.toMatch(/session:[A-Za-z0-9_-]{43}/);
     expectHidden("the events", events, [secret, DATA, PASSWORD]);
   });
 });

@@ -75,7 +75,7 @@ test("every session is listed, and found by its user", async () => {
   const ids = created.map(({ session }) => session.id).sort();
   expect((await keysOf(backend)).sort()).toEqual(ids);
   const listed: string[] = [];
-  for await (const { id } of store.all()) listed.push(id);
+  for await (const { id } of store.scan()) listed.push(id);
   expect(listed.sort()).toEqual(ids);
   expect(await store.count({ user: "42" })).toBe(many.length);
   expect(await store.updateAll({ user: "42" }, { views: 7 })).toBe(many.length);

@@ -20,7 +20,7 @@ const visit = z.object({
   nil: z.string().optional(),
   f: z.number().optional(),
 });
-const shared = createSessionStore({ schema: visit, backend, bareIds: true });
+const shared = createSessionStore({ schema: visit, backend, plainIds: true });
 
 type Hash = Record<string, string>;
 const hashOf = async (id: string): Promise<Hash> => ({ ...(await client.hGetAll(prefix + id)) });
@@ -171,7 +171,7 @@ describe("the stored form", () => {
     expect(after).not.toHaveProperty("session_grace");
   });
 
-  test("has no verifier with bareIds", async () => {
+  test("has no verifier with plainIds", async () => {
     const { token } = await shared.create({ username: "andrew", page_views: 1 });
     expect(Object.keys(await hashOf(token)).sort()).toEqual(["username", "page_views", ...RESERVED].sort());
   });
@@ -185,7 +185,7 @@ describe("rules of the guides' form", () => {
     const offline = createSessionStore({
       schema: visit,
       backend: redisBackend(createClient({ url: inject("redisUrl") })),
-      bareIds: true,
+      plainIds: true,
     });
     await expect(offline.get(token)).rejects.toThrow("not available");
     for (const other of [
@@ -273,7 +273,7 @@ describe("rules of the guides' form", () => {
       list: z.array(z.string()),
       at: z.codec(z.iso.datetime(), z.date(), { decode: (iso) => new Date(iso), encode: (date) => date.toISOString() }),
     });
-    const store = createSessionStore({ schema, backend, bareIds: true });
+    const store = createSessionStore({ schema, backend, plainIds: true });
     const at = new Date("2026-11-20T17:55:26.000Z");
     const data = { text: '"q" 1', like: "1", count: -7, share: 0.1, on: false, none: null, list: ["a"], at } as const;
     const { token } = await store.create({ ...data, list: ["a"] });
@@ -310,7 +310,7 @@ describe("rules of the guides' form", () => {
     const store = createSessionStore({
       schema: visit,
       backend,
-      bareIds: true,
+      plainIds: true,
       absoluteTimeout: 3600,
       now: () => Date.now() + ahead,
     });
@@ -343,7 +343,7 @@ describe("rules of the guides' form", () => {
           return await backend.write(key, access, change);
         },
       },
-      bareIds: true,
+      plainIds: true,
     });
     const seen: number[] = [];
     await racing.update(id, ({ page_views }) => {
@@ -400,7 +400,7 @@ describe("rules of the guides' form", () => {
     await expectGuideSession(id, { username: "andrew", page_views: "-2" }, 500);
   });
 
-  test("R12 bareIds is the one switch between the guides' tokens and ones of which nothing stored opens a session", async () => {
+  test("R12 plainIds is the one switch between the guides' tokens and ones of which nothing stored opens a session", async () => {
     const bare = await shared.create({ username: "andrew", page_views: 1 });
     const cookie = sessionCookie({ secure: false });
     expect(cookie.name).toBe("sid");
@@ -423,7 +423,7 @@ describe("rules of the guides' form", () => {
     }
     const names = ["constructor", "toString", "length", "0", "prototype", "a b", "é"];
     const schema = z.object(Object.fromEntries(names.map((name) => [name, z.string().optional()])));
-    const options = { schema, backend, bareIds: true };
+    const options = { schema, backend, plainIds: true };
     for (const store of [
       createSessionStore(options),
       createSessionStore({ ...options, migrate: (stored) => stored }),
@@ -463,7 +463,7 @@ describe("rules of the guides' form", () => {
   });
 
   test("R16 memory and Redis end a session at the same instant, and say so", async () => {
-    const onMemory = createSessionStore({ schema: visit, backend: memoryBackend(), bareIds: true });
+    const onMemory = createSessionStore({ schema: visit, backend: memoryBackend(), plainIds: true });
     const stores = [shared, onMemory];
     const data = { username: "andrew", page_views: 1 };
     const since = Date.now();

@@ -366,8 +366,8 @@ describe("T-12 an unknown option is an error that names it", () => {
     expect(() => sessionExchange(store, { persistent: 5 as never })).toThrow(TypeError);
   });
 
-  test("bareIds is true or false", () => {
-    expect(storeWith({ bareIds: "yes" })).toThrow(TypeError);
+  test("plainIds is true or false", () => {
+    expect(storeWith({ plainIds: "yes" })).toThrow(TypeError);
   });
 });
 

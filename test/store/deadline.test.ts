@@ -64,9 +64,9 @@ const operations: readonly (readonly [string, BackendMethod, SessionBackendError
     "the keys of all",
     "keys",
     "not-applied",
-    (store, _, signal) => store.all({ signal })[Symbol.asyncIterator]().next(),
+    (store, _, signal) => store.scan({ signal })[Symbol.asyncIterator]().next(),
   ],
-  ["a read of all", "read", "not-applied", (store, _, signal) => store.all({ signal })[Symbol.asyncIterator]().next()],
+  ["a read of all", "read", "not-applied", (store, _, signal) => store.scan({ signal })[Symbol.asyncIterator]().next()],
 ];
 
 describe("a backend that never answers", () => {

@@ -37,7 +37,7 @@ function beside<T extends object, In>({ backend, clock }: ReturnType<typeof visi
 
 /** The only session of a store, untouched, whichever token opens it now. */
 async function only(store: VisitStore): Promise<Session<unknown> | null> {
-  for await (const session of store.all()) return session;
+  for await (const session of store.scan()) return session;
   return null;
 }
 
@@ -647,7 +647,7 @@ describe("destroy", () => {
   });
 });
 
-describe("all", () => {
+describe("scan", () => {
   async function idsOf(sessions: AsyncIterable<Session<unknown>>): Promise<string[]> {
     const ids: string[] = [];
     for await (const { id } of sessions) ids.push(id);
@@ -660,7 +660,7 @@ describe("all", () => {
     const two = await store.create({ userId: "2" });
     const three = await store.create({ userId: "3" });
     advance(6);
-    expect(await idsOf(store.all())).toEqual([two.session.id, three.session.id].sort());
+    expect(await idsOf(store.scan())).toEqual([two.session.id, three.session.id].sort());
     expect(await store.peek(two.token)).toEqual(two.session);
   });
 
@@ -676,7 +676,7 @@ describe("all", () => {
     };
     const { store } = visits({ backend });
     const { session } = await store.create({});
-    expect(await idsOf(store.all())).toEqual([session.id]);
+    expect(await idsOf(store.scan())).toEqual([session.id]);
   });
 
   test("leaves out and reports what does not fit the schema", async () => {
@@ -691,9 +691,9 @@ describe("all", () => {
     });
     const { session: fits } = await other.create({ theme: 1 });
     events.length = 0;
-    expect(await idsOf(other.all())).toEqual([fits.id]);
+    expect(await idsOf(other.scan())).toEqual([fits.id]);
     expect(events).toMatchObject([{ type: "invalid", id: session.id, issues: [{ path: ["theme"] }] }]);
-    expect(await base.store.all()[Symbol.asyncIterator]().next()).toMatchObject({ done: false });
+    expect(await base.store.scan()[Symbol.asyncIterator]().next()).toMatchObject({ done: false });
   });
 });
 
@@ -726,20 +726,20 @@ describe("stored data that does not fit", () => {
   });
 });
 
-describe("bareIds", () => {
+describe("plainIds", () => {
   test("the token is the key, and the id its digest", async () => {
-    const { store, backend } = visits({ bareIds: true });
+    const { store, backend } = visits({ plainIds: true });
     const { token, session } = await store.create({ userId: "42" });
     expect(token).toMatch(/^[A-Za-z0-9_-]{43}$/);
     expect(await keysOf(backend)).toEqual([token]);
     const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(token));
     expect(session.id).toBe(Buffer.from(digest).toString("base64url"));
     expect(await store.get(token)).toEqual(session);
-    for await (const { id } of store.all()) expect(id).toBe(session.id);
+    for await (const { id } of store.scan()) expect(id).toBe(session.id);
   });
 
   test("everything but rotate works", async () => {
-    const { store } = visits({ bareIds: true });
+    const { store } = visits({ plainIds: true });
     const { token } = await store.create({ flash: "hi" });
     expect(await store.increment(token, "pageViews")).toBe(1);
     expect(await store.take(token, "flash")).toBe("hi");

@@ -100,7 +100,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     await store.destroy(token);
     await backend.insert(session.id, { last_accessed_at: new Date(clock.now()).toISOString() }, clock.now());
     await expectNothingOpens(store, token);
-    for await (const found of store.all()) expect.fail(`${found.id} is listed`);
+    for await (const found of store.scan()) expect.fail(`${found.id} is listed`);
   });
 
   test("R-3 of a rotation and an end, and of two rotations, one wins and the other answers null", async () => {

@@ -20,7 +20,7 @@ const { address, how, waits } = JSON.parse(process.argv[2] ?? "") as Task;
 const client = await connectRedis(address);
 const store = createSessionStore({
   schema: z.object({ userId: z.string() }),
-  backend: redisBackend(client, { confirmReplicas: { count: 1, timeoutMs: 100 } }),
+  backend: redisBackend(client, { waitForReplicas: { count: 1, timeoutMs: 100 } }),
   operationTimeoutMs: 500,
 });
 const { token } = await store.create({ userId: "42" });

@@ -49,7 +49,7 @@ export async function runModel(
             { do: "count", entry },
           ])
         : [];
-      for (const step of [...wanted, { do: "all" } as const, ...looks]) {
+      for (const step of [...wanted, { do: "scan" } as const, ...looks]) {
         if (ground.lag() > MAX_LAG_MS) {
           late++;
           return;

@@ -45,7 +45,7 @@ export type Step =
   | { readonly do: "updateAll"; readonly entry: string; readonly change: ChangeBy }
   | { readonly do: "list"; readonly entry: string; readonly limit?: number | undefined }
   | { readonly do: "count"; readonly entry: string }
-  | { readonly do: "all" }
+  | { readonly do: "scan" }
   | { readonly do: "wait"; readonly until: Until };
 
 /** A store and what is done with it. */
@@ -171,7 +171,7 @@ const plain: [number, fc.Arbitrary<Step>][] = [
       .map(([of, options, change]) => ({ do: "rotate" as const, of, change, ...options })),
   ],
   [1, which.map((session) => ({ do: "revoke" as const, ...session }))],
-  [1, fc.record({ do: oneOf("all" as const) })],
+  [1, fc.record({ do: oneOf("scan" as const) })],
   [5, fc.record({ do: oneOf("wait" as const), until })],
 ];
 const byIndex: [number, fc.Arbitrary<Step>][] = [

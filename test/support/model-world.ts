@@ -92,11 +92,11 @@ export function actOf({ ground, store, model, rules }: World, step: Step): Act {
       expected: (actual) => model.create(data, options, issuedOf(actual)),
     };
   }
-  if (step.do === "all") {
+  if (step.do === "scan") {
     return {
       call: async () => {
         const sessions = [];
-        for await (const session of store.all()) sessions.push(session);
+        for await (const session of store.scan()) sessions.push(session);
         return byId(sessions);
       },
       expected: () => ({ value: byId(model.sessions.filter(model.isLive).map(model.snapshot)) }),

@@ -13,7 +13,7 @@ const limits: Readonly<Record<string, Options>> = {
 
 async function living(store: Visits): Promise<Session<Visit>[]> {
   const sessions: Session<Visit>[] = [];
-  for await (const session of store.all()) if (session.data.userId === user) sessions.push(session);
+  for await (const session of store.scan()) if (session.data.userId === user) sessions.push(session);
   return sessions;
 }
 

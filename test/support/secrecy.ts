@@ -96,14 +96,14 @@ const schema = z.object({
 
 type Data = z.output<typeof schema>;
 
-/** @param bareIds With them the token is the key, and only its digest is shown. */
-function world({ backend, clock }: Ground, bareIds: boolean) {
+/** @param plainIds With them the token is the key, and only its digest is shown. */
+function world({ backend, clock }: Ground, plainIds: boolean) {
   const events: SessionEvent[] = [];
   let fail: (() => unknown) | null = null;
   const store = createSessionStore({
     schema,
     backend: intercept(backend, () => fail?.()),
-    ...(bareIds ? { bareIds } : { indexes: { user: "userId" as const } }),
+    ...(plainIds ? { plainIds } : { indexes: { user: "userId" as const } }),
     absoluteTimeout: 3600,
     operationTimeoutMs: 200,
     now: clock.now,
@@ -137,15 +137,15 @@ export function secrecy(open: () => Ground | Promise<Ground>): void {
   test.each([
     ["tokens with a secret", false],
     ["bare ids", true],
-  ])("nothing that the library hands out shows a token: %s", async (_, bareIds) => {
+  ])("nothing that the library hands out shows a token: %s", async (_, plainIds) => {
     const ground = await open();
-    const { store, events } = world(ground, bareIds);
+    const { store, events } = world(ground, plainIds);
     const first = await store.create({ userId: DATA, code: "1" });
-    const rotated = bareIds ? null : await store.rotate(first.token, { grace: 60 });
+    const rotated = plainIds ? null : await store.rotate(first.token, { grace: 60 });
     const token = rotated?.token ?? first.token;
     const opening = [first.token, token].map(secretOf);
     // Nor what is kept to check it by, but for bare ids, whose public id that is.
-    const secrets = [...opening, ...(bareIds ? [] : opening.map(digestOf))];
+    const secrets = [...opening, ...(plainIds ? [] : opening.map(digestOf))];
     const things: Record<string, unknown> = {
       store,
       backend: ground.backend,
@@ -160,11 +160,11 @@ export function secrecy(open: () => Ground | Promise<Ground>): void {
       events,
     };
     const all = [];
-    for await (const session of store.all()) all.push(session);
+    for await (const session of store.scan()) all.push(session);
     expect(all).toHaveLength(1);
     things["all sessions"] = all;
-    things["what goes through them"] = store.all();
-    if (!bareIds)
+    things["what goes through them"] = store.scan();
+    if (!plainIds)
       things["a list"] = await (store as unknown as { list(by: object): Promise<unknown> }).list({ user: DATA });
     const cookie = sessionCookie();
     cookie.read(`__Host-sid=${token}`);
@@ -192,8 +192,8 @@ export function secrecy(open: () => Ground | Promise<Ground>): void {
   test.each([
     ["tokens with a secret", false],
     ["bare ids", true],
-  ])("no answer but for Set-Cookie has a token in it: %s", async (_, bareIds) => {
-    const { store } = world(await open(), bareIds);
+  ])("no answer but for Set-Cookie has a token in it: %s", async (_, plainIds) => {
+    const { store } = world(await open(), plainIds);
     const handle = sessionMiddleware(store);
     let cookie: string | null = null;
     const secrets: string[] = [];
@@ -202,7 +202,7 @@ export function secrecy(open: () => Ground | Promise<Ground>): void {
       (session) => session.get(),
       (session) => session.update({ theme: "dark" }),
       (session) => session.create({ userId: "43" }),
-      (session) => (bareIds ? session.get() : session.rotate()),
+      (session) => (plainIds ? session.get() : session.rotate()),
       (session) => session.destroy(),
     ];
     for (const act of acts) {
@@ -218,15 +218,15 @@ export function secrecy(open: () => Ground | Promise<Ground>): void {
       const text = JSON.stringify([headers, response.status, response.statusText, await response.text()]);
       for (const secret of secrets) expect(text).not.toContain(secret);
     }
-    expect(secrets).toHaveLength(bareIds ? 2 : 3);
+    expect(secrets).toHaveLength(plainIds ? 2 : 3);
   });
 
   test.each([
     ["tokens with a secret", false],
     ["bare ids", true],
-  ])("no error and no event shows a token or data: %s", async (_, bareIds) => {
+  ])("no error and no event shows a token or data: %s", async (_, plainIds) => {
     const ground = await open();
-    const { store, events, failing } = world(ground, bareIds);
+    const { store, events, failing } = world(ground, plainIds);
     const { token } = await store.create({ userId: DATA, code: DATA });
     const bad = { profile: { email: DATA, age: DATA as never } };
     const errors: Record<string, unknown> = {

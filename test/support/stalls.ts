@@ -137,7 +137,7 @@ export function stalls(open: () => StallingPlace | Promise<StallingPlace>): void
       const collective: Readonly<Record<string, readonly [() => Promise<unknown>, object]>> = {
         list: [() => store.list({ user }), known],
         count: [() => store.count({ user }), known],
-        all: [() => drain(store.all()), known],
+        scan: [() => drain(store.scan()), known],
         updateAll: [() => store.updateAll({ user }, { theme: "dark" }), {}],
         revokeAll: [() => store.revokeAll({ user }), {}],
         revoke: [() => store.revoke(id), { outcome: "unknown" }],

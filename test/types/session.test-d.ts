@@ -108,7 +108,7 @@ describe("createSessionStore", () => {
 
   test("takes only options that there are, of their type", () => {
     const now = () => 0;
-    createSessionStore({ schema: visit, backend, ...timeouts.aal2, touchInterval: 60, bareIds: false, now });
+    createSessionStore({ schema: visit, backend, ...timeouts.aal2, touchInterval: 60, plainIds: false, now });
     createSessionStore({ schema: visit, backend, absoluteTimeout: undefined, migrate: undefined, onEvent: undefined });
     createSessionStore({ schema: visit, backend, migrate: (stored) => ({ userId: stored["user"] }) });
     createSessionStore({
@@ -195,7 +195,7 @@ describe("a session", () => {
     expectTypeOf(store.setIdleTimeout(token, 60)).toEqualTypeOf<Promise<Session<Visit> | null>>();
     expectTypeOf(store.rotate(token)).toEqualTypeOf<Promise<IssuedSession<Visit> | null>>();
     expectTypeOf(store.destroy(token)).toEqualTypeOf<Promise<boolean>>();
-    expectTypeOf(store.all()).toEqualTypeOf<AsyncIterable<Session<Visit>>>();
+    expectTypeOf(store.scan()).toEqualTypeOf<AsyncIterable<Session<Visit>>>();
     // @ts-expect-error A session that may be missing has to be asked about.
     store.get(token).then((session) => session.data);
     // @ts-expect-error A token is text.
