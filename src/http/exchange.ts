@@ -2,8 +2,8 @@ import { kindOf, knownOptions } from "../base/checks.ts";
 import type { Session, SessionStore } from "../session.ts";
 import { type AnswerHeader, cachingHeaders, isPrivate } from "./cache-headers.ts";
 import { type CookieOptions, cookieValues, MAX_AGE_SECONDS, sessionCookie, setsCookie } from "./cookie.ts";
-import { nestedScope } from "./nesting.ts";
-import { pendingCalls } from "./pending-calls.ts";
+import { beginScope, issueFrom, runInside, wasIssuedInside } from "./nesting.ts";
+import { pendingCalls, type UnhandledFailure } from "./pending-calls.ts";
 import { type RequestSession, requestSession, type TokenState } from "./request-session.ts";
 
 /** Options for `sessionExchange`. */
@@ -33,7 +33,7 @@ export interface SessionExchange<T, New = T> {
    *
    * @returns The first failure that no code has handled, or `null`.
    */
-  settle(): Promise<{ readonly error: unknown } | null>;
+  settle(): Promise<UnhandledFailure | null> | null;
   /**
    * Called once with the answer, before its headers are sent. After that `create` and `rotate` throw a `TypeError`, and
    * so does a first use of the session unless the answer says `Cache-Control: private` or `no-store`.
@@ -113,9 +113,10 @@ export function sharedExchange<T, New>(
       isPublic: false,
     };
     const calls = pendingCalls();
-    const scope = nestedScope();
+    const scope = beginScope();
     const used = (): void => {
-      if (cookieValues(cookie.name, cookieHeader).length > 1) store["~twoCookies"]?.(cookie.name);
+      const hasTwo = state.token === null && cookieValues(cookie.name, cookieHeader).length > 1;
+      if (hasTwo) store["~twoCookies"]?.(cookie.name);
     };
     const events = { used, cookieFor, clearedCookie: cookie.clear };
     const session = requestSession(store, state, events, calls);
@@ -126,11 +127,14 @@ export function sharedExchange<T, New>(
     /** @param setCookie The value of `Set-Cookie` that this answer carries. */
     function headersFor(answer: Headers, setCookie: string | null): readonly AnswerHeader[] {
       const own = setCookie === null ? [] : [...cookie.clearPrevious(), setCookie];
-      scope.issue(own);
       const given = answer.getSetCookie();
-      const passes = (line: string): boolean => !setsCookie(cookie.name, line) || scope.hasIssued(line);
-      const lines = given.filter((line) => !own.includes(line) && passes(line));
-      const isIssued = setCookie !== null || lines.some(scope.hasIssued);
+      if (given.length === 0 && setCookie === null) return state.isUsed ? cachingHeaders(answer, false) : [];
+      issueFrom(scope, own);
+      const inner = given.filter((line) => wasIssuedInside(scope, line));
+      const passes = (line: string): boolean =>
+        !setsCookie(cookie.name, line) || (setCookie === null && inner.includes(line));
+      const lines = given.filter((line) => passes(line) && !own.includes(line));
+      const isIssued = setCookie !== null || inner.length > 0;
       const caching = state.isUsed || isIssued ? cachingHeaders(answer, isIssued) : [];
       return setCookie === null && lines.length === given.length
         ? caching
@@ -153,7 +157,7 @@ export function sharedExchange<T, New>(
 
       return {
         session,
-        run: scope.run,
+        run: (handler) => runInside(scope, handler),
         settle: calls.settle,
         finish(answer) {
           if (answer === null) {

@@ -2,7 +2,6 @@ import { kindOf, knownOptions } from "../base/checks.ts";
 import { SessionBackendError } from "../errors.ts";
 import type { SessionStore } from "../session.ts";
 import type { AnswerHeader } from "./cache-headers.ts";
-import { sessionCookie } from "./cookie.ts";
 import { type CrossOriginProtection, crossOriginProtection } from "./cross-origin.ts";
 import { type SessionExchange, type SessionExchangeOptions, type SharedExchange, sharedExchange } from "./exchange.ts";
 import type { RequestSession } from "./request-session.ts";
@@ -40,8 +39,8 @@ const RETRY_SECONDS = 5;
  *
  * The session cookie is set on `create`, `rotate` and `destroy` only, once per answer. It is never set by a touch and
  * never cleared because its session is unknown, so that a late answer does not overwrite a newer cookie. A cookie of its
- * name that the handler sets by itself does not go out, unless it was issued by the same middleware inside the handler,
- * for a request within this request.
+ * name that the handler sets by itself does not go out, unless it was issued inside the handler, for a request within this
+ * request.
  *
  * The answer is copied if headers have to be added to it: it may be a constant that other requests get as well. If the
  * handler throws an error that is no `Response`, a session that it created or rotated is ended, as nobody can receive its
@@ -66,9 +65,8 @@ export function sessionMiddleware<T, New>(
   }
   const begin = sharedExchange(store, { cookie, persistent });
   const passes = crossOriginProtection(protection);
-  const { name } = sessionCookie(cookie);
-  const shared = new WeakMap<Request, SharedExchange<T, New>>();
-  const underWay = requestsUnderWay(name);
+  /** The requests that are being handled, as several handlers of one request share its session. */
+  const underWay = new WeakMap<Request, SharedExchange<T, New>>();
 
   /** `null` for a request that does not pass. */
   function enter(request: Request): SessionExchange<T, New> | null {
@@ -79,17 +77,12 @@ export function sessionMiddleware<T, New>(
     } catch (cause) {
       throw new TypeError("Cannot handle a request as its headers cannot be read", { cause });
     }
-    const other = underWay.get(request);
-    if (other !== undefined && other.begin !== begin && !other.exchange.isOver()) {
-      throw new TypeError(
-        `Cannot handle a request by two session middlewares at the same time with the cookie ${name}: use one of them for both, or give each its own cookie name`,
-      );
+    let shared = underWay.get(request);
+    if (shared === undefined || shared.isOver()) {
+      shared = begin(header);
+      underWay.set(request, shared);
     }
-    const mine = shared.get(request);
-    const exchange = mine === undefined || mine.isOver() ? begin(header) : mine;
-    shared.set(request, exchange);
-    underWay.set(request, { begin, exchange });
-    return exchange.join();
+    return shared.join();
   }
 
   return async <Answer extends Response | undefined>(
@@ -149,16 +142,16 @@ function isResponse(value: unknown): value is Response {
   return Object.prototype.toString.call(value) === "[object Response]";
 }
 
-async function finished<Answer extends Response | undefined>(
+function finished<Answer extends Response | undefined>(
   { finish }: Pick<SessionExchange<unknown>, "finish">,
   answer: Answer,
-): Promise<Answer | Response> {
+): Answer | Response | Promise<Answer | Response> {
   // An upgrade is no answer that a cache stores or that a cookie could be added to, whether or not there is a Response.
   if (answer === undefined || answer.status === 101) {
     finish(null);
     return answer;
   }
-  return await withHeaders(answer, finish(answer.headers));
+  return withHeaders(answer, finish(answer.headers));
 }
 
 function refused(): Response {
@@ -200,18 +193,4 @@ function withHeaders<Answer extends Response>(answer: Answer, headers: readonly 
     apply(copy.headers);
     return copy;
   }
-}
-
-interface Handling {
-  readonly begin: unknown;
-  readonly exchange: { isOver(): boolean };
-}
-
-const byCookieName = new Map<string, WeakMap<Request, Handling>>();
-
-/** Requests that a middleware with this cookie handles: two middlewares at once would set two cookies of one name. */
-function requestsUnderWay(cookieName: string): WeakMap<Request, Handling> {
-  const requests = byCookieName.get(cookieName) ?? new WeakMap<Request, Handling>();
-  byCookieName.set(cookieName, requests);
-  return requests;
 }

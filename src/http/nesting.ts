@@ -1,31 +1,34 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 
-/** Where an exchange runs: inside other exchanges of this process, or in none. */
+/** What an exchange knows of the exchanges of this process that run inside its handler. */
 export interface Scope {
-  /** Runs a handler, so that the exchanges that begin in it know that they are inside. */
-  run<R>(handler: () => R): R;
-  /** Lets lines of `Set-Cookie` pass the exchanges around this one. */
-  issue(lines: readonly string[]): void;
-  /** Whether an exchange inside this one issued exactly this line. */
-  hasIssued(line: string): boolean;
+  /** The exchange whose handler began this one. */
+  readonly outer: Scope | undefined;
+  /** The lines of `Set-Cookie` that exchanges inside this one issued. */
+  inner: Set<string> | null;
 }
 
-const scopes = new AsyncLocalStorage<{ readonly issue: Scope["issue"] }>();
+const scopes = new AsyncLocalStorage<Scope>();
 
 /** Begins a scope inside the one whose handler is running. */
-export function nestedScope(): Scope {
-  const outer = scopes.getStore();
-  let inner: Set<string> | null = null;
-  const here = {
-    issue(lines: readonly string[]): void {
-      inner ??= new Set();
-      for (const line of lines) inner.add(line);
-      outer?.issue(lines);
-    },
-  };
-  return {
-    run: (handler) => scopes.run(here, handler),
-    issue: (lines) => outer?.issue(lines),
-    hasIssued: (line) => inner?.has(line) ?? false,
-  };
+export function beginScope(): Scope {
+  return { outer: scopes.getStore(), inner: null };
+}
+
+/** Runs a handler, so that the exchanges that begin in it know that they are inside the scope. */
+export function runInside<R>(scope: Scope, handler: () => R): R {
+  return scopes.run(scope, handler);
+}
+
+/** Lets lines of `Set-Cookie` that were issued in the scope pass the exchanges around it. */
+export function issueFrom(scope: Scope, lines: readonly string[]): void {
+  for (let { outer } = scope; outer !== undefined; outer = outer.outer) {
+    outer.inner ??= new Set();
+    for (const line of lines) outer.inner.add(line);
+  }
+}
+
+/** Whether an exchange inside the scope issued exactly this line. */
+export function wasIssuedInside(scope: Scope, line: string): boolean {
+  return scope.inner?.has(line) ?? false;
 }

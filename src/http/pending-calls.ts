@@ -1,5 +1,10 @@
 import { SessionBackendError } from "../errors.ts";
 
+/** The failure of a call that no code handles. */
+export interface UnhandledFailure {
+  readonly error: unknown;
+}
+
 /** The calls that one request makes on its session, and those of their failures that no code handles. */
 export interface PendingCalls {
   /**
@@ -11,17 +16,18 @@ export interface PendingCalls {
   /**
    * Waits for the calls that are under way. Never rejects.
    *
-   * @returns The first failure that no code has handled so far, or `null`.
+   * @returns The first failure that no code has handled so far, or `null`; at once if no call was ever made.
    */
-  settle(): Promise<{ readonly error: unknown } | null>;
+  settle(): Promise<UnhandledFailure | null> | null;
   /** Says that the answer is given: the failure of a call that begins later can no longer change it. */
   close(): void;
 }
 
-/** A promise that knows whether somebody handles its rejection, as `await`, `catch` and `Promise.all` do. */
+/** A promise that knows whether some code handles its rejection, as `await`, `catch` and `Promise.all` do. */
 class WatchedPromise<R> extends Promise<R> {
   static override readonly [Symbol.species] = Promise;
   isHandled = false;
+  changesToken = false;
   follow: PendingCalls["watch"] = (call) => call;
 
   // biome-ignore lint/suspicious/noThenProperty: this is a promise.
@@ -40,40 +46,52 @@ class WatchedPromise<R> extends Promise<R> {
   }
 }
 
+/** Waits for a promise without counting as code that handles its rejection. */
+function settled(promise: WatchedPromise<unknown>): Promise<void> {
+  return Promise.prototype.then.call(promise, nothing, nothing) as Promise<void>;
+}
+
+function nothing(): void {}
+
 export function pendingCalls(): PendingCalls {
-  const underWay = new Set<{ readonly changesToken: boolean; readonly ended: Promise<unknown> }>();
+  const underWay = new Set<WatchedPromise<unknown>>();
   const failures: { readonly call: WatchedPromise<unknown>; readonly error: unknown }[] = [];
   let isClosed = false;
 
   function watch<R>(call: Promise<R>, changesToken = false): Promise<R> {
+    const isLate = isClosed;
     const watched = new WatchedPromise<R>((resolve, reject) => {
-      call.then(resolve, reject);
+      call.then(
+        (result) => {
+          underWay.delete(watched);
+          resolve(result);
+        },
+        (error: unknown) => {
+          underWay.delete(watched);
+          failures.push({ call: watched, error });
+          // The store reports what the backend fails at. Another late error is a mistake of the program.
+          if (!isLate || error instanceof SessionBackendError) settled(watched);
+          reject(error);
+        },
+      );
     });
     watched.follow = watch;
-    const isLate = isClosed;
-    const end = (): void => {
-      underWay.delete(entry);
-    };
-    const fail = (error: unknown): void => {
-      end();
-      failures.push({ call: watched, error });
-      // The store reports what the backend fails at. Another error that no code handles is a mistake of the program.
-      if (isLate && !watched.isHandled && !(error instanceof SessionBackendError)) throw error;
-    };
-    const entry = { changesToken, ended: Promise.prototype.then.call(watched, end, fail) };
-    underWay.add(entry);
+    watched.changesToken = changesToken;
+    underWay.add(watched);
     return watched;
+  }
+
+  async function settle(): Promise<UnhandledFailure | null> {
+    // Only the first round waits for reads and writes of data: a stream may begin one whenever another one ends.
+    for (let calls = [...underWay]; calls.length > 0; calls = [...underWay].filter((call) => call.changesToken)) {
+      await Promise.all(calls.map(settled));
+    }
+    return failures.find(({ call }) => !call.isHandled) ?? null;
   }
 
   return {
     watch,
-    async settle() {
-      // Only the first round waits for reads and writes of data: a stream may begin one whenever another one ends.
-      for (let calls = [...underWay]; calls.length > 0; calls = [...underWay].filter((call) => call.changesToken)) {
-        await Promise.allSettled(calls.map(({ ended }) => ended));
-      }
-      return failures.find(({ call }) => !call.isHandled) ?? null;
-    },
+    settle: () => (underWay.size === 0 && failures.length === 0 ? null : settle()),
     close() {
       isClosed = true;
     },
