@@ -5,6 +5,7 @@ import { type AddressInfo, connect } from "node:net";
 import { join, resolve } from "node:path";
 import { serve as serveByHono } from "@hono/node-server";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { gate, idle } from "../support/gate.ts";
 import { backendState, clock, elsewhere, IDLE_SECONDS, withSession } from "../support/streamed-sessions.ts";
 import { until } from "../support/until.ts";
 
@@ -53,6 +54,9 @@ async function sample<Exports>(name: string): Promise<Exports> {
   return (await import(/* @vite-ignore */ join(folder, name))) as Exports;
 }
 
+type CloseAtEnd = {
+  closeAtEnd(session: { peek(): Promise<unknown> }, close: () => void, options: Partial<LookAgain>): () => void;
+};
 type Events = { events(request: Request, options: LookAgain): Promise<Response> };
 type BunSockets = {
   sockets(options: LookAgain): {
@@ -281,6 +285,44 @@ describe.each(Object.keys(openers))("README: %s", (kind) => {
     backendState.isDown = false;
     for (const connection of connections.splice(0)) connection.close();
     await nobodyLooks();
+  });
+});
+
+describe("README: closeAtEnd", () => {
+  /** A connection that is looking at its session twice at once, both times for long. */
+  async function looking() {
+    const { closeAtEnd } = await sample<CloseAtEnd>("close-at-end.ts");
+    const held = gate();
+    const counts = { looks: 0, closed: 0 };
+    const peek = async () => {
+      counts.looks++;
+      await held.passed;
+      return null;
+    };
+    const stop = closeAtEnd({ peek }, () => counts.closed++, { everyMs: 1 });
+    await until("two looks are under way", () => counts.looks >= 2);
+    return { counts, stop, held };
+  }
+
+  test("closes once, however many looks find that the session has ended", async () => {
+    const { counts, held } = await looking();
+    held.open();
+    await idle();
+    expect(counts.closed).toBe(1);
+  });
+
+  test("does not close a connection that the client closed during a look", async () => {
+    const { counts, stop, held } = await looking();
+    stop();
+    held.open();
+    await idle();
+    expect(counts.closed).toBe(0);
+  });
+
+  test("closes at once when a look fails for another reason than the backend", async () => {
+    const { closeAtEnd } = await sample<CloseAtEnd>("close-at-end.ts");
+    const peek = () => Promise.reject(new TypeError("mistake"));
+    await new Promise<void>((close) => closeAtEnd({ peek }, close, { everyMs: 1 }));
   });
 });
 
