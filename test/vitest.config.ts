@@ -23,7 +23,13 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "unit", include: ["test/**/*.test.ts"], exclude: ["test/{redis,demo,faults}/**"] },
+        test: {
+          name: "unit",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/{redis,demo,faults}/**"],
+          // Samples of the README are written there, and share the modules of their tests.
+          server: { deps: { inline: [/node_modules\/\.cache\/readme/] } },
+        },
       },
       { extends: true, test: { name: "redis", include: ["test/redis/**/*.test.ts"], ...redis } },
       { extends: true, test: { name: "demo", include: ["test/demo/**/*.test.ts"], ...redis } },
