@@ -125,7 +125,7 @@ export function viewPage(view: View): string {
       <input id="login-ttl" name="ttl" type="number" value="15" min="1" max="2147483647" step="1" required>
       <button id="create">Create session</button>
     </form>
-    <p class="note">The session expires when it is not used for this time. Creating a session always issues a new token
+    <p class="note">A session expires after this time without use. Creating a session always issues a new token
       and ends the previous session of this browser, so a token that an attacker planted here is never used.</p>
   </section>
   <section class="panel" aria-labelledby="current-title">
