@@ -9,7 +9,7 @@ export interface Credentials {
   readonly password?: string | undefined;
 }
 
-/** Leaves out what is `undefined`, which node-redis would send as a value. */
+/** Returns the credentials without those that are `undefined`. */
 export function credentialsOf({ username, password }: Credentials): { username?: string; password?: string } {
   return { ...(username === undefined ? {} : { username }), ...(password === undefined ? {} : { password }) };
 }

@@ -44,7 +44,7 @@ export async function answerOf<R>(
   }
 }
 
-/** Error replies after which a retry, or another server of the cluster, can succeed. */
+/** The error codes of a server that cannot answer at the moment, or that does not hold the key. */
 const UNAVAILABLE: readonly string[] = ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "MOVED", "ASK"];
 /** Names and codes of errors that node-redis or the socket raises before the command is sent. */
 const UNSENT: readonly string[] = [

@@ -58,7 +58,7 @@ interface ClientState {
   isHeard: boolean;
   /** The number of replies received, error replies included: each shows that the server is alive. */
   answers: number;
-  /** Whether a sentinel client is looking for its master. */
+  /** Whether a sentinel client is looking for its primary. */
   isSeeking: boolean;
   /** Called when the server rejects a write because it has become a replica. */
   onDemotion: (() => void) | null;

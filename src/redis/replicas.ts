@@ -4,7 +4,7 @@ import { answerOf, codeOf, runScript, unavailable } from "./answers.ts";
 import { type Lease, listen, masterOf, type Pool, type RedisClient, stateOf } from "./client.ts";
 import type { Script } from "./lua.ts";
 
-/** How many replicas must confirm a change before the operation succeeds, and how long to wait for them. */
+/** The number of replicas that must confirm a change before the operation succeeds, and the time to wait for them. */
 export interface ReplicaConfirmation {
   /**
    * Number of replicas that must confirm: 1 to 1000. Use the number of replicas that can be promoted; with fewer, a

@@ -47,7 +47,7 @@ export function sumOf(reply: unknown): number | "too_small" | "too_big" | "inval
   return oneOf(reply, [...ABSENCES, "too_small", "too_big", "invalid_type"]);
 }
 
-/** Returns the reply if it is one of the expected values. */
+/** Returns the reply if it is one of the expected values, otherwise throws. */
 export function oneOf<Answer>(reply: unknown, answers: readonly Answer[]): Answer {
   return answers.includes(reply as Answer) ? (reply as Answer) : garbled();
 }
