@@ -7,8 +7,10 @@ import { connectRedis, redisBackend } from "../src/redis/index.ts";
 import { type Visitor, visitor, visitorOf } from "./data.ts";
 
 /**
- * The same application by everybody: `POST /login` makes a session, `GET /read` answers a name from it, `POST /count`
- * counts in it and answers the number. Run as `apps.ts <name> <"memory" or address of Redis>`; prints its port.
+ * Starts one application, implemented with one of the session libraries, and returns its port. `POST /login` creates a
+ * session, `GET /read` returns the name in it, `POST /count` increments a counter in it and returns the number.
+ *
+ * Command line: `apps.ts <application> <"memory" or the URL of Redis>`. Prints the port.
  */
 type App = (where: string) => Promise<number>;
 type Fetch = (request: Request) => Response | Promise<Response>;
@@ -18,7 +20,7 @@ const PREFIX = "zession-bench:";
 const IDLE_SECONDS = 1800;
 let logins = 0;
 
-/** There on one runtime only. */
+/** Exists only on Deno. */
 declare const Deno: {
   serve(options: { port: number; hostname: string; onListen(at: { port: number }): void }, fetch: Fetch): unknown;
 };
@@ -38,7 +40,7 @@ async function onDeno(fetch: Fetch): Promise<number> {
   });
 }
 
-/** On the server of the runtime that this is. */
+/** Serves with the web server of the current runtime. */
 async function onOwn(fetch: Fetch): Promise<number> {
   const { bun, deno } = process.versions as Record<string, string>;
   if (bun) return Bun.serve({ fetch, port: 0, hostname: "127.0.0.1" }).port as number;
@@ -47,7 +49,7 @@ async function onOwn(fetch: Fetch): Promise<number> {
 
 const route = (request: Request): string => request.url.slice(request.url.lastIndexOf("/"));
 
-/** A server and no sessions: what is there to lose. */
+/** A server without sessions: the upper bound for the others. */
 const bare: App = () => {
   let visits = 0;
   return onOwn((request) =>
@@ -75,7 +77,7 @@ function zession(mode: "" | "interval" | "near" = ""): App {
   };
 }
 
-/** One server of Node and a function per route, for what speaks of `req.session`. */
+/** Express, with express-session or without sessions. */
 function expressSession(isExpress: boolean): App {
   return async (where) => {
     const { default: session } = await import("express-session");
@@ -99,7 +101,7 @@ function expressSession(isExpress: boolean): App {
   };
 }
 
-/** Sessions of no declared type. */
+/** Types a session whose library declares no type for the data. */
 const held = (session: unknown): Visitor => session as Visitor;
 
 async function listen(server: ReturnType<typeof createServer>): Promise<number> {
@@ -134,7 +136,7 @@ const fastifySession: App = async (where) => {
   return (app.server.address() as { port: number }).port;
 };
 
-/** JSON under a key, in this process or in Redis: what the next three are told to store in. */
+/** Stores JSON in this process or in Redis, for the three libraries below, which have no Redis store. */
 async function jsonStore<Data>(where: string, name: string) {
   const map = new Map<string, string>();
   const client = where === "memory" ? null : await connected(where);
@@ -248,5 +250,7 @@ const APPS: Readonly<Record<string, App>> = {
 
 const [name = "", where = "memory"] = process.argv.slice(2);
 const app = APPS[name];
-if (app === undefined) throw new RangeError(`There is no such app: ${name}`);
+if (app === undefined) {
+  throw new RangeError(`Unknown application "${name}": use one of ${Object.keys(APPS).join("; ")}`);
+}
 console.log(await app(where));

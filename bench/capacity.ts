@@ -8,7 +8,7 @@ import { visitor, visitorOf } from "./data.ts";
 import { serverCosts } from "./redis.ts";
 import { alternate, type Contender, options, POOL, printTable, thousands } from "./runner.ts";
 
-/** What a master is taken to be: one core for commands, and so much memory for sessions. */
+/** The assumed memory of a primary, in gigabytes. Its commands run on one core. */
 const MASTER_GB = 12;
 const MASTERS = [1, 3, 30];
 const MEMBERS = [1, 1000, 10_000, 100_000];
@@ -25,7 +25,7 @@ const store = createSessionStore(plain);
 const seldom = createSessionStore({ ...plain, touchInterval: 600 });
 const indexed = createSessionStore({ ...plain, indexes: { user: "userId" } });
 
-/** Microseconds of the master's core for an operation, when its commands come in crowds and when they come alone. */
+/** Measures the processor time of the primary per operation, in microseconds, at the given concurrency. */
 async function costsOf(contenders: readonly Contender[], concurrency: number) {
   const costs = serverCosts(admin);
   await alternate(contenders, concurrency, costs.watch);
@@ -74,8 +74,8 @@ const costRows = contenders.map(({ name }) => {
   ];
 });
 printTable(
-  "What an operation costs a master",
-  ["", "us in commands", "us of core, 512 at once", "us of core, one at a time", "/s at most"],
+  "What an operation costs a Redis primary",
+  ["", "us in commands", "us of processor, 512 at once", "us of processor, one at a time", "/s at most"],
   costRows,
 );
 
@@ -95,20 +95,20 @@ const rowsOf = (masters: number): string[] => {
   ];
 };
 printTable(
-  `Masters of ${MASTER_GB} GB: ${perSession} bytes for a session by MEMORY USAGE, ${(created / keys).toFixed(0)} with its share of the table`,
+  `Primaries of ${MASTER_GB} GB: ${perSession} bytes per session by MEMORY USAGE, ${(created / keys).toFixed(0)} with its share of the key tables`,
   [
-    "masters",
+    "primaries",
     "sessions",
     "get /s",
-    "get in interval /s",
+    "get within touchInterval /s",
     "logins /s",
-    "seconds between requests below which the core ends first",
-    "the same, in interval",
+    "processor-bound if used more often than every",
+    "the same, within touchInterval",
   ],
   MASTERS.map(rowsOf),
 );
 
-/** A value that everybody has is one key on one master, however many masters there are. */
+/** The costs of an index value with many members, which is one key on one primary. */
 const hotRows: string[][] = [];
 for (const members of MEMBERS) {
   const entry = `hot:${members}`;
@@ -147,11 +147,11 @@ printTable(
   "One index value",
   [
     "members",
-    "us of core to enter",
-    "under a limit",
-    "enters /s at most",
-    `us of a page of ${MEMBERS_PER_PAGE}`,
-    "bytes a member",
+    "us of processor to add one",
+    "the same, with a limit",
+    "additions /s at most",
+    `us of processor for a page of ${MEMBERS_PER_PAGE}`,
+    "bytes per member",
   ],
   hotRows,
 );

@@ -1,6 +1,6 @@
 import * as z from "zod";
 
-/** What most sessions hold: who it is, and some settings. */
+/** Schema of a typical session: the user and some settings. */
 export const visitor = z.object({
   userId: z.string(),
   name: z.string(),
@@ -14,7 +14,7 @@ export const visitor = z.object({
   csrf: z.string(),
 });
 
-/** The same with a cart: 2 KB. */
+/** Schema of a session with a shopping cart, which makes 2 KB. */
 export const shopper = visitor.extend({
   cart: z.array(z.object({ sku: z.string(), title: z.string(), quantity: z.int(), cents: z.int() })),
 });
@@ -47,5 +47,5 @@ export function shopperOf(number: number): Shopper {
   return { ...visitorOf(number), cart };
 }
 
-/** What express-session adds to every session that it stores. */
+/** The cookie data that express-session adds to every stored session. */
 export const EXPRESS_COOKIE = { originalMaxAge: null, expires: null, httpOnly: true, path: "/" };

@@ -2,7 +2,7 @@ import { connect, createServer } from "node:net";
 import process from "node:process";
 import { setTimeout } from "node:timers";
 
-/** A proxy before the server on the given port of loopback: what it answers comes a millisecond later, however much. */
+/** A proxy for the server on the given loopback port. It delays every reply by this many milliseconds, of any size. */
 const MS = 1;
 const server = createServer((near) => {
   const far = connect(Number(process.argv[2]), "127.0.0.1");

@@ -6,9 +6,9 @@ import { openRedis } from "./redis.ts";
 import { isWanted, median, options, printTable, ratio, thousands, times, verdict } from "./runner.ts";
 import { commandOf, type Runtime, startServing } from "./runtimes.ts";
 
-/** At most so many requests at a time, each with a session of its own. */
+/** The number of concurrent connections, each with its own session. */
 const CONNECTIONS = 50;
-/** A turn here is longer, as servers warm up more slowly. */
+/** The duration of a turn. It is longer than in other suites, because servers warm up more slowly. */
 const TURN_MS = 4 * options.ms;
 
 interface Contestant {
@@ -24,7 +24,7 @@ interface Claim {
   readonly times: number;
 }
 
-/** Requests and what their answers say. */
+/** The requests that are measured. */
 const ACTIONS = { read: ["GET", "/read"], count: ["POST", "/count"] } as const;
 type Action = keyof typeof ACTIONS;
 
@@ -58,7 +58,7 @@ const CONTESTANTS: readonly Contestant[] = [
   ]),
 ];
 
-/** An app that runs, with the cookies of its sessions. */
+/** A running application and the cookies of its sessions. */
 interface Running extends Contestant {
   readonly label: string;
   readonly child: ChildProcess;
@@ -88,22 +88,26 @@ async function logIn(url: string): Promise<string> {
   );
 }
 
-/** Whoever answers wrongly is not measured. */
+/** Checks that an application reads and counts correctly, so that only correct ones are measured. */
 async function check({ label, url, cookies, name }: Running): Promise<void> {
   const ask = async (path: string, method: string, cookie = cookies[0] as string): Promise<Record<string, unknown>> =>
     (await (await fetch(url + path, { method, headers: { cookie } })).json()) as Record<string, unknown>;
-  if ((await ask("/read", "GET"))["name"] !== "Ada Lovelace") throw new Error(`${label} does not read its session`);
+  if ((await ask("/read", "GET"))["name"] !== "Ada Lovelace") {
+    throw new Error(`${label} does not return the name in its session`);
+  }
   for (const expected of [1, 2, 3]) {
     const { visits } = await ask("/count", "POST");
-    if (visits !== expected) throw new Error(`${label} counts ${visits} in the place of ${expected}`);
+    if (visits !== expected) throw new Error(`${label} counts ${visits} instead of ${expected}`);
   }
   if (name === "no sessions" || name === "express") return;
-  if ((await ask("/count", "POST", cookies[1]))["visits"] !== 1) throw new Error(`${label} mixes sessions up`);
+  if ((await ask("/count", "POST", cookies[1]))["visits"] !== 1) {
+    throw new Error(`${label} mixes up the counters of two sessions`);
+  }
 }
 
 interface Load {
   readonly rate: number;
-  /** Microseconds of the server's processor time for a request; `NaN` where nobody tells. */
+  /** Processor time of the server per request, in microseconds; `NaN` if the system does not report it. */
   readonly cpu: number;
 }
 
@@ -117,16 +121,18 @@ async function load({ url, cookies, child }: Running, action: Action): Promise<L
     method,
     connections: CONNECTIONS,
     duration: TURN_MS / 1000,
-    // Of autocannon itself: without, it counts by whole seconds.
+    // By default, autocannon counts in whole seconds.
     sampleInt: Math.min(1000, TURN_MS),
     setupClient: (client) => client.setHeaders({ cookie: cookies[next++ % CONNECTIONS] as string }),
   });
   const seconds = (performance.now() - start) / 1000;
-  if (result.non2xx > 0 || result.errors > 0) throw new Error(`${url}${path}: ${result.non2xx} answers are no success`);
+  if (result.non2xx > 0 || result.errors > 0) {
+    throw new Error(`${url}${path}: ${result.non2xx} responses are not 2xx, ${result.errors} requests failed`);
+  }
   return { rate: result["2xx"] / seconds, cpu: (cpuMicros(child) - before) / result["2xx"] };
 }
 
-/** Of a process and its threads, where the system tells it in this way. */
+/** Returns the processor time of a process and its threads, in microseconds, or `NaN` on systems without /proc. */
 function cpuMicros({ pid }: ChildProcess): number {
   try {
     const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
@@ -140,7 +146,7 @@ function cpuMicros({ pid }: ChildProcess): number {
 
 const redis = await openRedis();
 const wanted = CONTESTANTS.filter((contestant) => isWanted("http", labelOf(contestant)));
-// What is claimed against somebody needs them, too.
+// A target that compares with another application needs that application as well.
 const against = wanted.flatMap(({ least }) => least.map((claim) => claim.against));
 const running: Running[] = [];
 for (const contestant of CONTESTANTS) {
@@ -148,7 +154,7 @@ for (const contestant of CONTESTANTS) {
     running.push(await start(contestant, redis.url));
 }
 
-/** Rates and costs of each app, in the order of the rounds. */
+/** Requests per second and processor time per request of each application, in the order of the rounds. */
 const loads: Record<Action, { rate: Map<string, number[]>; cpu: Map<string, number[]> }> = {
   read: { rate: new Map(), cpu: new Map() },
   count: { rate: new Map(), cpu: new Map() },
@@ -168,7 +174,7 @@ for (const action of Object.keys(ACTIONS) as Action[]) {
 for (const { child } of running) child.kill();
 
 const rows = running.map(({ label, runtime, least }) => {
-  /** By requests a second, and by what the server's processor does for one. */
+  /** Formats the ratio of requests per second, with the ratio of processor time per request in brackets. */
   const compare = (action: Action, other: string): string => {
     const { rate, cpu } = loads[action];
     return rate.has(other) ? `${times(ratio(rate, label, other))} (${times(ratio(cpu, other, label))})` : "";

@@ -27,7 +27,7 @@ const START = Date.UTC(2026, 3, 2, 12, 34, 56);
 const CLOCK_MS = 1_000_000;
 const BATCH = 1000;
 
-/** What this file does when it is run as a child, to have a heap of its own: prints one line of JSON. */
+/** The parts that run in a child process, to have a heap of their own. Each prints one line of JSON. */
 const PARTS: Readonly<Record<string, () => Promise<unknown>>> = {
   map: () => fill(async (map, key, record) => void map.set(key, { ...record })),
   json: () => fill(async (map, key, record) => void map.set(key, JSON.stringify(record))),
@@ -40,14 +40,15 @@ const PARTS: Readonly<Record<string, () => Promise<unknown>>> = {
 
 interface Kept {
   readonly bytes: number;
-  /** Milliseconds: of an insert while expired sessions are being swept, and while there are none. */
+  /** Quantiles of the duration of an insert, in milliseconds, while expired sessions are removed. */
   readonly sweeping: readonly number[];
+  /** The same while there are no expired sessions. */
   readonly calm: readonly number[];
-  /** Bytes that are left for each of them once they were swept. */
+  /** The change of the heap through the removal of all sessions, in bytes per session (negative). */
   readonly left: number;
 }
 
-/** Text as it comes over a network: nothing is shared between two sessions, not even what they have in common. */
+/** Returns a function that creates records. Two records share no strings in memory, as if they came over a network. */
 function recordsOf(): (number: number) => readonly [string, Record<string, string>] {
   const codec = createCodec(planSchema(visitor));
   return (number) => {
@@ -67,7 +68,7 @@ function heap(): number {
   return process.memoryUsage().heapUsed;
 }
 
-/** @returns Bytes of the heap for each session. */
+/** Adds all sessions and returns the bytes of heap per session. */
 async function fill(
   add: (map: Map<string, unknown>, key: string, record: Record<string, string>) => Promise<void>,
 ): Promise<number> {
@@ -77,7 +78,7 @@ async function fill(
   const before = heap();
   for (let number = 0; number < SESSIONS; number++) await add(map, ...recordOf(number));
   const bytes = (heap() - before) / SESSIONS;
-  // Until here it must not be collected.
+  // Uses the map, so that the engine cannot collect it before this line.
   return map.size < 0 ? 0 : bytes;
 }
 
@@ -99,12 +100,12 @@ async function sweep(backend: SessionBackend): Promise<Omit<Kept, "bytes">> {
   const sweeping = await timed(SESSIONS + 1, inserts, after);
   const between = heap();
   const calm = await timed(SESSIONS + 1 + inserts, inserts, after);
-  // What the inserts added, which is as much both times, is not what the swept ones left.
+  // Subtracts what the first batch of inserts added. The second batch has the same size and shows how much that is.
   const added = heap() - between;
   return { sweeping, calm, left: (between - added - full) / SESSIONS };
 }
 
-/** In a process of its own. */
+/** Runs one of PARTS in its own process. */
 function partOf<R>(name: string): R {
   const script = fileURLToPath(import.meta.url);
   const flags = ["--expose-gc", "--max-old-space-size=12000", script, name, "--sessions", String(SESSIONS)];
@@ -121,21 +122,21 @@ async function compareHeaps(): Promise<void> {
     ["", "bytes of heap each", "x Map", "target"],
     [
       ["memoryBackend", bytes.toFixed(0), times(bytes / map), verdict(bytes / map, 1.5, "<=")],
-      ["the same after all were swept", (bytes + left).toFixed(0), times((bytes + left) / map), ""],
+      ["the same after all have expired and were removed", (bytes + left).toFixed(0), times((bytes + left) / map), ""],
       ["Map of objects of the same strings", map.toFixed(0), "1.00", ""],
       ["Map of JSON", json.toFixed(0), times(json / map), ""],
     ],
-    "each in a process of its own",
+    "each in its own process",
   );
   const micros = (spent: readonly number[]): string[] => spent.map((value) => (value * 1000).toFixed(1));
   printTable(
-    "An insert in microseconds",
+    "Duration of an insert in microseconds",
     ["", "p50", "p99", "p99.9", "max"],
     [
-      [`while ${SESSIONS} expired sessions are swept`, ...micros(sweeping)],
-      ["while there are none", ...micros(calm)],
+      [`while ${SESSIONS} expired sessions are removed`, ...micros(sweeping)],
+      ["while there are no expired sessions", ...micros(calm)],
     ],
-    "each insert by itself",
+    "each insert measured separately",
   );
 }
 
@@ -153,7 +154,7 @@ async function compareRedis(): Promise<void> {
   };
   const expiration = { type: "EX" as const, value: IDLE_SECONDS };
   const express = JSON.stringify({ cookie: EXPRESS_COOKIE, ...visitorOf(0) });
-  // Its default prefix, and as long as an id of express-session.
+  // The default prefix of connect-redis, and the length of a session ID of express-session.
   const expressKey = `sess:${"x".repeat(32)}`;
   await client.set(expressKey, express, { expiration });
   await row("connect-redis, JSON", expressKey);
@@ -179,7 +180,7 @@ async function compareRedis(): Promise<void> {
   await server.stop();
 }
 
-/** The same store on two servers, one with a thousand sessions and one with a million. */
+/** Compares `get` on two servers, one with a thousand sessions and one with a million. */
 async function compareSizes(): Promise<void> {
   const counts = [1000, SESSIONS];
   const contenders = await Promise.all(
@@ -211,7 +212,7 @@ async function compareSizes(): Promise<void> {
     rows.push([String(concurrency), ...speeds, times(share), verdict(share, 0.9)]);
   }
   printTable(
-    "A get, by how many sessions there are",
+    "A get, by the number of stored sessions",
     ["at once", ...contenders.map(({ name }) => name), "ratio", "target"],
     rows,
   );

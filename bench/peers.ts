@@ -6,13 +6,13 @@ import { createSessionStore } from "../src/index.ts";
 import { connectRedis, redisBackend } from "../src/redis/index.ts";
 import { EXPRESS_COOKIE, type Shopper, shopper, shopperOf, visitor, visitorOf } from "./data.ts";
 
-/** Which data: ten small fields, or 2 KB. */
+/** The size of the session data: ten small fields, or 2 KB. */
 export type Size = "small" | "2 KB";
 
-/** What is done to a session, by whoever can. */
+/** The operations on a session. Not every contender has all of them. */
 export type Operation = "create" | "get" | "peek" | "patch" | "increment" | "rotate" | "destroy";
 
-/** A way to keep sessions in Redis. A handle is what leads to a session: a token, an id, a key. */
+/** A contender that stores sessions in Redis. A handle identifies a session: a token, an ID or a key. */
 export interface Peer {
   readonly name: string;
   create(number: number): Promise<string>;
@@ -20,7 +20,7 @@ export interface Peer {
   peek?(handle: string): Promise<unknown>;
   patch?(handle: string): Promise<unknown>;
   increment?(handle: string): Promise<unknown>;
-  /** Gives the new handle. */
+  /** Returns the new handle. */
   rotate?(handle: string): Promise<string>;
   destroy(handle: string): Promise<unknown>;
   close(): unknown;
@@ -31,14 +31,14 @@ export const IDLE_SECONDS = 1800;
 const TOUCH_INTERVAL = 600;
 const LOCALES = ["en-GB", "fr-FR"];
 let turn = 0;
-/** Another value at every call. */
+/** Returns another value at every call, so that each patch changes something. */
 const locale = (): string => LOCALES[turn++ % 2] as string;
 let created = 0;
 const newId = (): string => `${created++}-0123456789abcdef0123456789abcdef`;
 
 const dataOf = (size: Size, number: number) => (size === "small" ? visitorOf(number) : shopperOf(number));
 
-/** As text, for a hash. */
+/** Returns the data as the string fields of a hash. */
 function fieldsOf(size: Size, number: number): Record<string, string> {
   const texts = Object.entries(dataOf(size, number)).map(([name, value]) => [
     name,
@@ -47,7 +47,7 @@ function fieldsOf(size: Size, number: number): Record<string, string> {
   return Object.fromEntries(texts);
 }
 
-/** Ours: touching always; with a touch interval; and that with node-redis's client-side cache. */
+/** zession: touching at every read; with a touch interval; or with a touch interval and the client-side cache. */
 export async function zession(url: string, size: Size, mode: "" | "interval" | "near" = ""): Promise<Peer> {
   const client = await connectRedis(url, { clientSideCache: mode === "near" });
   const store = createSessionStore({
@@ -68,14 +68,14 @@ export async function zession(url: string, size: Size, mode: "" | "interval" | "
   };
 }
 
-/** How node-redis is told to work: as it comes; without its own timeout of commands; with its client-side cache. */
+/** Options of node-redis: the defaults; without its command timeout; with its client-side cache. */
 const RAW = {
   raw: {},
   "raw, untimed": { commandOptions: { timeout: 0 } },
   "raw, near": { RESP: 3, clientSideCache: { maxEntries: 10_000 } },
 } as const;
 
-/** The limit: one bare command on the same hash. */
+/** One bare command on the same hash: the upper bound for the others. */
 export async function raw(url: string, size: Size, name: keyof typeof RAW = "raw"): Promise<Peer> {
   const client = await createClient({ url, ...RAW[name] } as { url: string }).connect();
   const hash = (number: number): Record<string, string> => ({
@@ -101,7 +101,7 @@ export async function raw(url: string, size: Size, name: keyof typeof RAW = "raw
   };
 }
 
-/** The algorithm of the Redis documentation's guide for Node: reads the hash, then changes and touches it. */
+/** The algorithm of the guide for Node in the Redis documentation: reads the hash, then changes and touches it. */
 export async function guide(url: string, size: Size): Promise<Peer> {
   const client = await createClient({ url }).connect();
   const stamp = (): string => new Date().toISOString().replace(/\.\d+Z$/, "+00:00");
@@ -145,9 +145,10 @@ export async function guide(url: string, size: Size): Promise<Peer> {
 }
 
 /**
- * As express-session drives it: a request reads the whole session and touches it, or sets the whole of it.
+ * connect-redis with the commands that express-session causes: a request reads and touches the whole session, or sets
+ * the whole session.
  *
- * @param readsFirst Does what is changed have to be read, as in a request, or is it at hand?
+ * @param readsFirst Whether a change reads the session first, as a request has to.
  */
 export async function connectRedisStore(url: string, size: Size, readsFirst = false): Promise<Peer> {
   const client = await createClient({ url }).connect();
@@ -200,7 +201,7 @@ export async function connectRedisStore(url: string, size: Size, readsFirst = fa
   };
 }
 
-/** A key-value store in the place of a session store: JSON, and whoever wants a touch writes the whole again. */
+/** unstorage, a key-value store for JSON. To touch a session it has to write the whole session again. */
 export async function unstorage(url: string, size: Size): Promise<Peer> {
   const driver = redisDriver({ url, base: `${PREFIX}unstorage`, ttl: IDLE_SECONDS });
   const storage = createStorage({ driver });

@@ -5,7 +5,7 @@ import { startServer } from "../test/support/redis-server.ts";
 import type { Contender, Turn } from "./runner.ts";
 import { commandOf, startServing } from "./runtimes.ts";
 
-/** A server to measure on: that of REDIS_URL, or one of our own. */
+/** Connects to the server in REDIS_URL, or starts one. */
 export async function openRedis() {
   const own = process.env["REDIS_URL"] ? null : await startServer();
   const url = own?.url ?? process.env["REDIS_URL"] ?? "";
@@ -29,22 +29,22 @@ export async function openRedis() {
 
 export type Redis = Awaited<ReturnType<typeof openRedis>>;
 
-/** The same server behind a network that takes a millisecond more, in a process of its own. */
+/** Starts a proxy, in its own process, that adds a network delay of 1 ms to a server. */
 export async function openDistant(url: string): Promise<{ readonly url: string; close(): void }> {
   const script = fileURLToPath(import.meta.resolve("./delay.ts"));
   const { child, port } = await startServing([...commandOf("node", script), new URL(url).port]);
   return { url: `redis://127.0.0.1:${port}`, close: () => child.kill() };
 }
 
-/** What the server spent. */
+/** The time that the server spends on an operation. */
 export interface ServerCost {
-  /** Microseconds per operation inside of commands, by INFO commandstats. */
+  /** Microseconds inside commands, by INFO commandstats. */
   readonly commandMicros: number;
-  /** Microseconds per operation of the main thread's processor time, so with reading, parsing and writing. */
+  /** Microseconds of processor time of the main thread, which includes reading, parsing and writing. */
   readonly cpuMicros: number;
 }
 
-/** Adds up what the server spends on each contender. */
+/** Creates counters that add up the server time of each contender. */
 export function serverCosts(admin: Redis["admin"]) {
   const spent = new Map<string, { calls: number; commands: number; cpu: number }>();
 
@@ -73,7 +73,10 @@ export function serverCosts(admin: Redis["admin"]) {
   };
 }
 
-/** Those of the commands that a client sent: what a script or a transaction calls is in its own time already. */
+/**
+ * Returns the time of the commands that clients sent. Commands inside a script or a transaction are left out, because
+ * EVALSHA and EXEC include their time.
+ */
 function commandMicros(stats: string): number {
   const found = [...stats.matchAll(/cmdstat_([^:]+):calls=\d+,usec=(\d+)/g)];
   const micros = new Map(found.map(([, name, text]) => [name as string, Number(text)]));

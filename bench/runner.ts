@@ -1,7 +1,7 @@
 import process from "node:process";
 import { parseArgs } from "node:util";
 
-/** Of every suite, on its command line. */
+/** The command line, which is the same for every suite. */
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -14,48 +14,52 @@ const { values, positionals } = parseArgs({
 });
 
 export const options = {
-  /** What to run, as told before the options. */
+  /** The arguments without a flag: the suites to run. */
   wanted: positionals,
-  /** Part of the names of the cases to run. */
+  /** Runs only the cases whose name contains this text. */
   only: values.only.toLowerCase(),
-  /** How often everybody has their turn. */
+  /** The number of rounds. Each contender has one turn per round. */
   rounds: Number(values.rounds),
-  /** Of one turn. */
+  /** The duration of a turn in milliseconds. */
   ms: Number(values.ms),
-  /** How many the suites about memory make. */
+  /** The number of sessions in the suite `memory`. */
   sessions: Number(values.sessions),
   runtime: values.runtime,
 };
 
-/** Sessions that turns go around; a multiple of every concurrency, so that no two calls meet on one. */
+/**
+ * The number of sessions used in turn. A multiple of every concurrency, so that no two calls use the same session at
+ * once.
+ */
 export const POOL = 1024;
 
-/** Somebody who is measured. */
+/** A library or an operation that is measured. */
 export interface Contender {
   readonly name: string;
-  /** One operation, on the place of a session in the pool. */
+  /** Runs one operation on the session at this position of the pool. */
   run(slot: number): unknown;
-  /** Before and after each turn, outside of its time. */
+  /** Runs before each turn and is not measured. */
   before?(): Promise<void>;
+  /** Runs after each turn and is not measured. */
   after?(): Promise<void>;
-  /** Calls in a turn at most. */
+  /** The maximum number of calls in a turn. Default: no limit. */
   readonly limit?: number;
 }
 
-/** What came of one. */
+/** The result of a turn. */
 export interface Turn {
   readonly calls: number;
-  /** Per second. */
+  /** Calls per second. */
   readonly rate: number;
 }
 
-/** Wraps a turn, to look at something else meanwhile. */
+/** Runs a turn and measures something else during it, such as the time of the server. */
 export type Watch = (contender: Contender, turn: () => Promise<Turn>) => Promise<Turn>;
 
 /** Operations per second of each turn, by name, in the order of the rounds. */
 export type Rates = ReadonlyMap<string, readonly number[]>;
 
-/** Everybody in turn, in this process; each round begins with somebody else. */
+/** Runs the contenders in turn, in this process. Each round starts with another contender. */
 export async function alternate(
   contenders: readonly Contender[],
   concurrency: number,
@@ -66,7 +70,7 @@ export async function alternate(
     for (let place = 0; place < contenders.length; place++) {
       const contender = contenders[(place + round + 1) % contenders.length] as Contender;
       await contender.before?.();
-      // The first round warms up.
+      // The first round is a warm-up.
       const turn = () => takeTurn(contender, concurrency);
       const { rate } = round < 0 ? await turn() : await watch(contender, turn);
       if (round >= 0) rates.get(contender.name)?.push(rate);
@@ -90,7 +94,7 @@ async function takeTurn({ run, limit = Number.POSITIVE_INFINITY }: Contender, co
   return { calls, rate: (calls / (performance.now() - start)) * 1000 };
 }
 
-/** The median over the rounds of what one did to what the other did in the same round. */
+/** Returns the median, over the rounds, of the ratio between the rates of two contenders in the same round. */
 export function ratio(rates: Rates, ours: string, theirs: string): number {
   const other = rates.get(theirs) ?? [];
   return median((rates.get(ours) ?? []).map((rate, round) => rate / (other[round] ?? Number.NaN)));
@@ -105,21 +109,21 @@ export function quantile(values: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
 }
 
-/** Is this case wanted? */
+/** Whether `--only` selects this case. */
 export function isWanted(...names: readonly string[]): boolean {
   return names.join(" ").toLowerCase().includes(options.only);
 }
 
-/** A claim and whether it held: `x 1.24 of 1.10 ok`. */
+/** Returns a target and whether it was met: `>= 1.1: pass`. */
 export function verdict(value: number, target: number, direction: ">=" | "<=" = ">="): string {
   const held = direction === ">=" ? value >= target : value <= target;
   return `${direction} ${target}: ${held ? "pass" : "FAIL"}`;
 }
 
 /**
- * In the form of Markdown, so that it can be kept as it is.
+ * Prints a table in Markdown, which can be copied to a document as it is.
  *
- * @param how It was measured.
+ * @param how How the numbers were measured.
  */
 export function printTable(
   title: string,

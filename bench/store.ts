@@ -28,26 +28,27 @@ import {
   verdict,
 } from "./runner.ts";
 
-/** One line of the table for each concurrency: what we do, what others do for it, and what must come of it. */
+/** A case of the table: the operation of zession, the equivalent of the others, and the targets. */
 interface Case {
   readonly name: string;
   readonly operation: Operation;
   readonly size: Size;
   readonly mode?: "interval" | "near";
-  /** What others have to do in the place of a peek or of a read that touches seldom. */
+  /** The equivalent operation of the others, if it differs: they have no read within a touch interval. */
   readonly theirs?: Operation;
   readonly where?: "1 ms away";
-  /** By concurrency: at least so many times the rate of whom. */
+  /** The lowest ratio to the rate of another contender, by concurrency and name. */
   readonly targets?: Readonly<Record<number, Readonly<Record<string, number>>>>;
 }
 
 const CONCURRENCY = [1, 64, 512];
 /**
- * While sessions are made and dropped. What many calls at once hold in an engine's first collections of garbage it takes
- * for long-lived, and from then on makes it where garbage is collected late, which slows everybody down by a fifth.
+ * The concurrency while sessions are created and destroyed between turns. With more, the engine takes the objects of
+ * running calls for long-lived ones and allocates them where it collects garbage late. That slows all contenders down
+ * by a fifth.
  */
 const AT_ONCE = 16;
-/** Of what is far away. */
+/** The concurrencies for the cases with a network delay. */
 const FEWER = [1, 64];
 const seldom = { 64: { raw: 0.9, "connect-redis": 1.3 } };
 const whole = { 1: { "connect-redis": 1.5 }, 64: { "connect-redis": 1.5 }, 512: { "connect-redis": 1.5 } };
@@ -157,7 +158,7 @@ async function measureCase(one: Case, peers: readonly Peer[], concurrency: numbe
   ];
 }
 
-/** @returns `null` for who cannot do it. */
+/** Prepares a contender for an operation. Returns `null` if it does not support the operation. */
 async function contenderOf(peer: Peer, operation: Operation): Promise<Contender | null> {
   const { name } = peer;
   const limit = Math.max(POOL, options.ms * 20);
@@ -187,7 +188,7 @@ async function contenderOf(peer: Peer, operation: Operation): Promise<Contender 
       },
     };
   }
-  // Each of them once, so that a cache has them, and whoever does not find their own is not measured.
+  // Uses each session once: this fills the cache and shows that the contender finds its own sessions.
   for (const handle of handles) {
     const found = await peer[operation]?.(handle);
     if ((operation === "get" || operation === "peek") && !found) {
@@ -197,7 +198,7 @@ async function contenderOf(peer: Peer, operation: Operation): Promise<Contender 
   return { name, run: (slot) => peer[operation]?.(handles[slot] as string) };
 }
 
-/** Against the decoding of a record that is at hand, and against the least that one could do. */
+/** Compares the memory backend with decoding alone, and with a `Map` and `JSON.parse`. */
 async function measureMemory(): Promise<void> {
   if (!isWanted("memory backend")) return;
   const tokens: string[] = [];

@@ -9,14 +9,15 @@ import { Refusal, readForm } from "./form.ts";
 import { CONTENT_SECURITY_POLICY, isEnd, type Status, statusText, type View, viewPage } from "./page.ts";
 import { type Visit, type VisitSession, visit } from "./visit.ts";
 
-/** What the demo runs on. */
+/** Options for `demoApp`. */
 export interface DemoOptions {
   readonly backend: SessionBackend;
   readonly storage: "memory" | "Redis";
-  /** What the page calls the client of the storage, and the server. */
+  /** Name of the storage client, as shown on the page. */
   readonly client: string;
+  /** Name of the web server, as shown on the page. */
   readonly server: string;
-  /** That of the backend's keys. */
+  /** Key prefix of the backend, as shown on the page. Default: `"session:"`. */
   readonly prefix?: string | undefined;
 }
 
@@ -33,10 +34,10 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   "/logout": logout,
 };
 
-/** Changes the session; `null` if there is none any more. */
+/** Changes the session of a request. Returns `null` if it does not exist. */
 type Action = (session: VisitSession, form: URLSearchParams) => Promise<Status | null>;
 
-/** The demo as one handler, for any server of web-standard requests. */
+/** Creates the demo as one handler, for any server that uses web-standard requests. */
 export function demoApp(options: DemoOptions): (request: Request) => Promise<Response> {
   const { backend, prefix = "session:" } = options;
   const store = createSessionStore({ schema: visit, backend, absoluteTimeout: ABSOLUTE_SECONDS });
@@ -66,7 +67,7 @@ export function demoApp(options: DemoOptions): (request: Request) => Promise<Res
       return failure(error.status, error.message, error.headers);
     }
     if (pathname === "/session") return await sessionJson(session);
-    // The page asks this way whether the session is over, which must not keep it alive.
+    // The page's script asks whether the session has expired; that must not extend the session.
     const current = searchParams.has("peek") ? await session.peek() : await session.get();
     const status = searchParams.get("status");
     const said = current === null && !isEnd(status) ? null : statusText(status, options.storage);
@@ -78,7 +79,7 @@ export function demoApp(options: DemoOptions): (request: Request) => Promise<Res
     const withPage = request.headers.get("accept")?.includes("text/html") ?? false;
     try {
       const status = await action(session, await readForm(request));
-      // The cookie stays: this answer may be late, and then would clear the cookie of a newer session.
+      // Does not clear the cookie: this response may arrive late and would clear the cookie of a newer session.
       if (status === null) throw new Refusal(401, presents(request) ? "Session expired" : "No active session");
       if (withPage) return new Response(null, { status: 303, headers: { location: `/?status=${status}` } });
       return await sessionJson(session);
@@ -88,14 +89,14 @@ export function demoApp(options: DemoOptions): (request: Request) => Promise<Res
     }
   }
 
-  /** Did a token come with the request, whatever has become of its session? */
+  /** Whether the request has a session cookie, valid or not. */
   function presents(request: Request): boolean {
     return cookie.read(request.headers.get("cookie")) !== null;
   }
 
   async function pageOf(session: Session<Visit> | null, status: View["status"], code = 200): Promise<Response> {
     const stored = session && (await storedOf(session.id));
-    // What ended between the two reads is shown as ended.
+    // A session that ended between the two reads is shown as ended.
     const page = viewPage({
       ...options,
       prefix,
@@ -106,7 +107,7 @@ export function demoApp(options: DemoOptions): (request: Request) => Promise<Res
     return new Response(page, { status: code, headers: { "content-type": "text/html; charset=utf-8" } });
   }
 
-  /** The record as the backend keeps it: opened by id, without the secret, and not touched. */
+  /** Reads the stored fields by session ID, without the secret and without extending the session. */
   async function storedOf(id: string): Promise<Readonly<Record<string, string>> | null> {
     const access = { verifier: null, previous: true, now: Date.now() };
     const record = await backend.read(id, access, { touch: false, fields: null });
@@ -114,7 +115,11 @@ export function demoApp(options: DemoOptions): (request: Request) => Promise<Res
   }
 }
 
-/** The action of a post; `null` for what only reads. */
+/**
+ * Returns the action of a POST request, or `null` for a path that only reads.
+ *
+ * @throws {Refusal} 404 for an unknown path, 405 for a wrong method.
+ */
 function actionOf(request: Request, pathname: string): Action | null {
   const action = Object.hasOwn(ACTIONS, pathname) ? ACTIONS[pathname] : undefined;
   if (action === undefined && !READS.includes(pathname)) throw new Refusal(404, "Not found");
@@ -139,7 +144,7 @@ async function increment(session: VisitSession): Promise<Status | null> {
 }
 
 async function changeTtl(session: VisitSession, form: URLSearchParams): Promise<Status | null> {
-  // Whoever has no session is told that, whatever the field says.
+  // Without a session, the answer is "No active session" even if the form is invalid.
   if ((await session.peek()) === null) return null;
   return (await session.setIdleTimeout(ttlOf(form.get("ttl") ?? ""))) === null ? null : "ttl";
 }
@@ -148,7 +153,7 @@ async function rotate(session: VisitSession): Promise<Status | null> {
   return (await session.rotate()) === null ? null : "rotated";
 }
 
-/** Without a session there is nothing to end, which is what was wanted. */
+/** Succeeds without a session too, so logging out twice is not an error. */
 async function logout(session: VisitSession): Promise<Status> {
   return (await session.destroy()) ? "deleted" : "none";
 }
@@ -159,7 +164,10 @@ function ttlOf(text: string): number {
   return ttl;
 }
 
-/** As the guides answer, where a session's fields are the text that is stored; `session_id` opens nothing here. */
+/**
+ * Returns the same JSON as the demos in the Redis documentation, where the fields of `session` are the stored strings.
+ * Here, `session_id` does not authenticate a request.
+ */
 async function sessionJson(request: VisitSession): Promise<Response> {
   const session = await request.get();
   if (session === null) return Response.json({ authenticated: false, session: null });
@@ -188,14 +196,16 @@ function failure(status: number, error: string, headers: Readonly<Record<string,
   return Response.json({ error }, { status, headers });
 }
 
-/** Every answer tells of a session, so none is kept, framed or read by another origin. */
+/**
+ * Adds security headers: every response depends on a session, so it must not be cached, framed or read cross-origin.
+ */
 function secured(response: Response): Response {
   const { headers } = response;
   headers.set("cache-control", "no-store");
   headers.set("content-security-policy", CONTENT_SECURITY_POLICY);
   headers.set("cross-origin-opener-policy", "same-origin");
   headers.set("cross-origin-resource-policy", "same-origin");
-  // Not no-referrer: forms would then be posted with `Origin: null`.
+  // With no-referrer, browsers would send `Origin: null` with the page's own forms.
   headers.set("referrer-policy", "same-origin");
   headers.set("x-content-type-options", "nosniff");
   headers.set("x-frame-options", "DENY");

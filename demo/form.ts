@@ -1,4 +1,4 @@
-/** A request that is refused, with what its sender is told. */
+/** A request error with its status, a message for the client and headers. */
 export class Refusal extends Error {
   override readonly name = "Refusal" as const;
   readonly status: number;
@@ -14,20 +14,20 @@ export class Refusal extends Error {
 const MAX_BODY_BYTES = 8192;
 
 /**
- * The fields of a form, of which there may be none.
+ * Reads the fields of a form. A request without a body has none.
  *
- * @throws {Refusal} 413, 415 or 400.
+ * @throws {Refusal} 413 for more than 8192 bytes, 415 for another content type, 400 for invalid UTF-8.
  */
 export async function readForm(request: Request): Promise<URLSearchParams> {
   const text = await readText(request);
   const type = request.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
   if (text !== "" && type !== "application/x-www-form-urlencoded") {
-    throw new Refusal(415, "The body must be application/x-www-form-urlencoded.");
+    throw new Refusal(415, "The request body must be application/x-www-form-urlencoded.");
   }
   return new URLSearchParams(text);
 }
 
-/** Counts what arrives: Content-Length may be missing, and says nothing certain. */
+/** Reads the body and counts its bytes, as Content-Length may be missing or wrong. */
 async function readText(request: Request): Promise<string> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let bytes = 0;
@@ -40,8 +40,8 @@ async function readText(request: Request): Promise<string> {
     }
     text += decoder.decode();
   } catch {
-    if (bytes <= MAX_BODY_BYTES) throw new Refusal(400, "The body cannot be read.");
+    if (bytes <= MAX_BODY_BYTES) throw new Refusal(400, "The request body is incomplete or not valid UTF-8.");
   }
-  if (bytes > MAX_BODY_BYTES) throw new Refusal(413, "The body is too large.");
+  if (bytes > MAX_BODY_BYTES) throw new Refusal(413, `The request body must be at most ${MAX_BODY_BYTES} bytes.`);
   return text;
 }

@@ -1,19 +1,20 @@
 import { parseArgs } from "node:util";
 
-/** How the demo is started. */
+/** The options of the demo. */
 export interface Options {
   readonly port: number;
   readonly hostname: string;
-  /** Where sessions are kept; `null` for memory. */
+  /** URL of the Redis server that stores sessions, or `null` to store them in memory. */
   readonly redisUrl: string | null;
 }
 
-const USAGE = "usage: [--port 0-65535] [--host ADDRESS] [--redis-url URL], or PORT, HOST and REDIS_URL";
+const USAGE =
+  "usage: [--port 0-65535] [--host ADDRESS] [--redis-url URL], or the environment variables PORT, HOST and REDIS_URL";
 
 /**
- * Flags before environment variables, of which an empty one counts as absent.
+ * Reads the options. Flags take precedence over environment variables; an empty environment variable is ignored.
  *
- * @throws {Error} With one line for whoever started the demo.
+ * @throws {Error} If a flag is unknown or a value is invalid. The message is one line.
  */
 export function readOptions(args: readonly string[], env: Readonly<Record<string, string | undefined>>): Options {
   const given = flags(args);
@@ -22,13 +23,13 @@ export function readOptions(args: readonly string[], env: Readonly<Record<string
     throw new Error(`The port must be a whole number from 0 to 65535: received ${JSON.stringify(port)}; ${USAGE}`);
   }
   const redisUrl = given["redis-url"] ?? (env["REDIS_URL"] || null);
-  // The URL may hold a password, so that it is not repeated here.
+  // The message does not quote the URL, which may contain a password.
   if (redisUrl !== null && !/^rediss?:$/.test(URL.parse(redisUrl)?.protocol ?? "")) {
-    throw new Error(`The Redis URL must look like redis://localhost:6379; ${USAGE}`);
+    throw new Error(`The Redis URL must look like redis://localhost:6379 or rediss://example.com:6380; ${USAGE}`);
   }
   return {
     port: Number(port),
-    // Only this machine: elsewhere a browser keeps a Secure cookie from plain http anyway.
+    // Reachable from this machine only: over plain http, browsers accept a Secure cookie from localhost alone.
     hostname: given.host ?? (env["HOST"] || "127.0.0.1"),
     redisUrl,
   };

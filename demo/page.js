@@ -1,9 +1,9 @@
-// Everything works without this script: it saves the reload, and counts down.
+// The page works without this script. The script avoids reloads and counts the remaining time down.
 let arrived = Date.now();
 let asked = false;
 let last = Promise.resolve();
 
-/** One request after the other, so that an answer never shows a session that a later one has changed. */
+/** Sends requests one after the other, so that an older response never overwrites a newer one. */
 function load(url, init) {
   last = last.then(() => show(url, init));
 }
@@ -43,7 +43,7 @@ function count() {
     place.textContent = `${Math.ceil(left / 1000)} s`;
     place.nextElementSibling.value = left / 1000;
     if (left > 0 || asked) continue;
-    // Another tab may have kept the session alive: the server knows, and looks without touching.
+    // Another tab may have extended the session: ask the server, without extending it.
     asked = true;
     load("/?peek");
   }
@@ -54,7 +54,7 @@ document.addEventListener("submit", (event) => {
   const { action, method } = event.target;
   load(action, { method, body: new URLSearchParams(new FormData(event.target)) });
 });
-// A page that the browser kept shows what was; its session may be another by now.
+// A page restored from the back/forward cache shows an old state.
 addEventListener("pageshow", (event) => event.persisted && load("/?peek"));
 setInterval(count, 200);
 count();

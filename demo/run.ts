@@ -4,17 +4,17 @@ import { connectRedis, redisBackend } from "../src/redis/index.ts";
 import { demoApp } from "./app.ts";
 import { type Options, readOptions } from "./options.ts";
 
-/** What an entry makes a server of. */
+/** What an entry file needs to start a server. */
 export interface Serving {
   readonly fetch: (request: Request) => Promise<Response>;
   readonly hostname: string;
   readonly port: number;
 }
 
-/** A server that listens. */
+/** A running server. */
 export interface Listening {
   readonly port: number | undefined;
-  /** Takes no new connection and settles when the present requests are answered. */
+  /** Accepts no new connections and resolves when the running requests have been answered. */
   stop(): unknown;
 }
 
@@ -26,13 +26,14 @@ interface Storage {
 }
 
 const CONNECT_MS = 5000;
-/** What has not ended this long after the signal, such as a body that never ends, is not worth waiting for. */
+/** How long to wait for running requests after the signal. A request body that never ends must not block the exit. */
 const STOP_MS = 3000;
 
 /**
  * Runs the demo until SIGTERM or SIGINT.
  *
- * @param server What the page calls the server.
+ * @param server Name of the web server, as shown on the page.
+ * @param listen Starts the server.
  */
 export async function run(server: string, listen: (serving: Serving) => Listening | Promise<Listening>): Promise<void> {
   const { port, hostname, redisUrl } = orExit(2, () => readOptions(process.argv.slice(2), process.env));
@@ -86,7 +87,7 @@ function exit(code: number, message: string): never {
   process.exit(code);
 }
 
-/** An error of several addresses has only a code. */
+/** Returns the message of an error, or its code: the error for a host with several addresses has no message. */
 function reason(error: unknown): string {
   const { message, code } = error as { message?: string; code?: string };
   return message || code || String(error);

@@ -1,7 +1,7 @@
 import * as z from "zod";
 import type { NewSession, RequestSession } from "../src/index.ts";
 
-/** What the demo keeps in a session. */
+/** Schema of the session data. */
 export const visit = z.object({ username: z.string().min(1).max(40), page_views: z.int().min(0) });
 
 export type Visit = z.output<typeof visit>;

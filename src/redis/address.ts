@@ -1,17 +1,20 @@
+import { kindOf } from "../base/checks.ts";
+
+/** What `connectRedis` does, as its error messages say it. */
 export const ACTION = "connect to Redis";
 
-/** Who a connection is. */
+/** A user name and a password of Redis or of a sentinel. */
 export interface Credentials {
   readonly username?: string | undefined;
   readonly password?: string | undefined;
 }
 
-/** Those that are given, as node-redis takes them. */
+/** Returns the credentials without those that are `undefined`. */
 export function credentialsOf({ username, password }: Credentials): { username?: string; password?: string } {
   return { ...(username === undefined ? {} : { username }), ...(password === undefined ? {} : { password }) };
 }
 
-/** What the URL of a server says. */
+/** The parts of a server's URL. */
 export interface ServerAddress extends Credentials {
   readonly host: string;
   readonly port?: number | undefined;
@@ -19,22 +22,36 @@ export interface ServerAddress extends Credentials {
   readonly tls: boolean;
 }
 
-/** @throws {TypeError} If there is none, they do not agree whether to use TLS, or name a database. */
-export function parseAddresses(urls: readonly string[]): readonly [ServerAddress, ...ServerAddress[]] {
-  const [first, ...others] = (Array.isArray(urls) ? urls : []).map((url) => parseAddress(url, ["redis:", "rediss:"]));
-  if (first === undefined) throw malformed("it names no node");
-  if (others.some(({ tls }) => tls !== first.tls)) throw malformed("either all nodes use rediss: or none does");
-  if ([first, ...others].some(({ path }) => path.length > 1)) throw malformed("a node has no database of its own");
+/**
+ * Parses the URLs of cluster nodes or of sentinels.
+ *
+ * @param name The option that holds them, for error messages.
+ * @throws {TypeError} If there is no URL, a URL is malformed or selects a database, or only some of them use TLS.
+ */
+export function parseAddresses(name: string, urls: readonly string[]): readonly [ServerAddress, ...ServerAddress[]] {
+  if (!Array.isArray(urls)) throw malformed(`${name} must be an array of URLs: received ${kindOf(urls)}`);
+  const [first, ...others] = urls.map((url) => parseAddress(url, ["redis:", "rediss:"]));
+  if (first === undefined) throw malformed(`${name} must hold at least one URL: received an empty array`);
+  if (others.some(({ tls }) => tls !== first.tls)) {
+    throw malformed(`${name} mixes redis: and rediss: URLs: use rediss: for all nodes or for none`);
+  }
+  if ([first, ...others].some(({ path }) => path.length > 1)) {
+    throw malformed(`a URL in ${name} selects a database, which only a single server has: remove its path`);
+  }
   return [first, ...others];
 }
 
-/** @throws {TypeError} If it is no such URL. */
+/**
+ * Parses the URL of a server.
+ *
+ * @throws {TypeError} If it is malformed or has another protocol.
+ */
 export function parseAddress(address: string, protocols: readonly string[]): ServerAddress {
   const protocol = protocols.find((protocol) => String(address).startsWith(`${protocol}//`));
-  // No standard URL has a user and no host.
+  // URL.parse() rejects a user name without a host, as in unix://user@/path, so a host is inserted.
   const url = protocol === undefined ? null : URL.parse(address.replace(/^(unix:\/\/(?:[^/?#]*@)?)\//, "$1socket/"));
   if (url === null || url.hostname === "" || !isEncoded(address)) {
-    throw malformed(`an address must be a URL that begins with ${protocols.join(", ")}`);
+    throw malformed(`the address must be a valid URL that begins with ${protocols.join(" or ")}`);
   }
   const text = (part: string): string | undefined => (part === "" ? undefined : decodeURIComponent(part));
   return {
@@ -56,7 +73,7 @@ function isEncoded(text: string): boolean {
   }
 }
 
-/** Does not repeat an address, which may hold a password. */
+/** Builds the error for a malformed address. Callers must not quote the address, as it may contain a password. */
 export function malformed(why: string): TypeError {
   return new TypeError(`Cannot ${ACTION} as ${why}`);
 }

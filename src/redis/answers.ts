@@ -1,8 +1,8 @@
 import { SessionBackendError } from "../errors.ts";
 import { isConnected, type RedisClient, type RedisCommands, refuseReplicas, stateOf } from "./client.ts";
-import type { Script } from "./session-scripts.ts";
+import type { Script } from "./lua.ts";
 
-/** Runs a script on the server of its key, and sends its text where that server does not know it yet. */
+/** Runs a script by its SHA-1, and sends the text only if the server has not cached it yet. */
 export async function runScript(
   client: Pick<RedisCommands, "eval" | "evalSha">,
   { text, sha1 }: Script,
@@ -18,9 +18,10 @@ export async function runScript(
 }
 
 /**
- * Sends, unless the client has no connection: a command in its offline queue would leave at some later time.
+ * Sends a command and returns its reply. Fails at once if the client is not connected: a command in the client's
+ * offline queue would run at some later time.
  *
- * @param lost What is known when the connection breaks before the answer.
+ * @param lost The outcome to report if the connection breaks before the reply arrives.
  * @throws {SessionBackendError}
  */
 export async function answerOf<R>(
@@ -43,9 +44,9 @@ export async function answerOf<R>(
   }
 }
 
-/** Replies of a server that will answer later, or that another one answers for. */
+/** The error codes of a server that cannot answer at the moment, or that does not hold the key. */
 const UNAVAILABLE: readonly string[] = ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "MOVED", "ASK"];
-/** Errors that node-redis raises, or a socket, before anything is sent. */
+/** Names and codes of errors that node-redis or the socket raises before the command is sent. */
 const UNSENT: readonly string[] = [
   "ClientOfflineError",
   "ClientClosedError",
@@ -63,11 +64,12 @@ function backendError(given: unknown, lost: SessionBackendError["outcome"]): Ses
   const code = codeOf(error);
   if (code !== null && !UNAVAILABLE.includes(code)) {
     const isOld = code === "ERR" && /unknown command/i.test((error as Error).message);
-    const message = `The Redis server refused the operation: ${isOld ? "it needs Redis >= 6.2" : code}`;
+    const message = `The Redis server rejected the operation: ${isOld ? "Redis 6.2 or later is required" : code}`;
     return new SessionBackendError(message, { reason: "rejected", outcome: "not-applied", cause: error });
   }
   if (code === "MOVED" || code === "ASK") {
-    return unavailable("not-applied", error, "The Redis server is a node of a cluster, which takes a cluster client");
+    const message = "The Redis server is a cluster node: use createCluster, or connectRedis with { cluster }";
+    return unavailable("not-applied", error, message);
   }
   const failure = error as (Error & { readonly code?: string }) | undefined;
   const names = [failure?.code ?? "", failure?.constructor.name ?? ""];
@@ -75,13 +77,13 @@ function backendError(given: unknown, lost: SessionBackendError["outcome"]): Ses
   return unavailable(unsent ? "not-applied" : lost, error);
 }
 
-/** Redis quotes the arguments of a command that it does not know, keys and data among them. */
+/** Cuts the arguments off an "unknown command" error: Redis quotes them, and they contain keys and session data. */
 function withoutArguments(error: unknown): unknown {
   const [said = "", quoted] = error instanceof Error ? error.message.split(", with args beginning with:") : [];
   return quoted === undefined ? error : new Error(said);
 }
 
-/** @param cause If it is not the connection that failed, what is wrong with the answer. */
+/** Builds the error for a server that is not reachable, cannot answer now, or sent an unexpected reply. */
 export function unavailable(
   outcome: SessionBackendError["outcome"],
   cause?: unknown,
@@ -90,10 +92,10 @@ export function unavailable(
   return new SessionBackendError(message, { reason: "unavailable", outcome, cause });
 }
 
-/** Where Redis 6 puts the reply to a command inside a script. */
+/** How Redis 6 wraps the error reply to a command inside a script. */
 const WITHIN_SCRIPT = /^ERR Error running script .*?: -?([A-Z]{2,}) /;
 
-/** The first word of an error reply, as in `WRONGTYPE Operation against...`; `null` for an error of the connection. */
+/** Returns the first word of an error reply (`WRONGTYPE Operation against...`), or `null` for a connection error. */
 export function codeOf(error: unknown): string | null {
   const message = error instanceof Error ? error.message : "";
   return (WITHIN_SCRIPT.exec(message) ?? /^([A-Z]+)(?: |$)/.exec(message))?.[1] ?? null;

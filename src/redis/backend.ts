@@ -1,5 +1,5 @@
 import type { ReadRequest, SessionBackend } from "../backend.ts";
-import { knownOptions } from "../base/checks.ts";
+import { kindOf, knownOptions } from "../base/checks.ts";
 import { nullObject } from "../base/null-object.ts";
 import {
   type Absence,
@@ -17,19 +17,23 @@ import {
 import { answerOf, codeOf, runScript } from "./answers.ts";
 import { guard, type RedisClient, servers } from "./client.ts";
 import * as indexScripts from "./index-scripts.ts";
+import type { Script } from "./lua.ts";
 import { confirmedBy, type ReplicaConfirmation, type RunScript } from "./replicas.ts";
 import { endedOf, oneOf, pageOf, recordFromReply, sumOf, zip } from "./replies.ts";
 import * as scripts from "./session-scripts.ts";
 
-/** Of `redisBackend`. */
+/** Options for `redisBackend`. */
 export interface RedisBackendOptions {
-  /** Comes before every key: letters, digits and `_ - . : /`; default `"session:"`. One store, one prefix. */
+  /**
+   * Prefix of every key: 1 to 128 letters, digits and `_ - . : /`. Default: `"session:"`. Give each store its own
+   * prefix.
+   */
   readonly prefix?: string | undefined;
   /**
-   * Makes `destroy`, `revoke`, `revokeAll` and `rotate` wait until replicas have what they did, so that a failover does
-   * not bring an ended session back. If these do not confirm it in time, the operation fails with the outcome
-   * `unknown`: it has happened, and may be lost with the master. Default: none, and what a master had not passed on
-   * when it died is lost.
+   * Makes `destroy`, `revoke`, `revokeAll` and `rotate` wait until replicas have the change, so that a failover does
+   * not restore an ended session. If the replicas do not confirm in time, the operation fails with the outcome
+   * `unknown`: the primary has applied the change, but a failover may lose it. Default: no waiting, so a failover may
+   * lose the changes that the primary had not replicated yet.
    */
   readonly waitForReplicas?: ReplicaConfirmation | undefined;
 }
@@ -38,29 +42,37 @@ const PREFIX = /^[A-Za-z0-9_.:/-]{1,128}$/;
 const KEYS_PER_PAGE = 1000;
 
 /**
- * Keeps sessions in Redis >= 6.2 or Valkey, one hash each, as the session-store guides of the Redis documentation do.
+ * Creates a backend that stores sessions in Redis 6.2 or later, or in Valkey: one hash for each session, as in the
+ * session-store guides of the Redis documentation.
  *
- * The client stays the caller's, who connects and closes it.
+ * The caller owns the client: connect it before use and close it afterwards.
  *
- * @param client A connected node-redis client of any kind: `createClient`, `createClientPool`, `createCluster`,
- * `createSentinel`.
- * @throws {TypeError} If it is no such client, or the prefix has other characters.
+ * @param client A connected node-redis client from `connectRedis`, `createClient`, `createClientPool`, `createCluster`
+ * or `createSentinel`.
+ * @throws {TypeError} If `client` is not such a client, a cluster client reads from replicas, or an option is unknown,
+ * has the wrong type, or is a `prefix` with other characters.
+ * @throws {RangeError} If a number in `waitForReplicas` is out of range.
  */
 export function redisBackend(client: RedisClient, options: RedisBackendOptions = {}): SessionBackend {
   const action = "create a Redis backend";
   const { prefix = "session:", waitForReplicas } = knownOptions(action, options, ["prefix", "waitForReplicas"]);
   if (typeof prefix !== "string" || !PREFIX.test(prefix)) {
-    throw new TypeError(`Cannot ${action} as prefix must be 1 to 128 letters, digits and _ - . : /`);
+    const received = typeof prefix === "string" ? JSON.stringify(prefix.slice(0, 150)) : kindOf(prefix);
+    throw new TypeError(`Cannot ${action} as prefix must be 1 to 128 letters, digits or "_-.:/": received ${received}`);
   }
   guard(client);
   const run: RunScript = (script, key, args) => answerOf(client, "unknown", () => runScript(client, script, key, args));
   const runConfirmed = waitForReplicas === undefined ? run : confirmedBy(client, waitForReplicas);
   const indexKey = (entry: string): string => `${prefix}index:${entry}`;
 
-  /** @param otherwise What to answer where there is no hash, which stays. */
+  /**
+   * Runs a script on a session's key and drops the cached copy of that key.
+   *
+   * @param otherwise The result if the key holds another type than a hash; the key is left as it is.
+   */
   async function onSession(
     runs: RunScript,
-    script: scripts.Script,
+    script: Script,
     key: string,
     args: string[],
     otherwise: string | null = "invalid",
@@ -74,11 +86,15 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
     }
   }
 
-  /** Redis tells a near-cache of a write after it has answered that, and an ended session may come from nowhere else. */
+  /**
+   * Drops the cached copy of a key. Redis sends the invalidation only after the reply to the write, so without this a
+   * read in between would return the old session.
+   */
   function invalidate(key: string): void {
     client.clientSideCache?.invalidate(prefix + key);
   }
 
+  /** Reads a session with a plain command, without a script. */
   async function plain(key: string, fields: readonly string[] | null): Promise<StoredSession | "invalid"> {
     try {
       if (fields === null) return ownFields(await answerOf(client, "not-applied", () => client.hGetAll(prefix + key)));
@@ -89,7 +105,10 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
     }
   }
 
-  /** Without a script: a plain read costs the server a fraction of one, and node-redis may keep its answer nearby. */
+  /**
+   * Reads a session without touching it. Uses no script: a plain read costs the server a fraction of that, and
+   * node-redis can answer it from its client-side cache.
+   */
   async function peek(
     key: string,
     access: Access,
@@ -103,11 +122,11 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
       const age = access.now - timeOf(record[reserved.lastAccessedAt]);
       if (!isNear || (age >= 0 && age < maxAgeMs)) return record;
     } else if (!isNear) {
-      // Nor is it kept that there is nothing: tokens that somebody makes up would fill the cache.
+      // A missing session is not cached either, or made-up tokens would fill the cache.
       invalidate(key);
       return admitted as Absence;
     }
-    // A copy may be from before a rotation.
+    // The cached copy may be too old, for example from before a rotation: ask Redis.
     return await peek(key, access, { touch: false, fields });
   }
 
@@ -189,18 +208,18 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
   };
 }
 
-/** ARGV[1..4] of every script that takes an access. */
+/** Returns ARGV[1..4] of the scripts that check an access. */
 function accessArgs({ now, verifier, previous }: Access): string[] {
   return [String(now), timeText(now), verifier ?? "", previous ? "1" : "0"];
 }
 
-/** What to answer where the key holds no hash. @throws Whatever else went wrong. */
+/** Returns `answer` if the key holds another type than a hash; rethrows every other error. */
 function unreadable<Answer>(error: unknown, answer: Answer): Answer {
   if (codeOf((error as Error).cause) !== "WRONGTYPE") throw error;
   return answer;
 }
 
-/** What a hash holds, and nothing that an object inherits. */
+/** Copies the fields into an object without a prototype, so that inherited properties do not pass for fields. */
 function ownFields(hash: Readonly<Record<string, string>>): StoredSession {
   return Object.assign(nullObject(), hash);
 }

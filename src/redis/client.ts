@@ -1,4 +1,4 @@
-/** The commands that are used on every kind of client. */
+/** The commands that the backend uses on every kind of client. */
 export interface RedisCommands {
   evalSha(sha1: string, options: { keys?: string[]; arguments?: string[] }): Promise<unknown>;
   eval(script: string, options: { keys?: string[]; arguments?: string[] }): Promise<unknown>;
@@ -6,7 +6,7 @@ export interface RedisCommands {
   hmGet(key: string, fields: string[]): Promise<(string | null)[]>;
 }
 
-/** What walks over the keys of one server. */
+/** The command that iterates over the keys of one server. */
 export interface RedisKeys {
   scan(
     cursor: string,
@@ -15,22 +15,23 @@ export interface RedisKeys {
 }
 
 /**
- * A connected node-redis client, cluster, sentinel or pool, told by its structure. The optional members are what only
- * some kinds have.
+ * A connected node-redis client, cluster, sentinel or pool, described by its structure. Only some kinds have the
+ * optional members. `connectRedis` sets what follows; other clients need it in their options:
  *
- * A cluster client needs `defaults: { disableOfflineQueue: true }`, or what is told to a master that is gone may leave
- * later. A sentinel client needs `maxCommandRediscovers: 0`, or it sends a command whose answer was lost a
- * second time: an increment then counts twice, and a rotation finds its own secret replaced.
+ * - A cluster client needs `defaults: { disableOfflineQueue: true }`. Otherwise a command for a primary that is down
+ *   may run later, after its request was answered.
+ * - A sentinel client needs `maxCommandRediscovers: 0`. Otherwise it resends a command whose reply was lost: an
+ *   increment counts twice, and a rotation fails because the secret has already been replaced.
  */
 export interface RedisClient extends RedisCommands {
   on(event: "error" | "end", listener: (error: unknown) => void): unknown;
   readonly isReady?: boolean;
   readonly clientSideCache?: { invalidate(key: string): void } | undefined;
-  /** Of a sentinel client: where the master is, if there is a connection to it. */
+  /** Sentinel clients: the primary, or `undefined` while there is no connection to it. */
   getMasterNode?(): unknown;
   scan?: RedisKeys["scan"];
   readonly masters?: readonly unknown[];
-  /** Of a cluster client: those that it reads from. */
+  /** Cluster clients: the replicas that they read from, which must be none. */
   readonly replicas?: readonly unknown[];
   nodeClient?(master: never): Promise<RedisKeys>;
   getNodeClientForKey?(key: string): Promise<unknown>;
@@ -39,34 +40,38 @@ export interface RedisClient extends RedisCommands {
   use?: unknown;
 }
 
-/** A connection that nobody else uses meanwhile. */
+/** A connection from a pool, reserved for one task. */
 export interface Lease extends Pick<RedisCommands, "eval"> {
   wait(replicas: number, milliseconds: number): Promise<number>;
 }
 
-/** Connections to one server, each lent to one task at a time. */
+/** A pool of connections to one server, each used by one task at a time. */
 export interface Pool extends Pick<RedisClient, "on"> {
   connect(): Promise<unknown>;
   destroy(): void;
   execute<R>(task: (lease: Lease) => Promise<R>): Promise<R>;
 }
 
-/** What is remembered of a client for as long as it exists. */
+/** The state that the backend keeps for a client. */
 interface ClientState {
   /** Whether it has an error listener. */
   isHeard: boolean;
-  /** How many answers it has had, errors among them: each is a sign of life. */
+  /** The number of replies received, error replies included: each shows that the server is alive. */
   answers: number;
-  /** Whether a sentinel client is looking for its master. */
+  /** Whether a sentinel client is looking for its primary. */
   isSeeking: boolean;
-  /** Called when a server says that it is a replica. */
+  /** Called when the server rejects a write because it has become a replica. */
   onDemotion: (() => void) | null;
-  /** Connections to the same server on which scripts wait for replicas; `undefined` before the first. */
+  /**
+   * The connections on which scripts wait for replicas; `undefined` before the first use, `null` after the client
+   * closed.
+   */
   pool: Pool | null | undefined;
 }
 
 const states = new WeakMap<object, ClientState>();
 
+/** Returns the state of a client, which is created on first use. */
 export function stateOf(client: object): ClientState {
   const known = states.get(client);
   if (known !== undefined) return known;
@@ -76,28 +81,35 @@ export function stateOf(client: object): ClientState {
 }
 
 /**
- * Sees to it that the client has an error listener for as long as it lives: an error event without one ends the
- * process. The application's own listeners hear the same events.
+ * Checks that this is a usable node-redis client and adds an error listener: without one, an error event ends the
+ * process. The application's own listeners receive the same events.
  *
- * @throws {TypeError} If it is no node-redis client, or a cluster client that reads from replicas.
+ * @throws {TypeError} If it is not a node-redis client, or is a cluster client that reads from replicas.
  */
 export function guard(client: RedisClient): void {
   for (const method of ["evalSha", "eval", "hGetAll", "hmGet", "on"] as const) {
     if (typeof client?.[method] !== "function") {
-      throw new TypeError(`Cannot create a Redis backend as client must be a node-redis client: it has no ${method}()`);
+      throw new TypeError(
+        `Cannot create a Redis backend as client must be a node-redis client: it has no ${method}(). Pass a client from connectRedis or createClient`,
+      );
     }
   }
   refuseReplicas(client);
   listen(client);
 }
 
-/** Not every client is connected when it is handed over, and so only then are its replicas known. */
+/**
+ * Rejects a cluster client that reads from replicas. Called before every command, as a cluster client knows its
+ * replicas only once it is connected.
+ */
 export function refuseReplicas(client: RedisClient): void {
   if (client.replicas === undefined || client.replicas.length === 0) return;
-  throw new TypeError("Cannot use a Redis client with useReplicas as a replica may not have heard of a logout yet");
+  throw new TypeError(
+    "Cannot use a cluster client with useReplicas as a replica may still return a session that was destroyed: create the client without useReplicas",
+  );
 }
 
-/** Hears the error events of what is connected, with one listener however often it is called. */
+/** Adds an error listener. Later calls for the same client do nothing. */
 export function listen(client: Pick<RedisClient, "on">, hear: (error: unknown) => void = () => {}): void {
   const state = stateOf(client);
   if (state.isHeard) return;
@@ -105,7 +117,10 @@ export function listen(client: Pick<RedisClient, "on">, hear: (error: unknown) =
   client.on("error", hear);
 }
 
-/** The `isReady` of a sentinel client stays false after a failure, and true while its master is gone. */
+/**
+ * Whether the client can send a command now. `isReady` does not tell for a sentinel client: it stays false after a
+ * failure and true while the primary is down.
+ */
 export function isConnected(client: RedisClient): boolean {
   if (client.getMasterNode === undefined) return client.isReady !== false;
   if (client.getMasterNode() !== undefined) return true;
@@ -113,7 +128,7 @@ export function isConnected(client: RedisClient): boolean {
   return false;
 }
 
-/** A sentinel client that has lost its master looks for it only when it is told a command. */
+/** Makes a sentinel client look for its primary, which it does only when it has a command to send. */
 function seekMaster(client: RedisClient): void {
   const state = stateOf(client);
   if (state.isSeeking) return;
@@ -126,22 +141,27 @@ function seekMaster(client: RedisClient): void {
     });
 }
 
-/** A sentinel client. */
+/** A sentinel client and the method of node-redis that runs a task on the connection to its primary. */
 interface Executor extends RedisClient {
   _execute<R>(isReadonly: boolean, task: (master: RedisClient) => Promise<R>): Promise<R>;
 }
 
-/** The connection of a sentinel client. Its `use` gives a lease, and each takes 20 ms of computing. */
+/**
+ * Returns a sentinel client's connection to its primary. Does not call `use`, whose leases cost 20 ms of processor
+ * time.
+ */
 export async function masterOf(client: RedisClient): Promise<RedisClient> {
   return await (client as Executor)._execute(false, async (master) => master);
 }
 
-/** Servers that hold keys of their own: one, or a cluster's masters. */
+/** Returns the servers that hold keys: all primaries of a cluster, or else the one server. */
 export async function servers(client: RedisClient): Promise<readonly RedisKeys[]> {
   const { nodeClient } = client;
   if (client.masters !== undefined && nodeClient !== undefined) {
     return await Promise.all(client.masters.map((master) => nodeClient.call(client, master as never)));
   }
-  if (client.scan === undefined) throw new TypeError("Cannot scan sessions as the client has no scan()");
+  if (client.scan === undefined) {
+    throw new TypeError("Cannot scan sessions as this Redis client has no scan(): use connectRedis or createClient");
+  }
   return [client as RedisKeys];
 }

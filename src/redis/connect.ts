@@ -1,28 +1,41 @@
 import { clearTimeout, setTimeout } from "node:timers";
-import { knownOptions, ofType, wholeNumber } from "../base/checks.ts";
+import { kindOf, knownOptions, ofType, wholeNumber } from "../base/checks.ts";
 import { pause } from "../base/step.ts";
 import { SessionBackendError } from "../errors.ts";
 import { ACTION, credentialsOf, malformed, parseAddress, parseAddresses } from "./address.ts";
 import { codeOf } from "./answers.ts";
 import { listen, type RedisClient } from "./client.ts";
+import { cacheSetting } from "./client-side-cache.ts";
 import { keepAlive } from "./heartbeat.ts";
 
 /**
- * Where Redis is: `redis://`, `rediss://` (TLS) or `unix:///path/to/socket`; some nodes of a cluster; or the sentinels
- * and the name under which they know the master. A URL may hold a user and a password, and that of a single server the
- * number of a database: `redis://host/1`, `unix:///path/to/socket?db=1`.
+ * The address of Redis, in one of three forms:
+ *
+ * - the URL of a single server: `redis://`, `rediss://` (TLS) or `unix:///path/to/socket`;
+ * - the URLs of some nodes of a cluster;
+ * - the URLs of the sentinels and the name under which they know the primary.
+ *
+ * A URL may contain a user name and a password. The URL of a single server may also select a database:
+ * `redis://host/1`, `unix:///path/to/socket?db=1`.
  */
 export type RedisAddress =
   | string
   | { readonly cluster: readonly string[] }
   | { readonly sentinel: { readonly name: string; readonly nodes: readonly string[] } };
 
-/** Of `connectRedis`. */
+/** Options for `connectRedis`. */
 export interface ConnectOptions {
-  /** Of Redis itself; in the place of what the URL says. The URLs of sentinels hold those of the sentinels. */
+  /**
+   * Overrides the user name in the URL. With Sentinel, this is the user name of the Redis servers; that of the
+   * sentinels goes into the sentinel URLs.
+   */
   readonly username?: string | undefined;
+  /** Overrides the password in the URL. With Sentinel, this is the password of the Redis servers. */
   readonly password?: string | undefined;
-  /** For `rediss://`: what `tls.connect` of `node:tls` takes. Default: the system's certificate authorities. */
+  /**
+   * TLS options for `rediss://`, as `tls.connect` of `node:tls` takes them. Default: the certificate authorities of the
+   * system.
+   */
   readonly tls?:
     | {
         readonly ca?: string | undefined;
@@ -31,21 +44,24 @@ export interface ConnectOptions {
         readonly servername?: string | undefined;
       }
     | undefined;
-  /** Milliseconds until the first connection has to stand; default 10000. Later ones are tried for without end. */
+  /**
+   * How long to try to establish the first connection, in milliseconds: 1 to 2147483647. Default: 10000. A connection
+   * that breaks later is retried without limit.
+   */
   readonly connectTimeoutMs?: number | undefined;
   /**
-   * Keeps what is read in this process until Redis says that it has changed (client-side caching). Pays where a store has
-   * a `touchInterval`, and only there is anything read from it. Default false. Who reads something else through this
-   * client gets an answer that others get too, and must not change it.
+   * Caches sessions in this process until Redis reports a change (client-side caching). Default: false. Only a store
+   * with a `touchInterval` reads from the cache. If you send other commands through this client, do not modify their
+   * replies: the cache shares one reply among all callers.
    */
   readonly clientSideCache?: boolean | undefined;
 }
 
-/** A client of node-redis. Whoever connects closes. */
+/** A connected node-redis client. The caller owns it and closes it. */
 export interface ConnectedRedis extends RedisClient {
-  /** Waits for the answers that are due. */
+  /** Closes the connections after all pending commands have been answered. */
   close(): Promise<unknown>;
-  /** Does not. */
+  /** Closes the connections at once. Pending commands fail. */
   destroy(): unknown;
 }
 
@@ -55,44 +71,46 @@ interface Client extends ConnectedRedis {
 
 const DEFAULT_CONNECT_MS = 10_000;
 const RETRY_MS = 100;
-/** Of one attempt. */
+/** The timeout of a single connection attempt. */
 const ATTEMPT_MS = 2000;
-/** A server that is back is noticed within this. */
+/** The longest pause between two attempts, so a server that is back is noticed within this time. */
 const MAX_BACKOFF_MS = 1000;
-/** Of a cluster's topology, after a connection broke. */
+/** The interval between topology refreshes of a cluster while a connection is broken. */
 const TOPOLOGY_REFRESH_MS = 100;
-/** Between two looks at who the sentinels' master is. */
+/** The interval at which the sentinels are asked for the primary. */
 const SCAN_MS = 2000;
-/** Silence after which a connection is given up that the client has asked for a sign of life. */
+/** How long a connection may leave PINGs unanswered before it is replaced. */
 const SILENCE_MS = 3000;
 const PING_MS = 1000;
 const UNTIMED = { timeout: 0 };
-/** Sessions kept nearby: some tens of megabytes. */
-const CACHE_ENTRIES = 10_000;
-/** Replies to the handshake that no later attempt makes better. */
+/** Error replies to the handshake that a retry cannot fix. */
 const REFUSALS: readonly string[] = ["WRONGPASS", "NOAUTH", "NOPERM"];
 
 /**
- * A connected client of node-redis with the settings that sessions need:
+ * Connects to Redis and returns a node-redis client with the settings that sessions need:
  *
- * - `disableOfflineQueue`: what is asked while there is no connection fails at once. In a queue it would leave when its
- *   request was answered long ago.
- * - `reconnectStrategy`: at most a second between attempts, without end. The default gives up for good on a socket that
- *   was silent. A master behind sentinels is asked for anew instead: at its old address there may be an empty replica.
- * - `connectTimeout`: 2 s for an attempt, so that an address that swallows packets does not hold up the next one.
- * - `socketTimeout`, with a PING each second: a connection that is silent for 3 s is made anew, also while commands are
- *   being written to it (by a heartbeat of our own). TCP alone takes a quarter of an hour.
- * - `commandOptions: { timeout: 0 }` (not behind sentinels): node-redis's own limit of 5 s, which is later than the
- *   store's, ends only what it has not written yet, and costs a timer for each command: a fifth of its throughput.
- * - cluster, `topologyRefreshOnReconnectionAttemptStrategy: 100`: a master that is lost is looked for after 100 ms, not 5 s.
- * - sentinel, `maxCommandRediscovers: 0`: a command whose answer was lost is not sent again, which would count an
- *   increment twice. `scanInterval: 2000`: a new master is found within 2 s, also if its announcement was missed.
- * - no `useReplicas`, no `replicaPoolSize`: a replica may not have heard of a logout yet.
+ * - `disableOfflineQueue`: a command fails at once while there is no connection. A queue would send it later, when its
+ *   request has long been answered.
+ * - `reconnectStrategy`: retries without limit, at most 1 s apart. The default of node-redis stops for good after a
+ *   socket timeout. With Sentinel, the client asks the sentinels again instead: the server at the old address may have
+ *   come back as an empty replica.
+ * - `connectTimeout`: 2 s for each attempt, so an address that drops packets does not delay the next attempt.
+ * - `socketTimeout`, a PING every second and a heartbeat: a connection is replaced after 3 s without a reply, even
+ *   while commands are written to it. TCP alone needs up to 15 minutes to notice.
+ * - `commandOptions: { timeout: 0 }` (not with Sentinel): turns off the command timeout of node-redis. It is 5 s, later
+ *   than the store's own, ends only commands that are not written yet, and costs a fifth of the throughput.
+ * - `topologyRefreshOnReconnectionAttemptStrategy: 100` (cluster): looks for a new primary after 100 ms, not 5 s.
+ * - `maxCommandRediscovers: 0` (Sentinel): does not resend a command whose reply was lost, as an increment would count
+ *   twice.
+ * - `scanInterval: 2000` (Sentinel): finds a new primary within 2 s even if its announcement was missed.
+ * - no `useReplicas` and no `replicaPoolSize`: a replica may still return a session that was destroyed.
  *
- * A server that has become a replica is left for whichever its address now leads to.
+ * If a single server becomes a replica, the client reconnects as soon as the address leads to a primary.
  *
- * @throws {TypeError} If the address or an option is malformed. The message does not repeat it, as it may hold a password.
- * @throws {SessionBackendError} `unavailable` if no connection stands in time, `rejected` if the server refuses the
+ * @throws {TypeError} If the address or an option is malformed. The message does not quote the address, which may
+ * contain a password.
+ * @throws {RangeError} If `connectTimeoutMs` is out of range.
+ * @throws {SessionBackendError} `unavailable` if there is no connection in time, `rejected` if the server rejects the
  * credentials.
  */
 export async function connectRedis(address: RedisAddress, options: ConnectOptions = {}): Promise<ConnectedRedis> {
@@ -115,7 +133,7 @@ export async function connectRedis(address: RedisAddress, options: ConnectOption
       keepAlive(client, PING_MS, SILENCE_MS);
       return client;
     } catch (error) {
-      // Not waited for: a sentinel client first lets its attempt come to an end.
+      // Not awaited: a sentinel client completes its connection attempt first.
       Promise.resolve(client.destroy()).catch(() => {});
       const refused = REFUSALS.includes(codeOf(error) ?? codeOf(last) ?? "");
       if (!refused && Date.now() + RETRY_MS < until) {
@@ -123,7 +141,9 @@ export async function connectRedis(address: RedisAddress, options: ConnectOption
         continue;
       }
       throw new SessionBackendError(
-        refused ? `Cannot ${ACTION} as it refuses the credentials` : `Cannot ${ACTION} within ${connectTimeoutMs} ms`,
+        refused
+          ? `Cannot ${ACTION} as the server rejected the credentials: check the username, the password and the user's permissions`
+          : `Cannot ${ACTION} within ${connectTimeoutMs} ms`,
         { reason: refused ? "rejected" : "unavailable", outcome: "not-applied", cause: last ?? error },
       );
     }
@@ -131,9 +151,9 @@ export async function connectRedis(address: RedisAddress, options: ConnectOption
 }
 
 /**
- * Makes clients that are not connected yet.
+ * Returns a function that creates unconnected clients for an address.
  *
- * @param lasts Did they once connect, so that they have to try for ever?
+ * @param lasts Whether the first connection was established, after which a client reconnects without limit.
  */
 async function factoryOf(address: RedisAddress, options: ConnectOptions, lasts: () => boolean): Promise<() => Client> {
   const redis = await import("redis");
@@ -147,11 +167,11 @@ async function factoryOf(address: RedisAddress, options: ConnectOptions, lasts: 
         ...credentials,
         ...settingsOf(tls, options, lasts),
         commandOptions: UNTIMED,
-        ...cacheOf(redis, options),
+        ...cacheSetting(redis, options),
       }) as Client;
   }
   if (typeof address === "object" && address !== null && "cluster" in address) {
-    const servers = parseAddresses(address.cluster);
+    const servers = parseAddresses("cluster", address.cluster);
     const [{ tls, ...first }] = servers;
     const defaults = { ...credentialsOf({ ...first, ...credentialsOf(options) }), ...settingsOf(tls, options, lasts) };
     const rootNodes = servers.map(({ host, port = 6379 }) => ({ socket: { host, port } }));
@@ -162,13 +182,18 @@ async function factoryOf(address: RedisAddress, options: ConnectOptions, lasts: 
         defaults,
         commandOptions: UNTIMED,
         topologyRefreshOnReconnectionAttemptStrategy,
-        ...cacheOf(redis, options),
+        ...cacheSetting(redis, options),
       }) as Client;
   }
   if (typeof address === "object" && address !== null && "sentinel" in address) {
     const { name, nodes } = address.sentinel;
-    if (typeof name !== "string" || name === "") throw malformed("sentinel.name must say how the sentinels call it");
-    const servers = parseAddresses(nodes);
+    if (typeof name !== "string" || name === "") {
+      const received = name === "" ? "an empty string" : kindOf(name);
+      throw malformed(
+        `sentinel.name must be the name under which the sentinels know the primary: received ${received}`,
+      );
+    }
+    const servers = parseAddresses("sentinel.nodes", nodes);
     const [{ tls, ...first }] = servers;
     const settings = settingsOf(tls, options, lasts);
     return () =>
@@ -176,7 +201,7 @@ async function factoryOf(address: RedisAddress, options: ConnectOptions, lasts: 
         name,
         sentinelRootNodes: servers.map(({ host, port = 26_379 }) => ({ host, port })),
         sentinelClientOptions: { ...credentialsOf(first), ...settings },
-        // Not tried again at its old address, where it may have come back as an empty replica: the sentinels know.
+        // Does not retry the old address, where an empty replica may have come back: the sentinels know the primary.
         nodeClientOptions: {
           ...credentialsOf(options),
           ...settings,
@@ -184,18 +209,19 @@ async function factoryOf(address: RedisAddress, options: ConnectOptions, lasts: 
         },
         maxCommandRediscovers: 0,
         scanInterval: SCAN_MS,
-        ...cacheOf(redis, options),
+        ...cacheSetting(redis, options),
       }) as Client;
   }
-  throw malformed("the address must be a URL, { cluster } or { sentinel }");
+  throw malformed(
+    `the address must be a URL, { cluster: [...] } or { sentinel: { name, nodes } }: received ${kindOf(address)}`,
+  );
 }
 
-type HandleCache = Parameters<import("redis").BasicPooledClientSideCache["handleCache"]>;
-type Kept = ReturnType<import("redis").BasicPooledClientSideCache["createPromiseEntry"]>;
-
-/** The settings of every connection. */
+/** Returns the settings of every connection. */
 function settingsOf(tls: boolean, options: ConnectOptions, lasts: () => boolean) {
-  if (!tls && options.tls !== undefined) throw malformed("tls needs an address that begins with rediss:");
+  if (!tls && options.tls !== undefined) {
+    throw malformed("the option tls needs an address that begins with rediss:, and this one does not");
+  }
   return {
     disableOfflineQueue: true,
     pingInterval: PING_MS,
@@ -208,33 +234,15 @@ function settingsOf(tls: boolean, options: ConnectOptions, lasts: () => boolean)
   };
 }
 
-function cacheOf({ BasicPooledClientSideCache }: typeof import("redis"), { clientSideCache }: ConnectOptions) {
-  if (!clientSideCache) return {};
-  /** Without the deep copy that node-redis makes of every answer, a fifth of the time of a read: here they are only read. */
-  class SharingCache extends BasicPooledClientSideCache {
-    override async handleCache(...[client, parser, send, transform, types]: HandleCache): Promise<unknown> {
-      const name = JSON.stringify(parser.redisArgs);
-      const kept = this.get(name) as Kept | undefined;
-      if (kept !== undefined) return await kept.promise;
-      const answer = send().then((raw) => (transform ? transform(raw, parser.preserve, types) : raw));
-      const entry = this.createPromiseEntry(client, answer);
-      this.set(name, entry, parser.keys);
-      answer.catch(() => entry.validate() && this.delete(name));
-      return await answer;
-    }
-  }
-  return { clientSideCache: new SharingCache({ ttl: 0, maxEntries: CACHE_ENTRIES, evictPolicy: "LRU" }) };
-}
-
-/** Half of it by chance, so that the processes of an application do not come back all at once. */
+/** Returns the pause before a retry, in milliseconds. Half of it is random, so processes do not reconnect in step. */
 function backoff(retries: number): number {
   return Math.min(50 * 2 ** retries, MAX_BACKOFF_MS) * (0.5 + Math.random() / 2);
 }
 
-/** What settles later is not waited for. */
+/** Rejects after `milliseconds`; a later result is ignored. */
 function within<R>(milliseconds: number, attempt: Promise<R>): Promise<R> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(reject, Math.max(0, milliseconds), new Error("The server does not answer"));
+    const timer = setTimeout(reject, Math.max(0, milliseconds), new Error("The server did not answer in time"));
     attempt.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }

@@ -2,7 +2,7 @@ import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timer
 import { codeOf } from "./answers.ts";
 import { listen, masterOf, type RedisClient, stateOf } from "./client.ts";
 
-/** A connection to one server. */
+/** A client with a connection to one server. */
 interface Connection extends RedisClient {
   readonly isOpen: boolean;
   readonly isReady: boolean;
@@ -14,20 +14,21 @@ interface Connection extends RedisClient {
 }
 
 /**
- * Makes a connection anew on which the server has been silent, until the client is closed. TCP alone notices after a
- * quarter of an hour that nothing it sends arrives, and a socket's own timeout starts again with every command that is
- * written.
+ * Replaces connections on which the server stops answering, until the client is closed. TCP alone needs up to 15
+ * minutes to notice a dead connection, and the socket timeout restarts with every command that is written.
  *
- * @param silenceMs The silence after which a connection is given up, though asked for a sign of life every `pingMs`.
+ * @param pingMs The interval between two PINGs, in milliseconds.
+ * @param silenceMs How long PINGs may stay unanswered before the connection is replaced, in milliseconds.
  */
 export function keepAlive(
   client: RedisClient & { readonly isOpen?: boolean },
   pingMs: number,
   silenceMs: number,
 ): void {
-  // Counted, as time also passes while this process does not get to read the answers.
+  // Counts PINGs instead of time, because time also passes while this process is too busy to read the replies.
   const unanswered = new WeakMap<Connection, number>();
-  // Behind long answers that of a PING is late. Of a cluster's connections it is not known which one had them.
+  // A PING waits behind long replies, so any reply counts as a sign of life. In a cluster it does not count, as it is
+  // unknown which connection received it.
   const isOne = client.masters === undefined;
   let before = 0;
 
@@ -44,7 +45,7 @@ export function keepAlive(
     unanswered.set(connection, pings + 1);
     connection.ping().then(
       () => unanswered.delete(connection),
-      // A server that is loading refuses even this, and is not silent.
+      // An error reply, as from a server that is still loading, is a sign of life as well.
       (error) => codeOf(error) !== null && unanswered.delete(connection),
     );
   }
@@ -58,13 +59,13 @@ export function keepAlive(
       );
   }, pingMs);
   timer.unref();
-  // A cluster is told by MOVED, and sentinels tell who the master is.
+  // Not needed with a cluster, which answers MOVED, or with Sentinel, which announces the new primary.
   if (client.masters === undefined && client.getMasterNode === undefined) {
     stateOf(client).onDemotion = leaver(client as Connection, pingMs, silenceMs);
   }
 }
 
-/** The one, or that to each master of a cluster, or the one to the master that sentinels know. */
+/** Returns the connections to all primaries: one for each node of a cluster, otherwise one in total. */
 async function connectionsOf(client: RedisClient): Promise<readonly Connection[]> {
   if (client.getMasterNode !== undefined) {
     return client.getMasterNode() === undefined ? [] : [(await masterOf(client)) as Connection];
@@ -74,6 +75,7 @@ async function connectionsOf(client: RedisClient): Promise<readonly Connection[]
   return masters.map((master) => master.client).filter((connection) => connection !== undefined);
 }
 
+/** Closes the connection and connects again. */
 function startOver(connection: Connection): void {
   listen(connection);
   if (!connection.isOpen) return;
@@ -82,10 +84,11 @@ function startOver(connection: Connection): void {
 }
 
 /**
- * Leaves a server that has become a replica, once the address leads to a master: until then it can still be read.
+ * Returns a function that reconnects a client whose server has become a replica, if the address now leads to a primary.
+ * Until it does, the client stays connected to the replica, so reads continue to work.
  *
- * @param pauseMs Between two looks at where the address leads.
- * @param lookMs For one of them: a connection that is not made would be tried for without end.
+ * @param pauseMs The pause between two checks, in milliseconds.
+ * @param lookMs The timeout of one check, in milliseconds: the connection that it opens would retry without limit.
  */
 function leaver(connection: Connection, pauseMs: number, lookMs: number): () => void {
   let next = 0;
@@ -100,7 +103,7 @@ function leaver(connection: Connection, pauseMs: number, lookMs: number): () => 
       const { role } = await other.role();
       if (role === "master") startOver(connection);
     } catch {
-      // The next refusal leads here again.
+      // The next write that the replica rejects starts another check.
     } finally {
       clearTimeout(late);
       other.destroy();

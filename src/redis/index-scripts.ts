@@ -1,18 +1,24 @@
 /**
- * The atomic steps of the Redis backend on indexes, under the rules of session-scripts.ts.
+ * The Lua scripts of the Redis backend for indexes. They follow the rules in session-scripts.ts. An index is a sorted
+ * set: a member is a session ID, and its score is the time at which it was added, in microseconds of the server's
+ * clock.
  *
  * @module
  */
 import { reserved, TOMBSTONE_FIELD } from "../record.ts";
-import { CLOCK, HEAD, headField, type Script, script } from "./session-scripts.ts";
+import { CLOCK, HEAD, headField, type Script, script } from "./lua.ts";
 
 /**
- * Deletes a session if it is under an index entry.
+ * Deletes a session if it belongs to an index entry. If the key is free, stores a tombstone that blocks a late insert.
  *
- * KEYS[1] session
- * ARGV[1] entry, ARGV[2] milliseconds for which a tombstone keeps an absent key from becoming a session, 0 for none
+ * KEYS[1] key of the session
+ * ARGV[1] index entry, as <name>:<value>
+ * ARGV[2] lifetime of the tombstone in milliseconds; 0 stores none
  *
- * Returns the reserved fields of the session that it ended, 'other' if it is not under this entry, or 'nothing'.
+ * Returns:
+ * - array: the values of the reserved fields of the deleted session
+ * - 'other': the session does not belong to this entry and was kept
+ * - 'nothing': there was no session
  */
 export const REVOKE: Script = script(/* lua */ `
 if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('HEXISTS', KEYS[1], '${TOMBSTONE_FIELD}') == 0 then
@@ -26,7 +32,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('HEXISTS', KEYS[1], '${TOMB
   end
   return 'other'
 end
--- Allowed when there is no memory left, and so then is what follows.
+-- Redis permits DEL when it is out of memory, and then also the writes after it.
 redis.call('DEL', KEYS[1])
 if tonumber(ARGV[2]) > 0 then
   redis.call('HSET', KEYS[1], '${TOMBSTONE_FIELD}', '1')
@@ -36,15 +42,19 @@ return 'nothing'
 `);
 
 /**
- * Enters a member into an index, with this server's time as its score or, should that not be above all others, the
- * highest and one.
+ * Adds a member to an index. Its score is the server's time, or one more than the highest score if that is not lower.
  *
- * KEYS[1] index
- * ARGV[1] member, ARGV[2] milliseconds for which the index has to last for it, ARGV[3] how many of the earliest members
- * to return
+ * KEYS[1] key of the index
+ * ARGV[1] member
+ * ARGV[2] how long the index must exist from now, in milliseconds; an existing expiration is only moved later
+ * ARGV[3] number of members with the lowest scores to return; may be 0
  *
- * Returns Unix milliseconds, the size, members and scores by turns, and in the same way two members from anywhere: the
- * last digits of the time are as good as chance, which scripts do not have.
+ * Returns an array:
+ * - [1] the server's time in Unix milliseconds
+ * - [2] the number of members
+ * - [3] the members with the lowest scores: member, score, member, score, ...
+ * - [4] up to two members from a varying position, in the same form. The position is derived from the score, as Lua's
+ *   random numbers in Redis repeat with every call.
  */
 export const ENTER: Script = script(/* lua */ `${CLOCK}
 local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
@@ -59,12 +69,16 @@ return { here, size, members, redis.call('ZRANGE', KEYS[1], from, from + 1, 'WIT
 `);
 
 /**
- * Reads the members of an index above a score.
+ * Reads the members of an index with a score above a given one, lowest score first.
  *
- * KEYS[1] index
- * ARGV[1] score, ARGV[2] how many
+ * KEYS[1] key of the index
+ * ARGV[1] score in microseconds, exclusive
+ * ARGV[2] maximum number of members to return
  *
- * Returns as ENTER, but for the two.
+ * Returns an array:
+ * - [1] the server's time in Unix milliseconds
+ * - [2] the number of members in the whole index
+ * - [3] the members found: member, score, member, score, ...
  */
 export const PAGE: Script = script(/* lua */ `${CLOCK}
 local members = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
@@ -72,12 +86,12 @@ return { here, redis.call('ZCARD', KEYS[1]), members }
 `);
 
 /**
- * Takes members out of an index whose score is still the same: one that entered again has another.
+ * Removes members from an index if their score is unchanged. A member that was added again has a new score and stays.
  *
- * KEYS[1] index
- * ARGV[1..] members and scores by turns; '' for whatever the score is
+ * KEYS[1] key of the index
+ * ARGV[1..] member, score, member, score, ...; the score in microseconds, or '' to remove the member with any score
  *
- * Returns how many.
+ * Returns the number of members removed.
  */
 export const LEAVE: Script = script(/* lua */ `
 local left = 0

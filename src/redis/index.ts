@@ -1,5 +1,5 @@
 /**
- * The Redis backend.
+ * The Redis backend: stores sessions in Redis or Valkey through node-redis.
  *
  * @module
  */

@@ -2,29 +2,34 @@ import { knownOptions, wholeNumber } from "../base/checks.ts";
 import { SessionBackendError } from "../errors.ts";
 import { answerOf, codeOf, runScript, unavailable } from "./answers.ts";
 import { type Lease, listen, masterOf, type Pool, type RedisClient, stateOf } from "./client.ts";
-import type { Script } from "./session-scripts.ts";
+import type { Script } from "./lua.ts";
 
-/** What has to hold before an end or a rotation counts as done. */
+/** The number of replicas that must confirm a change before the operation succeeds, and the time to wait for them. */
 export interface ReplicaConfirmation {
-  /** Replicas of the session's master that have it: all of those that may take its place, or another may be promoted. */
+  /**
+   * Number of replicas that must confirm: 1 to 1000. Use the number of replicas that can be promoted; with fewer, a
+   * failover may promote one that does not have the change.
+   */
   readonly count: number;
-  /** How long to wait for them, in milliseconds: 1 to 30000, and less than the store's `operationTimeoutMs`. */
+  /** How long to wait for the replicas, in milliseconds: 1 to 30000, and less than the store's `operationTimeoutMs`. */
   readonly timeoutMs: number;
 }
 
-/** Runs a script on the server of its key. */
+/** A function that runs a script on the server that holds the key. */
 export type RunScript = (script: Script, key: string, args: string[]) => Promise<unknown>;
 
 const CONNECTIONS = 8;
-/** How long an own connection stays open that nobody needs any more. */
+/** How long an unused connection of the pool stays open. */
 const IDLE_MS = 1000;
 const MAX_WAIT_MS = 30_000;
 
 /**
- * WAIT confirms what its own connection wrote and holds up everything behind it, so that script and WAIT share a
- * connection that is theirs (https://redis.io/docs/latest/commands/wait/).
+ * Returns a function that runs a script and waits until replicas have confirmed its writes.
  *
- * @throws {TypeError | RangeError} If the options are not as `ReplicaConfirmation` says.
+ * WAIT confirms only the writes of its own connection and blocks the commands behind it. So the script and WAIT share a
+ * connection from a separate pool (https://redis.io/docs/latest/commands/wait/).
+ *
+ * @throws {TypeError | RangeError} If an option is unknown, has the wrong type or is out of range.
  */
 export function confirmedBy(client: RedisClient, options: ReplicaConfirmation): RunScript {
   const action = "create a Redis backend";
@@ -33,18 +38,20 @@ export function confirmedBy(client: RedisClient, options: ReplicaConfirmation): 
   wholeNumber(action, "waitForReplicas.timeoutMs", timeoutMs, 1, MAX_WAIT_MS);
 
   function unconfirmed(cause?: unknown): SessionBackendError {
-    const message = `Not every one of ${count} replicas confirmed the operation within ${timeoutMs} ms`;
+    const replicas = count === 1 ? "1 replica" : `${count} replicas`;
+    const message = `The operation was not confirmed by ${replicas} within ${timeoutMs} ms: a failover may lose it`;
     return new SessionBackendError(message, { reason: "timeout", outcome: "unknown", cause });
   }
 
   /**
-   * Sent together, as a WAIT that left after a reconnection would confirm nothing and say that it did; and as text, as a
-   * WAIT behind a script that the server does not know takes its time.
+   * Runs the script and WAIT on one connection. Both are sent together: after a reconnection, WAIT would confirm
+   * nothing and still succeed. EVAL sends the script's text: if EVALSHA failed as the script is not cached, WAIT would
+   * still block for its whole timeout.
    */
   async function confirmed(lease: Lease, { text }: Script, key: string, args: string[]): Promise<unknown> {
     const run = lease.eval(text, { keys: [key], arguments: args });
     const wait = lease.wait(count, timeoutMs).catch((error) => {
-      // Also if the server refuses: it has run the script.
+      // The outcome is unknown even if the server rejects WAIT, as it has run the script.
       throw unavailable("unknown", error);
     });
     const [reply, replicas] = await Promise.all([run, wait]);
@@ -58,7 +65,7 @@ export function confirmedBy(client: RedisClient, options: ReplicaConfirmation): 
       return await answerOf(client, "unknown", async () => {
         const pool = isPool(client) ? client : poolOf(await serverOf(client, key), timeoutMs);
         return await pool.execute(async (lease) => {
-          // Whoever asked has been told by now that it failed.
+          // The caller has already been told that the operation failed.
           if (Date.now() > until) throw unavailable("not-applied");
           return await confirmed(lease, script, key, args);
         });
@@ -66,7 +73,8 @@ export function confirmedBy(client: RedisClient, options: ReplicaConfirmation): 
     } catch (error) {
       const { cause } = error as { cause?: unknown };
       if (!["MOVED", "ASK"].includes(codeOf(cause) ?? "")) throw error;
-      // The slot has another master: the cluster client finds it, and knows it from then on.
+      // The slot has moved. The cluster client finds the new primary and remembers it, so only this call is
+      // unconfirmed.
       await answerOf(client, "unknown", () => runScript(client, script, key, args));
       throw unconfirmed(cause);
     }
@@ -77,7 +85,7 @@ function isPool(client: object): client is Pool {
   return "execute" in client;
 }
 
-/** The one connection of a client to the server of a key. */
+/** Returns the client's connection to the server that holds the key. */
 async function serverOf(client: RedisClient, key: string): Promise<RedisClient> {
   if (client.use !== undefined) return await masterOf(client);
   if (client.getNodeClientForKey !== undefined) return (await client.getNodeClientForKey(key)) as RedisClient;
@@ -85,8 +93,9 @@ async function serverOf(client: RedisClient, key: string): Promise<RedisClient> 
 }
 
 /**
- * A pool beside a connection, to the same server, empty while nobody confirms. Ends with it: what tried for ever to reach
- * a server that is gone would keep the process alive, and what still led to a master that was left would not confirm.
+ * Returns the pool for a connection, to the same server; it has no connections while none is needed. The pool is closed
+ * together with the connection: otherwise its retries would keep the process alive, and after a failover its
+ * connections would lead to the old primary.
  */
 function poolOf(client: RedisClient, timeoutMs: number): Pool {
   const state = stateOf(client);
@@ -102,11 +111,15 @@ function poolOf(client: RedisClient, timeoutMs: number): Pool {
 }
 
 function newPool(client: RedisClient, timeoutMs: number): Pool {
-  if (client.createPool === undefined) throw new TypeError("Cannot confirm as the client has no createPool()");
+  if (client.createPool === undefined) {
+    throw new TypeError(
+      "Cannot wait for replicas as this Redis client has no createPool(): use createClient or connectRedis",
+    );
+  }
   const options = { minimum: 0, maximum: CONNECTIONS, acquireTimeout: timeoutMs, cleanupDelay: IDLE_MS };
   const pool = client.createPool(options) as Pool;
   listen(pool);
-  // There is none to connect yet.
+  // Opens no connection yet, as the minimum is 0, so there is no failure to report.
   pool.connect().catch(() => {});
   return pool;
 }

@@ -6,9 +6,10 @@ import { unavailable } from "./answers.ts";
 const ABSENCES = [null, "reused", "invalid", "expired"] as const satisfies readonly Absence[];
 
 /**
- * The reply of a script in the place of a session. A session that this access does not open is somebody else's answer.
+ * Parses the reply of a script that returns a session. Rejects a session whose token hash does not match the access: it
+ * is the reply to another request.
  *
- * @param others What else the script may say.
+ * @param others Further words with which the script may reply.
  */
 export function recordFromReply<Other extends string = never>(
   reply: unknown,
@@ -22,7 +23,7 @@ export function recordFromReply<Other extends string = never>(
   return matchSecret(record, access) === "open" ? record : garbled();
 }
 
-/** A list, that may be in the form of JSON; `null` for anything else. */
+/** Returns the array in a reply, which may be encoded as JSON, or `null` if the reply is not an array. */
 function textsOf(reply: unknown): readonly unknown[] | null {
   if (typeof reply !== "string" || !reply.startsWith("[")) return Array.isArray(reply) ? reply : null;
   try {
@@ -32,7 +33,7 @@ function textsOf(reply: unknown): readonly unknown[] | null {
   }
 }
 
-/** The reserved fields of a session that a script ended, or why it did not. */
+/** Parses the reply of a script that ends a session: the session's reserved fields, or why it was not ended. */
 export function endedOf<Other extends string | null>(
   reply: unknown,
   ...others: readonly Other[]
@@ -40,25 +41,25 @@ export function endedOf<Other extends string | null>(
   return Array.isArray(reply) ? zip(reply, []) : oneOf(reply, others);
 }
 
-/** A sum in decimal digits, or why there is none. */
+/** Parses the reply of an increment: the sum, or why nothing was added. */
 export function sumOf(reply: unknown): number | "too_small" | "too_big" | "invalid_type" | Absence {
   if (typeof reply === "string" && /^-?[0-9]{1,16}$/.test(reply)) return Number(reply);
   return oneOf(reply, [...ABSENCES, "too_small", "too_big", "invalid_type"]);
 }
 
-/** One of the answers that a script may give. */
+/** Returns the reply if it is one of the expected values, otherwise throws. */
 export function oneOf<Answer>(reply: unknown, answers: readonly Answer[]): Answer {
   return answers.includes(reply as Answer) ? (reply as Answer) : garbled();
 }
 
-/** The reply of a script in the place of a page, with the sample that may follow. */
+/** Parses the reply of a script that returns a page of an index, with the sample of members that may follow it. */
 export function pageOf(reply: unknown): IndexPage & { readonly sample: readonly Member[] } {
   const [at, size, members, sample = []] = Array.isArray(reply) ? reply : [];
   if (!Number.isInteger(at) || !Number.isInteger(size)) return garbled();
   return { at, size, members: membersOf(members), sample: membersOf(sample) };
 }
 
-/** Members and scores by turns. */
+/** Converts member, score, member, score, ... to objects. */
 function membersOf(flat: unknown): Member[] {
   if (!Array.isArray(flat)) return garbled();
   const members = [];
@@ -66,7 +67,7 @@ function membersOf(flat: unknown): Member[] {
   return members;
 }
 
-/** Texts in the order of the reserved fields and those that were asked for. */
+/** Builds a session from its values: those of the reserved fields, followed by those of the requested fields. */
 export function zip(texts: readonly unknown[], fields: readonly string[]): StoredSession {
   if (texts.length !== RESERVED_FIELDS.length + fields.length) return garbled();
   const record = nullObject();
@@ -77,7 +78,7 @@ export function zip(texts: readonly unknown[], fields: readonly string[]): Store
   return record;
 }
 
-/** Names and texts by turns. */
+/** Builds a session from name, value, name, value, ... as HGETALL returns them. */
 function hashOf(flat: readonly unknown[]): StoredSession {
   const record = nullObject();
   for (let at = 0; at < flat.length; at += 2) record[flat[at] as string] = flat[at + 1] as string;
@@ -85,5 +86,5 @@ function hashOf(flat: readonly unknown[]): StoredSession {
 }
 
 function garbled(): never {
-  throw unavailable("unknown", new TypeError("The reply is none that this command has"));
+  throw unavailable("unknown", new TypeError("The Redis server sent a reply that this command never has"));
 }

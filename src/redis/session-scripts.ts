@@ -1,45 +1,17 @@
 /**
- * The atomic steps of the Redis backend, one Lua script each: one key, no key built inside, nothing scanned.
+ * The Lua scripts of the Redis backend for sessions. Each is one atomic step on the one key in KEYS[1].
  *
- * Every check stands before the first write, as Redis does not roll scripts back. Only the first write of a script is
- * refused when Redis is out of memory: `READ`, `REMOVE`, `REVOKE` and `LEAVE` begin with PEXPIRE, DEL and ZREM, which
- * never are, so that sessions can be used and ended; the others begin with HSET or ZADD and are refused whole. Run on
- * Redis 7.0 and written for Redis >= 6.2 and Valkey.
+ * All checks come before the first write, as Redis does not roll scripts back. When Redis is out of memory, it rejects
+ * a script at its first write or not at all. `READ`, `REMOVE`, `REVOKE` and `LEAVE` therefore begin with PEXPIRE, DEL
+ * or ZREM, which Redis always permits, so sessions can still be used and ended. The other scripts begin with HSET or
+ * ZADD, so they are rejected before they change anything. The scripts run on Redis 6.2 or later and on Valkey.
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import { RESERVED_FIELDS, reserved, TOMBSTONE_FIELD } from "../record.ts";
+import { CLOCK, HEAD, headField, isNoTime, type Script, script } from "./lua.ts";
 
-/** A Lua script and the name under which servers keep it. */
-export interface Script {
-  readonly text: string;
-  readonly sha1: string;
-}
-
-export function script(text: string): Script {
-  return { text, sha1: createHash("sha1").update(text).digest("hex") };
-}
-
-/** HMGET of the reserved fields comes first in every reply, so that a script finds them by place. */
-export const HEAD: string = RESERVED_FIELDS.map((field) => `'${field}'`).join(", ");
-export const headField = (field: string): string => `head[${RESERVED_FIELDS.indexOf(field) + 1}]`;
-
-/*
- * What scripts share is text and no functions, which Lua would make anew at every call.
- */
-
-/** This server's clock: `micros`, and Unix milliseconds as `here`. */
-export const CLOCK: string = /* lua */ `
-local time = redis.call('TIME')
-local micros = time[1] * 1000000 + time[2]
-local here = math.floor(micros / 1000)
-`;
-
-/** Lua: is this text no count of milliseconds? Fifteen digits reach the year 33658. */
-const isNoTime = (text: string): string => `#${text} > 15 or not string.find(${text}, '^%d+$')`;
-
-/** ARGV[1], ARGV[3] and ARGV[4] of an access, against the `head`; as `matchSecret` of record.ts. */
+/** Lua: compares the presented token hash (ARGV[1], ARGV[3], ARGV[4] of READ) with `head`, as `matchSecret` does. */
 const SECRET = /* lua */ `
 local now, verifier, grace = tonumber(ARGV[1]), ARGV[3], ${headField(reserved.grace)}
 if verifier ~= ${headField(reserved.verifier)} and verifier ~= '' then
@@ -48,7 +20,7 @@ if verifier ~= ${headField(reserved.verifier)} and verifier ~= '' then
 end
 `;
 
-/** Who may pass, as `checkAccess` of record.ts has it but for the deadline's passing. */
+/** Lua: checks an access as `checkAccess` does, except that LIFETIME checks whether the deadline has passed. */
 const CHECK_ACCESS = /* lua */ `
 if not (${headField(reserved.createdAt)} and ${headField(reserved.lastAccessedAt)} and ${headField(reserved.idleTimeout)}) then
   return false
@@ -62,8 +34,8 @@ end
 `;
 
 /**
- * The time `life` that a session has left after a touch, in milliseconds, and its timeout `idle` as text. The deadline is
- * held against this server's clock as well, so that a slow clock elsewhere does not put it off.
+ * Lua: sets `life`, the milliseconds until the session expires after a touch, and corrects an unreadable idle timeout
+ * `idle`. Checks the deadline by the server's clock too, so a slow application clock does not extend the session.
  */
 const LIFETIME = /* lua */ `
 if #idle > 10 or not string.find(idle, '^[1-9]%d*$') or tonumber(idle) > 2147483647 then
@@ -74,13 +46,13 @@ local life = tonumber(idle) * 1000
 if deadline then
   ${CLOCK}
   life = math.min(life, deadline - math.max(now, here))
-  -- Without an expiry nothing else would remove it. A clock elsewhere must not have a say in that.
+  -- A key without an expiration would never be removed. Only the server's clock decides this.
   if deadline <= here then redis.call('DEL', KEYS[1]) end
   if life <= 0 then return 'expired' end
 end
 `;
 
-/** Not after the last moment that it may happen, by this server's clock; `''` is none. */
+/** Lua: returns 'revoked' if the server's clock is past `last`, in Unix milliseconds; `''` means no limit. */
 const inTime = (last: string): string => /* lua */ `
 if ${last} ~= '' then
   ${CLOCK}
@@ -89,8 +61,8 @@ end
 `;
 
 /**
- * Returns the `head`, as JSON if its texts have 1024 bytes at most: a client reads one text in much less time than
- * twenty. To make JSON of long ones takes the server more than that.
+ * Lua: returns `head`, as JSON if its values have at most 1024 bytes in total. A client parses one string much faster
+ * than twenty, but for long values the encoding costs the server more than that saves.
  */
 const ANSWER = /* lua */ `
 local length = 0
@@ -99,17 +71,21 @@ return length > 1024 and head or cjson.encode(head)
 `;
 
 /**
- * Stores a record under a free key.
+ * Stores a session under a free key.
  *
- * KEYS[1] session
- * ARGV[1] milliseconds it has, ARGV[2] '' or the last moment in Unix milliseconds, ARGV[3..] its fields, name and text
- * by turns
+ * KEYS[1] key of the session
+ * ARGV[1] time until it expires, in milliseconds
+ * ARGV[2] latest time for this write, in Unix milliseconds of the server's clock; '' for no limit
+ * ARGV[3..] fields of the session: name, value, name, value, ...
  *
- * Returns 'inserted', 'taken', or 'revoked' if there is a tombstone or it is too late.
+ * Returns:
+ * - 'inserted': the session was stored
+ * - 'taken': the key is in use
+ * - 'revoked': the key holds a tombstone, or the latest time has passed
  */
 export const INSERT: Script = script(/* lua */ `
 if redis.call('EXISTS', KEYS[1]) == 1 then
-  -- What is no hash is taken as well.
+  -- pcall: a key of another type counts as taken.
   return redis.pcall('HEXISTS', KEYS[1], '${TOMBSTONE_FIELD}') == 1 and 'revoked' or 'taken'
 end
 ${inTime("ARGV[2]")}
@@ -119,14 +95,23 @@ return 'inserted'
 `);
 
 /**
- * Reads and touches.
+ * Reads a session and restarts its idle timeout.
  *
- * KEYS[1] session
- * ARGV[1] now in Unix milliseconds, ARGV[2] the same in RFC 3339, ARGV[3] verifier or '', ARGV[4] '1' if the previous
- * secret does in its grace, ARGV[5..] wanted fields, none for the whole hash
+ * KEYS[1] key of the session
+ * ARGV[1] current time in Unix milliseconds, by the application's clock
+ * ARGV[2] current time in RFC 3339
+ * ARGV[3] token hash of the presented secret; '' for access by key alone
+ * ARGV[4] '1' to accept the previous secret during its grace period, else '0'
+ * ARGV[5..] names of the fields to return; none returns the whole hash
  *
- * Returns the texts of the reserved fields and of those wanted, in order, as JSON with false for nil if they are short;
- * or the whole hash, name and text by turns; or 'reused', 'expired', 'invalid', or nil if there is no such session.
+ * Returns:
+ * - array: the values of the reserved fields, then those of ARGV[5..]; nil for an absent field. Short values are
+ *   returned as a JSON array, with false for nil
+ * - array without ARGV[5..]: the whole hash as name, value, name, value, ...
+ * - nil: the session does not exist, or the secret is wrong
+ * - 'reused': the secret was replaced by a rotation
+ * - 'expired': the deadline has passed
+ * - 'invalid': the deadline is unreadable
  */
 export const READ: Script = script(/* lua */ `
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(ARGV, 5))
@@ -142,18 +127,27 @@ ${headField(reserved.idleTimeout)} = idle
 ${ANSWER}`);
 
 /**
- * Changes a session.
+ * Changes the fields of a session if it has the expected values.
  *
- * KEYS[1] session
- * ARGV[1..4] as in READ, ARGV[5] a new idle timeout in seconds or '', ARGV[6] '' or the last moment in Unix
- * milliseconds, ARGV[7] '1' to touch, ARGV[8..11] how many fields are set, removed, expected to have a text and expected
- * to be absent; then these: names and texts by turns, names, names and texts by turns, names; then the wanted fields
+ * KEYS[1] key of the session
+ * ARGV[1..4] as in READ
+ * ARGV[5] new idle timeout in seconds; '' keeps the present one
+ * ARGV[6] latest time for this write, in Unix milliseconds of the server's clock; '' for no limit
+ * ARGV[7] '1' to restart the idle timeout, else '0'
+ * ARGV[8] number of fields to set
+ * ARGV[9] number of fields to remove
+ * ARGV[10] number of fields that must have a given value
+ * ARGV[11] number of fields that must be absent
+ * ARGV[12..] the fields to set (name, value, ...), to remove (names), with a given value (name, value, ...), and absent
+ *   (names); then the names of the fields to return; none returns the whole hash
  *
- * Returns as READ, but as the session stood before the change; or 'changed' if it was not as expected, 'revoked' if it
- * is too late.
+ * Returns:
+ * - array, nil, 'reused', 'expired', 'invalid': as READ, with the values before the change
+ * - 'changed': a field did not have its expected value; nothing was written
+ * - 'revoked': the latest time has passed; nothing was written
  */
 export const WRITE: Script = script(/* lua */ `
--- Where the fields begin that are set, removed, expected, expected to be absent, and wanted.
+-- The positions in ARGV at which each list of fields begins.
 local set = 12
 local removed = set + 2 * ARGV[8]
 local expected = removed + ARGV[9]
@@ -185,14 +179,21 @@ if whole then return whole end
 ${ANSWER}`);
 
 /**
- * Adds to a field, and touches the session.
+ * Adds a number to a field and restarts the idle timeout. All numbers are safe integers in decimal digits.
  *
- * KEYS[1] session
- * ARGV[1..4] as in READ, ARGV[5] field, ARGV[6] summand, ARGV[7] what an absent field counts as, ARGV[8] and ARGV[9]
- * the least and the greatest sum allowed: safe integers in decimal digits
+ * KEYS[1] key of the session
+ * ARGV[1..4] as in READ
+ * ARGV[5] name of the field
+ * ARGV[6] number to add
+ * ARGV[7] value of the field if it is absent
+ * ARGV[8] smallest sum allowed
+ * ARGV[9] largest sum allowed
  *
- * Returns the sum in decimal digits, as clients may round the integers of the protocol; or 'too_small', 'too_big',
- * 'invalid_type' if the field holds no safe integer; or the answers of READ in the place of a session.
+ * Returns:
+ * - digits: the sum, as text because clients may round large integer replies
+ * - 'too_small', 'too_big': the sum is out of range; nothing was written
+ * - 'invalid_type': the field does not hold a safe integer; nothing was written
+ * - nil, 'reused', 'expired', 'invalid': as READ
  */
 export const INCREMENT: Script = script(/* lua */ `
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, ARGV[5])
@@ -214,12 +215,15 @@ return total
 `);
 
 /**
- * Deletes what the access reaches, readable or not. A tombstone stays.
+ * Deletes a session, even if its fields are unreadable. Keeps a tombstone.
  *
- * KEYS[1] session
+ * KEYS[1] key of the session
  * ARGV[1..4] as in READ
  *
- * Returns the reserved fields if it was a session that had not ended, else nil, or 'reused'.
+ * Returns:
+ * - array: the values of the reserved fields of the deleted session
+ * - nil: the secret is wrong, or the key did not hold a session that was still valid
+ * - 'reused': the secret was replaced by a rotation; nothing was deleted
  */
 export const REMOVE: Script = script(/* lua */ `
 local head = redis.call('HMGET', KEYS[1], ${HEAD})
