@@ -1,13 +1,8 @@
+import { withHeaders } from "./answer.ts";
 import { sessionCookie } from "./cookie.ts";
 import { type CrossOriginProtection, crossOriginProtection } from "./cross-origin.ts";
 import { SessionBackendError } from "./errors.ts";
-import {
-  type AnswerHeader,
-  type RequestSession,
-  type SessionExchange,
-  type SessionExchangeOptions,
-  sessionExchange,
-} from "./exchange.ts";
+import { type RequestSession, type SessionExchange, type SessionExchangeOptions, sessionExchange } from "./exchange.ts";
 import { kindOf, knownOptions } from "./options.ts";
 import type { SessionStore } from "./session.ts";
 
@@ -88,7 +83,7 @@ export function sessionMiddleware<T, New>(
         await exchange.abandon();
         return answer;
       }
-      return withHeaders(answer, exchange.finish(answer.headers));
+      return await withHeaders(answer, exchange.finish(answer.headers));
     } catch (error) {
       await exchange.abandon();
       if (error instanceof SessionBackendError) return await onBackendError(error, request);
@@ -111,33 +106,6 @@ function unavailable(): Response {
 function plain(text: string, status: number, headers: Readonly<Record<string, string>> = {}): Response {
   const common = { "content-type": "text/plain;charset=UTF-8", "cache-control": "no-store" };
   return new Response(text, { status, headers: { ...common, ...headers } });
-}
-
-/** An answer's own headers are changed where they can be, as a copy loses what only the original has. */
-function withHeaders<Answer extends Response>(answer: Answer, headers: readonly AnswerHeader[]): Answer | Response {
-  const apply = (to: Headers): void => {
-    for (const [name, first, ...more] of headers) {
-      if (first === undefined) to.delete(name);
-      else to.set(name, first);
-      for (const value of more) to.append(name, value);
-    }
-  };
-  try {
-    apply(answer.headers);
-    return answer;
-  } catch {
-    const { status, statusText } = answer;
-    if (status < 200) {
-      // An upgrade, or the answer that stands for a network error: neither can be copied on every runtime.
-      if (headers.every(([name]) => name !== "Set-Cookie")) return answer;
-      throw new TypeError(
-        `Cannot set the session cookie as the headers of an answer of status ${status} are immutable`,
-      );
-    }
-    const copy = new Response(answer.body, { status, statusText, headers: answer.headers });
-    apply(copy.headers);
-    return copy;
-  }
 }
 
 /** By cookie name, the requests that are in a middleware: two of them on one cookie would set it twice. */

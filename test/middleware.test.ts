@@ -370,7 +370,7 @@ describe("Set-Cookie", () => {
       (session) => session.rotate(),
       () => answer,
     );
-    expect(response).toBe(answer);
+    expect(answer.headers.getSetCookie()).toHaveLength(3);
     const [first, second, third, ours, ...more] = setCookies(response);
     expect([first, second, third]).toEqual(["a=1; Path=/", "b=2, 3; Expires=Thu, 01 Jan 2026 00:00:00 GMT", "a=4"]);
     expect(ours).toMatch(/^__Host-sid=/);
@@ -379,14 +379,15 @@ describe("Set-Cookie", () => {
 });
 
 describe("the answer", () => {
-  test("is the handler's own where its headers can be changed", async () => {
+  test("is a copy, as the handler's own may be sent to others", async () => {
     const { visit } = await signedIn();
     const answer = new Response("ok");
     const response = await visit(
       (session) => session.rotate(),
       () => answer,
     );
-    expect(response).toBe(answer);
+    expect(response).not.toBe(answer);
+    expect(setCookies(answer)).toEqual([]);
     expect(await response.text()).toBe("ok");
   });
 
@@ -426,16 +427,18 @@ describe("the answer", () => {
     expect(setCookies(response)).toHaveLength(1);
   });
 
-  test("whose body is being read already gets its cookie all the same", async () => {
-    const { visit } = await signedIn();
+  test("whose body is being read already is a TypeError, and the session ends", async () => {
+    const { visit, backend } = await signedIn();
     const answer = new Response("ok");
     const text = answer.text();
-    const response = await visit(
-      (session) => session.rotate(),
-      () => answer,
-    );
-    expect(setCookies(response)).toHaveLength(1);
+    await expect(
+      visit(
+        (session) => session.rotate(),
+        () => answer,
+      ),
+    ).rejects.toThrow(TypeError);
     expect(await text).toBe("ok");
+    expect(await keysOf(backend)).toEqual([]);
   });
 
   test("that stands for a network error is passed on by a handler that only read", async () => {
