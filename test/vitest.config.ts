@@ -20,7 +20,7 @@ export default defineConfig({
     maxWorkers: 4,
     sequence: { sequencer: LongFirst },
     projects: [
-      { extends: true, test: { name: "unit", include: ["test/*.test.ts"] } },
+      { extends: true, test: { name: "unit", include: ["test/*.test.ts", "test/http/**/*.test.ts"] } },
       { extends: true, test: { name: "redis", include: ["test/redis/**/*.test.ts"], ...redis } },
       { extends: true, test: { name: "demo", include: ["test/demo/**/*.test.ts"], ...redis } },
       {
