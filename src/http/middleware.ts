@@ -1,7 +1,8 @@
 import { kindOf, knownOptions } from "../base/checks.ts";
 import { SessionBackendError } from "../errors.ts";
 import type { SessionStore } from "../session.ts";
-import type { AnswerHeader } from "./cache-headers.ts";
+import { withHeaders } from "./answer.ts";
+import { sessionCookie } from "./cookie.ts";
 import { type CrossOriginProtection, crossOriginProtection } from "./cross-origin.ts";
 import { type SessionExchange, type SessionExchangeOptions, type SharedExchange, sharedExchange } from "./exchange.ts";
 import type { RequestSession } from "./request-session.ts";
@@ -65,8 +66,7 @@ export function sessionMiddleware<T, New>(
   }
   const begin = sharedExchange(store, { cookie, persistent });
   const passes = crossOriginProtection(protection);
-  /** The requests that are being handled, as several handlers of one request share its session. */
-  const underWay = new WeakMap<Request, SharedExchange<T, New>>();
+  const { name: cookieName } = sessionCookie(cookie);
 
   /** `null` for a request that does not pass. */
   function enter(request: Request): SessionExchange<T, New> | null {
@@ -77,12 +77,20 @@ export function sessionMiddleware<T, New>(
     } catch (cause) {
       throw new TypeError("Cannot handle a request as its headers cannot be read", { cause });
     }
-    let shared = underWay.get(request);
-    if (shared === undefined || shared.isOver()) {
-      shared = begin(header);
-      underWay.set(request, shared);
+    let others = underWay.get(request);
+    for (let one = others; one !== undefined; one = one.next) {
+      if (one.exchange.isOver()) continue;
+      if (one.begin === begin) return (one.exchange as SharedExchange<T, New>).join();
+      if (one.cookieName === cookieName) {
+        throw new TypeError(
+          `Cannot handle a request by two session middlewares at the same time with the cookie ${cookieName}: use one of them for both, or give each its own cookie name`,
+        );
+      }
     }
-    return shared.join();
+    while (others?.exchange.isOver()) others = others.next;
+    const exchange = begin(header);
+    underWay.set(request, { begin, cookieName, exchange, next: others });
+    return exchange.join();
   }
 
   return async <Answer extends Response | undefined>(
@@ -114,6 +122,16 @@ export function sessionMiddleware<T, New>(
     return answer;
   };
 }
+
+/** A request that a middleware handles: its handlers share a session, and no other middleware may set the same cookie. */
+interface Handling {
+  readonly begin: unknown;
+  readonly cookieName: string;
+  readonly exchange: Pick<SharedExchange<never, never>, "isOver">;
+  readonly next: Handling | undefined;
+}
+
+const underWay = new WeakMap<Request, Handling>();
 
 interface Given<Answer> {
   readonly answer: Answer;
@@ -166,31 +184,4 @@ function unavailable(): Response {
 function plain(text: string, status: number, headers: Readonly<Record<string, string>> = {}): Response {
   const common = { "content-type": "text/plain;charset=UTF-8", "cache-control": "no-store" };
   return new Response(text, { status, headers: { ...common, ...headers } });
-}
-
-/** An answer's own headers are changed where they can be, as a copy loses what only the original has. */
-function withHeaders<Answer extends Response>(answer: Answer, headers: readonly AnswerHeader[]): Answer | Response {
-  const apply = (to: Headers): void => {
-    for (const [name, first, ...more] of headers) {
-      if (first === undefined) to.delete(name);
-      else to.set(name, first);
-      for (const value of more) to.append(name, value);
-    }
-  };
-  try {
-    apply(answer.headers);
-    return answer;
-  } catch {
-    const { status, statusText } = answer;
-    if (status < 200) {
-      // An upgrade, or the answer that stands for a network error: neither can be copied on every runtime.
-      if (headers.every(([name]) => name !== "Set-Cookie")) return answer;
-      throw new TypeError(
-        `Cannot set the session cookie as the headers of an answer of status ${status} are immutable`,
-      );
-    }
-    const copy = new Response(answer.body, { status, statusText, headers: answer.headers });
-    apply(copy.headers);
-    return copy;
-  }
 }

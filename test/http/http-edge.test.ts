@@ -230,19 +230,14 @@ describe("H-04 and H-05 a body", () => {
     expect(setCookies(response)).toHaveLength(1);
   });
 
-  test("that was used gets its cookie where the headers can be changed", async () => {
-    const { visit } = await signedIn();
-    const answer = new Response("ok");
-    await answer.text();
-    expect(setCookies(await visit(rotate, () => answer))).toHaveLength(1);
-  });
-
-  test("that was used is a TypeError where they cannot, and the session ends", async () => {
-    const { visit, backend } = await signedIn();
-    const answer = frozen(new Response("ok"));
-    await answer.text();
-    await expect(visit(rotate, () => answer)).rejects.toThrow(TypeError);
-    expect(await keysOf(backend)).toEqual([]);
+  test("that was used is a TypeError, and the session ends", async () => {
+    for (const make of [() => new Response("ok"), () => frozen(new Response("ok"))]) {
+      const { visit, backend } = await signedIn();
+      const answer = make();
+      await answer.text();
+      await expect(visit(rotate, () => answer)).rejects.toThrow(TypeError);
+      expect(await keysOf(backend)).toEqual([]);
+    }
   });
 });
 

@@ -349,7 +349,7 @@ describe("Set-Cookie", () => {
       (session) => session.rotate(),
       () => answer,
     );
-    expect(response).toBe(answer);
+    expect(answer.headers.getSetCookie()).toHaveLength(3);
     const [first, second, third, ours, ...more] = setCookies(response);
     expect([first, second, third]).toEqual(["a=1; Path=/", "b=2, 3; Expires=Thu, 01 Jan 2026 00:00:00 GMT", "a=4"]);
     expect(ours).toMatch(/^__Host-sid=/);
@@ -404,6 +404,20 @@ describe("the answer", () => {
     expect(response.status).toBe(status);
     expect(response.body).toBeNull();
     expect(setCookies(response)).toHaveLength(1);
+  });
+
+  test("a response whose body is already being read is refused with a TypeError, and the session ends", async () => {
+    const { visit, backend } = await signedIn();
+    const answer = new Response("ok");
+    const text = answer.text();
+    await expect(
+      visit(
+        (session) => session.rotate(),
+        () => answer,
+      ),
+    ).rejects.toThrow(TypeError);
+    expect(await text).toBe("ok");
+    expect(await keysOf(backend)).toEqual([]);
   });
 
   test("that stands for a network error is passed on by a handler that only read", async () => {

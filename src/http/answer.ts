@@ -1,0 +1,204 @@
+/**
+ * Adds headers to an answer. The `Response` that a handler returns, its `Headers` and its init may be constants that other
+ * users get as well, so headers that identify a user are only ever set on a copy.
+ *
+ * @module
+ */
+
+import { isAscii, isUtf8 } from "node:buffer";
+import { setTimeout } from "node:timers";
+import { readAtOnce } from "./answer-body.ts";
+import type { AnswerHeader } from "./cache-headers.ts";
+
+type Changes = readonly AnswerHeader[];
+
+interface ResponseClass {
+  new (body?: ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> | string | null, init?: ResponseInit): Response;
+}
+
+/** How the answers of one class behave, which differs between runtimes and servers. */
+interface Kind {
+  /** The class of the runtime. Behind some servers, the global `Response` is another one. */
+  readonly Native: ResponseClass;
+  /** Whether the objects only stand for a native `Response`, as those of @hono/node-server and srvx do. */
+  readonly wraps: boolean;
+  /** Whether only a clone still knows that its body is a text, so that the server sends the right type (Bun). */
+  readonly clones: boolean;
+}
+
+/** Codings that `fetch` removes from the body but not from the headers. */
+const DECODED = /^(gzip|br)$/i;
+
+/** A text of fewer bytes comes in one chunk. */
+const SHORT_BYTES = 65_536;
+
+/**
+ * Returns the answer with the changes applied: the given object if there are none, otherwise a copy that takes over the
+ * body. Only an object that wraps a native `Response`, whose copy is expensive, is changed in place, and never for a
+ * `Set-Cookie`. Such an object may be sent to other users, so the other changes must not identify a user: `Vary` and
+ * `Cache-Control` do not.
+ *
+ * @throws {TypeError} If the answer cannot be copied: its body was used before, its status is over 599 (only `fetch` makes
+ * such an answer, and only Bun can copy it), or a cookie is to be set on a protocol upgrade or a network error. Sending it
+ * without the headers would lose a session or let a shared cache store it.
+ */
+export function withHeaders<Answer extends Response>(
+  answer: Answer,
+  changes: Changes,
+): Answer | Response | Promise<Response> {
+  const wasCopied = copied.has(answer);
+  if (changes.length === 0 && !wasCopied) return answer;
+  const { status } = answer;
+  const setsCookie = changes.some(([name]) => name.toLowerCase() === "set-cookie");
+  // No cache stores an upgrade or a network error.
+  if (status < 200 && !setsCookie) return answer;
+  const { Native, wraps, clones } = kindOf(answer);
+  if (wraps && !setsCookie && !wasCopied) {
+    try {
+      changeInPlace(answer, changes);
+      return answer;
+    } catch {
+      // Immutable, as the headers of a fetched answer are.
+    }
+  }
+  if (status < 200 || (status > 599 && !clones)) {
+    throw new TypeError(`Cannot add headers to an answer as its status cannot be copied: received ${status}`);
+  }
+  if (wraps) return unwrapped(answer, changes, Native);
+  if (answer.bodyUsed) throw new TypeError("Cannot add headers to an answer as its body was used before");
+  return clones ? cloned(answer, changes) : copy(answer, changes, Native);
+}
+
+function copy(answer: Response, changes: Changes, Native: ResponseClass): Response {
+  const { body, headers, status, type } = answer;
+  const made = new Native(body, { status, statusText: reasonOf(answer), headers });
+  apply(changes, made.headers);
+  if (body !== null && type !== "default" && DECODED.test(headers.get("content-encoding") ?? "")) {
+    apply([["content-encoding"], ["content-length"]], made.headers);
+  }
+  return made;
+}
+
+function apply(changes: Changes, headers: Headers): void {
+  for (const [name, first, ...more] of changes) {
+    if (first === undefined) headers.delete(name);
+    else headers.set(name, first);
+    for (const value of more) headers.append(name, value);
+  }
+}
+
+function cloned(answer: Response, changes: Changes): Response | Promise<Response> {
+  const clone = answer.clone();
+  apply(changes, clone.headers);
+  if (answer.body === null) return clone;
+  if (!clone.headers.has("content-type")) return typed(clone, answer.body);
+  // Otherwise the source would not be cancelled when the client leaves.
+  answer.body.cancel().catch(() => {});
+  return clone;
+}
+
+/** A clone no longer knows that its body is a text if that is not ASCII, so the header says it instead. */
+async function typed(clone: Response, body: ReadableStream<Uint8Array>): Promise<Response> {
+  const isShortAscii = (chunk: Uint8Array) => chunk.length < SHORT_BYTES && isAscii(chunk);
+  const bytes = await readAtOnce(body, null, isShortAscii);
+  if (bytes !== null && isUtf8(bytes)) {
+    // Empty for a stream.
+    const { type } = await clone.clone().blob();
+    if (type !== "") clone.headers.set("content-type", type);
+  }
+  return clone;
+}
+
+const inPlace = Symbol("changes");
+
+/** May reach a `Headers` object that the handler shares between answers: what the changes say, they then say of all. */
+function changeInPlace(answer: Response & { [inPlace]?: Changes }, changes: Changes): void {
+  apply(changes, answer.headers);
+  answer[inPlace] = changes;
+  Object.defineProperty(answer, "body", again);
+}
+
+/** @hono/node-server 1 forgets changed headers when the body is read, as by `new Response(answer.body, answer)`. */
+const again: PropertyDescriptor & ThisType<Response & { [inPlace]: Changes }> = {
+  configurable: true,
+  get() {
+    const body = Reflect.get(Object.getPrototypeOf(this), "body", this);
+    apply(this[inPlace], this.headers);
+    return body;
+  },
+};
+
+/** What copies of a wrapper are made of. */
+interface Content {
+  readonly init: { readonly status: number; readonly statusText: string; readonly headers: Headers };
+  /** `null` for a body that is not complete yet. */
+  readonly whole: Promise<Uint8Array<ArrayBuffer> | null>;
+}
+
+/**
+ * The wrappers that were copied. Their servers can send one object many times until it is cloned: from then on, every
+ * answer with the same object is a copy.
+ */
+const copied = new WeakMap<Response, Content>();
+
+/** The server knows the length of a text in a wrapper, so a copy gets it as well. */
+async function unwrapped(answer: Response, changes: Changes, Native: ResponseClass): Promise<Response> {
+  const { init, whole } = copied.get(answer) ?? contentOf(answer);
+  const headers = new Headers(init.headers);
+  apply(changes, headers);
+  const bytes = await whole;
+  if (bytes && !headers.has("content-length") && !headers.has("transfer-encoding")) {
+    headers.set("content-length", String(bytes.length));
+  }
+  return new Native(bytes ?? answer.body, { ...init, headers });
+}
+
+function contentOf(answer: Response): Content {
+  // In this order: @hono/node-server 1 forgets changed headers when the reason is read, and srvx the reason of a fetched
+  // answer when it is cloned.
+  const headers = new Headers(answer.headers);
+  const init = { status: answer.status, statusText: reasonOf(answer), headers };
+  const clone = answer.clone();
+  const type = clone.headers.get("content-type");
+  if (type !== null && !headers.has("content-type")) headers.set("content-type", type);
+  // A `Blob` is read within a task, not within microtasks.
+  const task = () => new Promise((resolve) => setTimeout(resolve, 0));
+  const content = { init, whole: clone.body === null ? Promise.resolve(null) : readAtOnce(clone.body, task) };
+  copied.set(answer, content);
+  return content;
+}
+
+/** A fetched reason may contain characters that a constructor rejects. */
+function reasonOf({ statusText }: Response): string {
+  return statusText.replaceAll(/[^\t\x20-\x7e\x80-\xff]/g, "");
+}
+
+const kinds = new WeakMap<object, Kind>();
+
+function kindOf(answer: Response): Kind {
+  const own: Response = Object.getPrototypeOf(answer);
+  let kind = kinds.get(own);
+  if (kind === undefined) {
+    let native = own;
+    for (let above = own; above !== null && above !== Object.prototype; above = Object.getPrototypeOf(above)) {
+      native = above;
+    }
+    const Native = native.constructor as ResponseClass;
+    kind = {
+      Native,
+      wraps: own !== native && !isNative(answer, native),
+      clones: !new Native("").headers.has("content-type"),
+    };
+    kinds.set(own, kind);
+  }
+  return kind;
+}
+
+/** The runtime's own methods reject every object that its class did not make. */
+function isNative(answer: Response, native: Response): boolean {
+  try {
+    return Reflect.get(native, "status", answer) !== undefined;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,129 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { withHeaders } from "../../src/http/answer.ts";
+import { type Application, headerOf, sessionLines, startApplication } from "../support/answer-app.ts";
+import { answerServers } from "../support/answer-servers.ts";
+import { onNode } from "../support/runtime.ts";
+import { startOddUpstream, UPSTREAM_TEXT } from "../support/upstream.ts";
+
+const CACHING = [["Vary", "Cookie"]] as const;
+const COOKIE = [["Set-Cookie", "a=1"]] as const;
+const onBun = "Bun" in globalThis;
+
+let odd: Awaited<ReturnType<typeof startOddUpstream>>;
+beforeAll(async () => {
+  odd = await startOddUpstream("999 Odd");
+});
+afterAll(() => odd.close());
+
+describe.each(answerServers.map((server) => [server.name, server] as const))("behind %s", (_, server) => {
+  let app: Application;
+  beforeAll(async () => {
+    app = await startApplication(server);
+  });
+  afterAll(() => app.close());
+
+  // Bun's answers do not say whether fetch decoded them: they are sent on as without a session.
+  describe.skipIf(onBun).each(["gzip", "br"])("a fetched answer with %s", (coding) => {
+    test.each(["read", "created"] as const)("can be read by the client when the session is %s", async (use) => {
+      const answer = await app.request(use, `a fetched answer with ${coding}`);
+      expect([answer.status, answer.body]).toEqual(["HTTP/1.1 200 OK", UPSTREAM_TEXT]);
+      expect(headerOf(answer, "content-encoding")).toBeNull();
+      expect(headerOf(answer, "x-upstream")).toBe("1");
+      expect(sessionLines(answer)).toHaveLength(use === "created" ? 1 : 0);
+    });
+  });
+
+  test.runIf(onBun)("a slice of a file is sent with its bytes when headers are added", async () => {
+    for (const use of ["read", "created"] as const) {
+      const answer = await app.request(use, "a slice of a Bun.file");
+      expect([answer.status, answer.body]).toEqual(["HTTP/1.1 200 OK", "01234"]);
+    }
+  });
+});
+
+describe("withHeaders", () => {
+  test("an answer to which nothing is added is the same object", () => {
+    const answer = new Response("text");
+    expect(withHeaders(answer, [])).toBe(answer);
+  });
+
+  test.each([
+    ["caching headers", CACHING],
+    ["a cookie", COOKIE],
+  ])("%s never change the answer that the handler made, nor its headers", async (_, changes) => {
+    class Page extends Response {}
+    for (const Class of [Response, Page]) {
+      const headers = new Headers({ "content-type": "text/plain" });
+      const answer = new Class("text", { headers });
+      const copy = await withHeaders(answer, changes);
+      expect(copy).not.toBe(answer);
+      expect([...answer.headers]).toEqual([["content-type", "text/plain"]]);
+      expect([...headers]).toEqual([["content-type", "text/plain"]]);
+      expect(await copy.text()).toBe("text");
+    }
+  });
+
+  const wrappers = answerServers.filter((server) => server.Response !== Response);
+
+  test.each(wrappers.map((server) => [server.name, server] as const))(
+    "an answer of %s is changed in place by caching headers and copied for a cookie",
+    async (_, server) => {
+      const answer = new server.Response("text", { headers: { "x-a": "1" } });
+      expect(withHeaders(answer, CACHING)).toBe(answer);
+      const copy = await withHeaders(answer, COOKIE);
+      expect(copy.headers.getSetCookie()).toEqual(["a=1"]);
+      expect(answer.headers.getSetCookie()).toEqual([]);
+    },
+  );
+
+  test("a change without a value removes the header, and each value becomes a line", async () => {
+    const answer = new Response(null, { headers: { "x-a": "1", "set-cookie": "old=1" } });
+    const copy = await withHeaders(answer, [["X-A"], ["Set-Cookie", "a=1", "b=2"]]);
+    expect(copy.headers.get("x-a")).toBeNull();
+    expect(copy.headers.getSetCookie()).toEqual(["a=1", "b=2"]);
+  });
+
+  test("an upgrade or a network error without a cookie is passed on, as no cache stores it", () => {
+    const answer = Response.error();
+    expect(withHeaders(answer, CACHING)).toBe(answer);
+  });
+
+  test("a cookie on a network error is a TypeError that names the status", () => {
+    expect(() => withHeaders(Response.error(), COOKIE)).toThrow(
+      new TypeError("Cannot add headers to an answer as its status cannot be copied: received 0"),
+    );
+  });
+
+  test.runIf(onNode)("a fetched reason with characters that no constructor accepts loses them", async () => {
+    const upstream = await startOddUpstream("200 Gr\u00fcn");
+    const copy = await withHeaders(await fetch(upstream.url), COOKIE);
+    expect([copy.status, copy.statusText, await copy.text()]).toEqual([200, "Grn", "hi"]);
+    await upstream.close();
+  });
+
+  test("a body that was used is a TypeError that says so", async () => {
+    const answer = new Response("text");
+    await answer.text();
+    expect(() => withHeaders(answer, COOKIE)).toThrow(
+      new TypeError("Cannot add headers to an answer as its body was used before"),
+    );
+  });
+
+  describe.each([
+    ["caching headers", CACHING],
+    ["a cookie", COOKIE],
+  ])("%s on a fetched answer of status 999", (_, changes) => {
+    test.runIf(onBun)("are added", async () => {
+      const copy = await withHeaders(await fetch(odd.url), changes);
+      expect([copy.status, copy.headers.get(changes[0][0]), await copy.text()]).toEqual([999, changes[0][1], "hi"]);
+    });
+
+    test.skipIf(onBun)("are a TypeError that names the status", async () => {
+      const answer = await fetch(odd.url);
+      expect(() => withHeaders(answer, changes)).toThrow(
+        new TypeError("Cannot add headers to an answer as its status cannot be copied: received 999"),
+      );
+      await answer.body?.cancel();
+    });
+  });
+});
