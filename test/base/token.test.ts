@@ -9,7 +9,7 @@ const SECRET = "0123456789-_abcdefghijklmnopqrstuvwxyzABCDE";
 const TOKEN = `${ID}.${SECRET}`;
 const BARE = SECRET;
 
-/** Every method on a token that opens nothing. */
+/** The results of every method for this token; all null if it is invalid. */
 async function answers(store: VisitStore, token: string, plainIds: boolean): Promise<unknown[]> {
   return [
     await store.get(token),
@@ -24,7 +24,7 @@ async function answers(store: VisitStore, token: string, plainIds: boolean): Pro
   ];
 }
 
-/** Is it answered without the backend, by a store of either form of token? */
+/** Expects that the token is rejected without a backend call, with and without plainIds. */
 async function expectNoToken(token: unknown): Promise<void> {
   for (const plainIds of [false, true]) {
     const { store, calls, events } = visits({ plainIds });
@@ -34,7 +34,7 @@ async function expectNoToken(token: unknown): Promise<void> {
   }
 }
 
-/** The other text of base64url that decodes to the same bytes: the last character has bits that no byte uses. */
+/** Another base64url text for the same bytes: some bits of the last character are unused. */
 function alias(text: string): string {
   const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
   const other = text.slice(0, -1) + digits.charAt(digits.indexOf(text.slice(-1)) ^ 1);
@@ -43,7 +43,7 @@ function alias(text: string): string {
 }
 
 test.each([0, 1, 22, 23, 42, 44, 65, 67, 43_000, 66_000])(
-  "I-01 a text of %d characters is no token",
+  "I-01 a text of %d characters is rejected as a token",
   async (length) => {
     await expectNoToken("A".repeat(length));
     await expectNoToken(TOKEN.padEnd(length, "A").slice(0, length === 66 ? 65 : length));
@@ -58,10 +58,10 @@ test.each([
   `${ID}.${SECRET}.`,
   `${ID}A.${SECRET.slice(1)}`,
   `${ID.slice(1)}.${SECRET}A`,
-])("I-01 the parts of a token have their lengths and one dot: %j", expectNoToken);
+])("I-01 a token with parts of the wrong length or number is rejected: %j", expectNoToken);
 
 test.each(["\n", "\0", " ", "\r\n", "=", ";", "\t"])(
-  "I-02 a token with %j before, after or within it is none",
+  "I-02 a token with %j before, after or inside it is rejected",
   async (more) => {
     for (const token of [TOKEN, BARE]) {
       await expectNoToken(token + more);
@@ -72,7 +72,7 @@ test.each(["\n", "\0", " ", "\r\n", "=", ";", "\t"])(
   },
 );
 
-test("I-03 a second spelling of the same bytes is another token", async () => {
+test("I-03 another base64url spelling of the same bytes is not accepted as the token", async () => {
   const { store, events } = visits();
   const { token, session } = await store.create({});
   const [id, secret] = token.split(".") as [string, string];
@@ -88,7 +88,7 @@ test("I-03 a second spelling of the same bytes is another token", async () => {
 });
 
 test.each(["а", "Ａ", "\u202e", "😀", "\u00e9", "\ud800", "İ", "ſ"])(
-  "I-04 %j is no character of a token",
+  "I-04 a token that contains %j is rejected",
   async (character) => {
     await expectNoToken(`${ID}.${SECRET.slice(1)}${character}`);
     await expectNoToken(`${character}${TOKEN.slice(1)}`);
@@ -110,19 +110,19 @@ test.each([
   "/",
   "%41",
   "__proto__!",
-])("I-05 %j is nothing that reaches the backend, filled up or not", async (text) => {
+])("I-05 a token that contains %j never reaches the backend, even if its length is right", async (text) => {
   await expectNoToken(text);
   await expectNoToken(`${text.padEnd(22, "A")}.${SECRET}`);
   await expectNoToken(`${ID}.${text.padEnd(43, "A")}`);
   await expectNoToken(text.padEnd(43, "A"));
 });
 
-test("I-05 a token is a string and nothing else", async () => {
+test("I-05 a token that is not a string is rejected", async () => {
   const others = [undefined, null, 0, 42, true, {}, [TOKEN], Symbol("token"), { toString: () => TOKEN }];
   for (const other of others) await expectNoToken(other);
 });
 
-test("I-06 a well-formed token that was never issued is absence, after one call, and is never adopted", async () => {
+test("I-06 a well-formed token that was never issued is rejected after one backend call and never adopted", async () => {
   const { store, calls, backend, events } = visits();
   expect(await store.get(TOKEN)).toBeNull();
   expect(calls).toEqual(["read"]);
@@ -134,7 +134,7 @@ test("I-06 a well-formed token that was never issued is absence, after one call,
   expect(session.id).not.toBe(ID);
 });
 
-test("I-07 a token of a session that expired or was destroyed is absence", async () => {
+test("I-07 every method returns null for the token of an expired or destroyed session", async () => {
   const { store, advance, backend } = visits();
   const expired = await store.create({});
   advance(1800.001);
@@ -146,7 +146,7 @@ test("I-07 a token of a session that expired or was destroyed is absence", async
   expect(await keysOf(backend)).toEqual([]);
 });
 
-test("I-07 a token that was rotated away is absence and is told of", async () => {
+test("I-07 a rotated token is rejected and reported as reused", async () => {
   const { store, events } = visits();
   const { token, session } = await store.create({});
   await store.rotate(token);
@@ -156,7 +156,7 @@ test("I-07 a token that was rotated away is absence and is told of", async () =>
   for (const event of events) expect(event).toMatchObject({ type: "reused", id: session.id });
 });
 
-test("I-08 a token opens nothing in another store", async () => {
+test("I-08 a token is invalid in a store with another backend", async () => {
   const one = visits();
   const other = visits();
   const { token } = await one.store.create({});
@@ -165,7 +165,7 @@ test("I-08 a token opens nothing in another store", async () => {
   expect(await other.store.get(token)).toBeNull();
 });
 
-test("I-08 a token of one form opens nothing that was stored under the other", async () => {
+test("I-08 a plain ID and a token with a secret are invalid in a store of the other kind", async () => {
   const backend = memoryBackend();
   const secrets = visits({ backend });
   const bare = visits({ backend, plainIds: true });
@@ -179,7 +179,7 @@ test("I-08 a token of one form opens nothing that was stored under the other", a
   for await (const { id } of bare.store.scan()) expect(id).toBe(other.session.id);
 });
 
-test("I-09 what is stored of a session does not open it", async () => {
+test("I-09 the session ID and the stored token hash are not valid tokens", async () => {
   const { store, calls, backend, clock } = visits();
   const { session } = await store.create({});
   calls.length = 0;
@@ -192,19 +192,19 @@ test("I-09 what is stored of a session does not open it", async () => {
   for (const text of texts) expect(await store.get(`${session.id}.${text}`)).toBeNull();
 });
 
-test("I-09 with plainIds the public id does not open the session", async () => {
+test("I-09 with plainIds, the public session ID is not a valid token", async () => {
   const { store } = visits({ plainIds: true });
   const { session } = await store.create({});
   expect(await store.get(session.id)).toBeNull();
 });
 
-describe("I-10 there is no generator but the store's own", () => {
-  test("an option for one is unknown", () => {
+describe("I-10 token generation", () => {
+  test("an option for a custom token generator is rejected", () => {
     const options = { schema: visit, backend: memoryBackend(), generateId: () => "x" };
     expect(() => createSessionStore(options)).toThrow(TypeError);
   });
 
-  test("a token is 16 and 32 random bytes in base64url", () => {
+  test("a token consists of 16 and 32 random bytes in base64url", () => {
     const issued = Array.from({ length: 1000 }, () => secretTokens.issue());
     for (const { token, key, id, verifier } of issued) {
       expect(token).toMatch(/^[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}$/);
@@ -216,7 +216,7 @@ describe("I-10 there is no generator but the store's own", () => {
     for (const part of [0, 1]) expect(new Set(issued.map(({ token }) => token.split(".")[part])).size).toBe(1000);
   });
 
-  test("a bare token is 32", () => {
+  test("a plain ID consists of 32 random bytes in base64url", () => {
     const issued = Array.from({ length: 1000 }, () => plainTokens.issue());
     expect(new Set(issued.map(({ token }) => token)).size).toBe(1000);
     for (const { token, key, id } of issued) {
@@ -234,19 +234,19 @@ describe("I-10 there is no generator but the store's own", () => {
       for (let bit = 0; bit < 256; bit++)
         counts[bit] = (counts[bit] ?? 0) + (((bytes[bit >> 3] ?? 0) >> (bit & 7)) & 1);
     }
-    // Ten standard deviations.
+    // The limit is ten standard deviations.
     for (const count of counts) expect(Math.abs(count - rounds / 2)).toBeLessThan(10 * Math.sqrt(rounds / 4));
   });
 
-  test("the verifier is the digest of the secret as text", async () => {
+  test("the stored token hash is the SHA-256 hash of the secret", async () => {
     const { text, verifier } = newSecret();
     const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
     expect(verifier).toBe(Buffer.from(digest).toString("base64url"));
   });
 });
 
-describe("I-11 an id that is taken", () => {
-  /** The first inserts find their key taken. */
+describe("I-11 session ID collisions", () => {
+  /** A store whose first `times` inserts fail because the key already exists. */
   function colliding(times: number) {
     const inner = memoryBackend();
     let left = times;
@@ -263,7 +263,7 @@ describe("I-11 an id that is taken", () => {
     return { ...base, inner, keys };
   }
 
-  test.each([1, 2])("%d times is replaced by another", async (times) => {
+  test.each([1, 2])("create generates another session ID if one is taken (collisions in a row: %d)", async (times) => {
     const { store, keys, events } = colliding(times);
     const { token, session } = await store.create({ userId: "42" });
     expect(new Set(keys).size).toBe(times + 1);
@@ -272,7 +272,7 @@ describe("I-11 an id that is taken", () => {
     expect(events).toMatchObject([{ type: "created", id: session.id }]);
   });
 
-  test("each time is an error in the end, and nothing is stored", async () => {
+  test("create fails after three collisions, and nothing is stored", async () => {
     const { store, keys, inner, events } = colliding(Number.POSITIVE_INFINITY);
     const error = await store.create({ userId: "42" }).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(SessionConflictError);
@@ -281,7 +281,7 @@ describe("I-11 an id that is taken", () => {
     expect(events.filter((event) => event.type === "created")).toEqual([]);
   });
 
-  test("keeps the record that is there", async () => {
+  test("an insert under an existing key does not change the stored record", async () => {
     const inner = memoryBackend();
     const { store, backend, clock } = visits({ backend: inner });
     const { token, session } = await store.create({ userId: "42" });
@@ -292,7 +292,7 @@ describe("I-11 an id that is taken", () => {
   });
 });
 
-test("I-12 nobody chooses an id", async () => {
+test("I-12 a caller cannot choose the session ID", async () => {
   const { store, calls } = visits();
   await expect(store.create({ id: ID } as never)).rejects.toMatchObject({ name: "SessionDataError" });
   expect(calls).toEqual([]);
@@ -302,7 +302,7 @@ test("I-12 nobody chooses an id", async () => {
   expect(token).not.toBe(TOKEN);
 });
 
-test("no error names a token", async () => {
+test("no error shows the secret of a token", async () => {
   const { store } = visits();
   const { token } = await store.create({});
   const [, secret = "?"] = token.split(".");

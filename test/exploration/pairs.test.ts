@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { exploreAll, pairs } from "../support/operations.ts";
 
-test("every order of every two operations, with every single fault, keeps every promise", {
+test("all invariants hold after every order of every two operations, with every single fault", {
   timeout: 300_000,
 }, async () => {
   const count = await exploreAll(pairs, true);

@@ -1,3 +1,3 @@
 import { hasRevocation, hasRotation, testTriples } from "../support/triples.ts";
 
-testTriples("a revocation of all and no rotation", (names) => hasRevocation(names) && !hasRotation(names));
+testTriples("that include revokeAll but no rotation", (names) => hasRevocation(names) && !hasRotation(names));

@@ -1,3 +1,3 @@
 import { hasRotation, testTriples } from "../support/triples.ts";
 
-testTriples("a rotation", hasRotation);
+testTriples("that include a rotation", hasRotation);

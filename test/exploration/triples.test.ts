@@ -1,3 +1,3 @@
 import { hasRevocation, hasRotation, testTriples } from "../support/triples.ts";
 
-testTriples("neither rotation nor revocation of all", (names) => !hasRotation(names) && !hasRevocation(names), false);
+testTriples("without a rotation and without revokeAll", (names) => !hasRotation(names) && !hasRevocation(names), false);

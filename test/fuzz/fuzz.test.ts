@@ -15,7 +15,7 @@ import { manualClock } from "../../src/testing/index.ts";
 import { counted, keysOf } from "../support/backends.ts";
 import { onNode } from "../support/runtime.ts";
 
-/** FUZZ_RUNS cases each, FUZZ_SEED to play one again: what fails is printed with its seed and path. */
+/** FUZZ_RUNS sets the number of cases, FUZZ_SEED repeats a run. A failure is printed with its seed and path. */
 const RUNS = Number(process.env["FUZZ_RUNS"] ?? (onNode ? 100_000 : 5000));
 const SEED = process.env["FUZZ_SEED"];
 const TIMEOUT_MS = 60_000 + RUNS;
@@ -35,7 +35,7 @@ const schema = z.object({
   ratio: z.number().nullable().optional(),
   flags: z.array(z.boolean()).optional(),
   profile: z.object({ email: z.string(), more: z.record(z.string(), z.number()).optional() }).optional(),
-  /** Of a codec that throws at what it cannot read. */
+  /** A codec that throws on input that it cannot decode. */
   big: z.codec(z.string(), z.bigint(), { decode: BigInt, encode: String }).optional(),
   anything: z.any().optional(),
 });
@@ -82,9 +82,9 @@ const piece = fc.oneof(
   fc.string({ maxLength: 3, unit: "binary" }),
   fc.stringMatching(/^[A-Za-z0-9_-]{0,66}$/),
 );
-/** In a token: at its ends and beside its dot more often than elsewhere. */
+/** A position in a token, more often at its ends and next to its dot. */
 const place = fc.oneof(fc.constantFrom(0, 22, 23, 43, 66), fc.nat(66));
-/** Strings near the grammar, and what is none. */
+/** Strings similar to a token, and values that are not strings. */
 const tokenLike = fc.oneof(
   { weight: 6, arbitrary: fc.array(piece, { maxLength: 5 }).map((pieces) => pieces.join("")) },
   { weight: 2, arbitrary: fc.constantFrom(`${ID}.${SECRET}`, SECRET) },
@@ -96,7 +96,7 @@ const tokenLike = fc.oneof(
   },
   { weight: 1, arbitrary: fc.anything() },
 );
-/** The grammar once more, by other means than those of the source. */
+/** A second implementation of the token grammar. */
 function isWord(text: string, length: number): boolean {
   return (
     text.length === length && [...text].every((character) => "-_".includes(character) || /^[0-9a-z]$/i.test(character))
@@ -110,7 +110,7 @@ function isToken(token: unknown, plainIds: boolean): boolean {
 }
 
 test(
-  "whatever is given for a token, no method fails on it, and what is malformed never reaches the backend",
+  "no method throws for any value given as a token, and a malformed token never reaches the backend",
   async () => {
     const { now } = manualClock();
     const { backend, calls } = counted(memoryBackend());
@@ -164,7 +164,7 @@ const numbers = fc.oneof(
   fc.nat().map(String),
   text,
 );
-/** Fields that make a session, most of the time, and others. */
+/** Records that are mostly valid sessions. */
 const plausible = fc.record(
   {
     [reserved.createdAt]: times,
@@ -198,7 +198,7 @@ const records = fc.oneof(
 );
 
 test(
-  "whatever is stored, every method answers it, or nothing, or a SessionDataError, and loses nothing of it",
+  "for any stored record, every method returns a result or throws a SessionDataError, and keeps all other fields",
   async () => {
     const { now } = manualClock();
     const { text: secret, verifier } = newSecret();
@@ -231,13 +231,13 @@ test(
             return;
           }
           if (typeof before !== "object" || before === null) {
-            // What cannot be read stays, what has expired may be swept.
+            // A record that cannot be read stays. An expired one may be removed.
             expect(answer).toBeNull();
             expect(before === "expired" ? [before, null] : [before]).toContain(after);
             return;
           }
           if (!keyed) {
-            // A wrong secret moves nothing.
+            // A wrong secret changes nothing.
             expect([answer, after]).toEqual([null, before]);
             return;
           }
@@ -295,7 +295,7 @@ const value: fc.Arbitrary<unknown> = fc.oneof(
     ),
   },
 );
-/** Mostly what the field takes. */
+/** Mostly values that the field accepts. */
 const mostly = (fitting: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> =>
   fc.oneof({ weight: 15, arbitrary: fitting }, { weight: 1, arbitrary: value });
 const anyString = fc.string({ unit: "binary", maxLength: 20 });
@@ -315,13 +315,13 @@ const data = fc.record(
   },
   { requiredKeys: ["name"] },
 );
-/** A function in the place of a patch is one that makes a patch. */
+/** Data for create or update. No functions, as update would call them to get a patch. */
 const given = fc.oneof(
   { weight: 8, arbitrary: data },
   { weight: 1, arbitrary: value.filter((one) => typeof one !== "function") },
 );
 
-/** What JSON makes of a value that the library takes: no `undefined`, no minus zero, no foreign prototypes. */
+/** The value after a JSON round trip: without `undefined`, minus zero and prototypes. */
 function plain(one: unknown): unknown {
   if (Array.isArray(one)) return Array.from(one, plain);
   if (typeof one !== "object" || one === null) return Object.is(one, -0) ? 0 : one;
@@ -330,7 +330,7 @@ function plain(one: unknown): unknown {
 }
 
 test(
-  "whatever data is given is refused before the backend hears of it, or read back as it was",
+  "any data is either rejected before a backend call or stored and read back unchanged",
   async () => {
     const { now } = manualClock();
     const { backend, calls } = counted(memoryBackend());
@@ -361,7 +361,7 @@ test(
       }),
     );
     expect(await keysOf(backend)).toEqual([]);
-    // Both are tried often.
+    // Accepted and rejected data both occur often.
     expect(Math.min(taken, refused)).toBeGreaterThan(RUNS / 20);
   },
   TIMEOUT_MS,

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { type AnswerHeader, cachingHeaders, isPrivate } from "../../src/http/cache-headers.ts";
 import { type Handler, signedIn, site } from "../support/sites.ts";
 
-/** Each way to use a session, and whether its answer carries the session cookie. */
+/** Each way to use a session, and whether the response then carries the session cookie. */
 const uses: Readonly<Record<string, { readonly act: Handler; readonly sets: boolean; readonly anonymous?: true }>> = {
   get: { act: (session) => session.get(), sets: false },
   peek: { act: (session) => session.peek(), sets: false },
@@ -14,13 +14,13 @@ const uses: Readonly<Record<string, { readonly act: Handler; readonly sets: bool
   create: { act: (session) => session.create({}), sets: true },
   rotate: { act: (session) => session.rotate(), sets: true },
   destroy: { act: (session) => session.destroy(), sets: true },
-  "read without a cookie": { act: (session) => session.get(), sets: false, anonymous: true },
+  "get without a cookie": { act: (session) => session.get(), sets: false, anonymous: true },
   "rotate without a cookie": { act: (session) => session.rotate(), sets: false, anonymous: true },
   "destroy without a cookie": { act: (session) => session.destroy(), sets: false, anonymous: true },
   "create without a cookie": { act: (session) => session.create({}), sets: true, anonymous: true },
 };
 
-/** The lines of Cache-Control that the handler sets, and the header that goes out after the session was read. */
+/** The lines of Cache-Control that the handler sets, and the header that is sent if the session was read. */
 const cacheControls: readonly (readonly [readonly string[], string])[] = [
   [[], "private"],
   [[""], "private"],
@@ -98,7 +98,7 @@ function answerWith(lines: Readonly<Record<string, readonly string[]>>): Respons
   return answer;
 }
 
-/** Headers that caches follow instead of Cache-Control, by the documentation of those who read them. */
+/** Headers that caches follow instead of Cache-Control, according to the documentation of those caches. */
 const targeted = [
   "CDN-Cache-Control",
   "Surrogate-Control",
@@ -136,7 +136,7 @@ const directives = [
   'ext="open',
 ];
 
-/** Whether a shared cache would store a response with these headers, as a program that others wrote sees it. */
+/** Whether a shared cache would store a response with these headers, according to http-cache-semantics. */
 function isStorable(headers: Headers): boolean {
   const request = { method: "GET", url: "/", headers: { host: "app.example" } };
   const policy = new CachePolicy(request, { status: 200, headers: Object.fromEntries(headers) }, { shared: true });
@@ -159,9 +159,9 @@ function listOf(text: string | null): string[] {
     .map((one) => one.trim().toLowerCase());
 }
 
-describe.each(Object.entries(uses))("R-17 %s", (_, { act, sets, anonymous }) => {
+describe.each(Object.entries(uses))("R-17 a response after %s", (_, { act, sets, anonymous }) => {
   test.each(cacheControls)(
-    "makes an answer with Cache-Control %j safe from caches, whatever its Vary",
+    "a response whose handler sets Cache-Control %j cannot be stored by a shared cache, whatever its Vary header",
     async (lines, read) => {
       for (const [varyLines, vary] of varies) {
         const { visit } = await (anonymous ? site() : signedIn());
@@ -170,7 +170,7 @@ describe.each(Object.entries(uses))("R-17 %s", (_, { act, sets, anonymous }) => 
         const cacheControl = headers.get("cache-control");
         expect(cacheControl).toBe(sets ? "no-store" : read);
         expect(isStorable(headers)).toBe(false);
-        // The promises, in words that do not depend on the table.
+        // The same promises, checked without the table above.
         expect(listOf(cacheControl)).not.toContain("public");
         expect(listOf(cacheControl).filter((one) => one.startsWith("s-maxage"))).toEqual([]);
         if (sets) expect(listOf(cacheControl)).toContain("no-store");
@@ -181,25 +181,28 @@ describe.each(Object.entries(uses))("R-17 %s", (_, { act, sets, anonymous }) => 
     },
   );
 
-  test.each(targeted)("removes %s, which a shared cache reads in place of Cache-Control", async (name) => {
-    for (const given of ["max-age=600", "public, s-maxage=60", "private", "no-store", "0", ""]) {
-      const { visit } = await (anonymous ? site() : signedIn());
-      const { headers } = await visit(act, () =>
-        answerWith({ [name]: [given, given], "x-cdn-cache-control-x": ["1"] }),
-      );
-      expect([headers.has(name), headers.get("x-cdn-cache-control-x")]).toEqual([false, "1"]);
-    }
-  });
+  test.each(targeted)(
+    "the header %s, which a shared cache reads instead of Cache-Control, is removed from the response",
+    async (name) => {
+      for (const given of ["max-age=600", "public, s-maxage=60", "private", "no-store", "0", ""]) {
+        const { visit } = await (anonymous ? site() : signedIn());
+        const { headers } = await visit(act, () =>
+          answerWith({ [name]: [given, given], "x-cdn-cache-control-x": ["1"] }),
+        );
+        expect([headers.has(name), headers.get("x-cdn-cache-control-x")]).toEqual([false, "1"]);
+      }
+    },
+  );
 });
 
 describe("cachingHeaders", () => {
-  test("lets no shared cache store any combination of directives, with or without Expires and a cookie", () => {
+  test("no combination of cache directives lets a shared cache store the response, with or without Expires and a cookie", () => {
     const some = ["", ...directives];
     const triples = some.flatMap((one) => some.flatMap((two) => some.map((three) => [one, two, three])));
     const counts = { storable: 0, judged: 0 };
     for (const [at, triple] of triples.entries()) {
       const given = triple.filter((directive) => directive !== "").join(at % 2 === 0 ? ", " : ",");
-      // The judge takes no notice of quotes, so that these texts end for it with an empty list of fields.
+      // http-cache-semantics ignores quotes and would read these texts as ending with an empty list of fields.
       if (/"open\b.*(private=""|no-store=(,|$))/.test(given)) continue;
       for (const expires of [null, "Thu, 01 Jan 2099 00:00:00 GMT"]) {
         const answer = new Headers(expires === null ? {} : { expires });
@@ -215,11 +218,11 @@ describe("cachingHeaders", () => {
         }
       }
     }
-    // The judge finds many of what was given storable.
+    // Many of the given headers are storable before the change, so the test is not vacuous.
     expect(counts.storable).toBeGreaterThan(counts.judged / 10);
   }, 30_000);
 
-  test("keeps the lifetime that the private cache of a browser may use", () => {
+  test("max-age is kept for the private cache of the browser", () => {
     const answer = new Headers({ "cache-control": "public, max-age=600, must-revalidate" });
     expect(cachingHeaders(answer, false)).toEqual([
       ["Cache-Control", "private, max-age=600, must-revalidate"],
@@ -227,14 +230,14 @@ describe("cachingHeaders", () => {
     ]);
   });
 
-  test("names the headers to remove without a value, and leaves the given headers as they are", () => {
+  test("a header to remove is listed without a value, and the given Headers object is not modified", () => {
     const given = { "cdn-cache-control": "max-age=5", "x-accel-expires": "5", vary: "*", "cache-control": "private" };
     const answer = new Headers(given);
     expect(cachingHeaders(answer, false)).toEqual([["cdn-cache-control"], ["x-accel-expires"]]);
     expect(Object.fromEntries(answer)).toEqual(given);
   });
 
-  test("reads a Cache-Control of a million characters in linear time", () => {
+  test("a Cache-Control header of a million characters is processed in linear time", () => {
     for (const piece of [
       '"',
       ",",
@@ -273,12 +276,12 @@ describe("isPrivate", () => {
     [{ "surrogate-control": "no-store" }, false],
   ];
 
-  test.each(cases)("of %j is %j", (headers, expected) => {
+  test.each(cases)("isPrivate(%j) returns %j", (headers, expected) => {
     expect(isPrivate(new Headers(headers))).toBe(expected);
   });
 });
 
-test("R-17 an answer whose handler did not use the session has its headers as they were", async () => {
+test("R-17 a response whose handler did not use the session keeps its headers unchanged", async () => {
   for (const [cacheControl] of cacheControls) {
     for (const [vary] of varies) {
       const lines = {

@@ -6,7 +6,7 @@ import { sessionCookie, sessionExchange } from "../../src/index.ts";
 import { onNode } from "../support/runtime.ts";
 import { visits } from "../support/visits.ts";
 
-/** FUZZ_RUNS cases, FUZZ_SEED to play them again: what fails is printed with its seed and path. */
+/** FUZZ_RUNS sets the number of cases, FUZZ_SEED repeats a run. A failure is printed with its seed and path. */
 const RUNS = Number(process.env["FUZZ_RUNS"] ?? (onNode ? 100_000 : 20_000));
 const SEED = process.env["FUZZ_SEED"];
 const TIMEOUT_MS = 60_000 + RUNS;
@@ -17,8 +17,8 @@ const BARE = G.slice(23);
 const MOST = 32_768;
 
 /**
- * A `Cookie` header as RFC 6265bis has it read, step by step and with no regard to time: section 5.6, steps 1 to 4, for
- * each pair between semicolons.
+ * Parses a `Cookie` header literally as RFC 6265bis says, slowly: section 5.6, steps 1 to 4, for each pair between
+ * semicolons.
  */
 function pairsOf(header: string): { readonly name: string; readonly value: string }[] {
   const stripped = (text: string): string => {
@@ -39,7 +39,7 @@ function valuesIn(header: string): readonly string[] {
   return [...new Set(pairsOf(header).flatMap(({ name, value }) => (name === NAME ? [value] : [])))];
 }
 
-/** What a server may take for the token. */
+/** The token that a server may read from this header, or null. */
 function tokenIn(header: string): string | null {
   const values = valuesIn(header);
   const [value = ""] = values;
@@ -92,7 +92,7 @@ function check(property: fc.IProperty<[string]> | fc.IAsyncProperty<[string]>, n
 }
 
 test(
-  "any header is read as RFC 6265bis says",
+  "every Cookie header is read as RFC 6265bis says",
   async () => {
     const { read } = sessionCookie();
     const seen = { token: 0, none: 0 };
@@ -107,14 +107,14 @@ test(
         }
       }),
     );
-    // Both are tried often.
+    // Headers with and without a token both occur often.
     expect(Math.min(seen.token, seen.none)).toBeGreaterThan(RUNS / 20);
   },
   TIMEOUT_MS,
 );
 
 test(
-  "the backend is asked for no header but one with a well-formed token, and no answer changes a cookie",
+  "only a Cookie header with a well-formed token causes a backend call, and no response sets a cookie",
   async () => {
     const { store, calls } = visits();
     const exchangeOf = sessionExchange(store);
@@ -135,8 +135,8 @@ test(
   TIMEOUT_MS,
 );
 
-test("a header is looked through a fixed number of times, however many pairs it has", () => {
-  /** The characters that a search has passed, in all. */
+test("the number of passes over a Cookie header does not depend on how many pairs it has", () => {
+  /** Counts the characters that `indexOf` and `slice` go through. */
   function looked(header: string): number {
     const { indexOf, slice } = String.prototype;
     let passed = 0;

@@ -4,7 +4,7 @@ import { cookieJar, request, tokenOf } from "../support/http.ts";
 import { type Handler, setCookies, signedIn } from "../support/sites.ts";
 import type { Visit } from "../support/visits.ts";
 
-/** What a request does, from the login of another user to nothing that sets a cookie. */
+/** What a request does: a login as another user, a rotation, a logout, or a call that sets no cookie. */
 const acts = {
   login: (session) => session.create({ userId: "43" }),
   rotate: (session) => session.rotate(),
@@ -17,21 +17,21 @@ const acts = {
 type Act = keyof typeof acts;
 
 const lasting: readonly (readonly [string, SessionMiddlewareOptions<Visit>])[] = [
-  ["that ends with the browser", {}],
-  ["that persists", { persistent: true }],
+  ["that ends when the browser closes", {}],
+  ["that is persistent", { persistent: true }],
 ];
 
-/** n! of them. */
+/** All n! orders of the items. */
 function permutations<T>(items: readonly T[]): T[][] {
   if (items.length === 0) return [[]];
   return items.flatMap((first, at) => permutations(items.toSpliced(at, 1)).map((rest) => [first, ...rest]));
 }
 
 describe.each(lasting)(
-  "R-13 a cookie %s: all are sent at once, and answered in every order",
+  "R-13 requests sent at the same time with a cookie %s, answered in every order",
   { timeout: 60_000 },
   (_, options) => {
-    /** Handles the requests one after the other, each with the cookie of before, and gives every jar that can come of it. */
+    /** Handles the requests in this order, all with the same cookie. Returns the jar after every order of responses. */
     async function jarsAfter(order: readonly Act[]) {
       const place = await signedIn(options);
       const responses: Response[] = [];
@@ -58,37 +58,43 @@ describe.each(lasting)(
           (["read", "write", "count", "look"] as const).slice(0, n - 1),
         ]),
       ),
-    )("%s beside %j ends with its own state", async (act, beside) => {
-      for (const order of permutations<Act>([act, ...beside])) {
-        const { jars, store, cookie, token } = await jarsAfter(order);
-        expect(new Set(jars).size).toBe(1);
-        const [jar = null] = jars;
-        if (act === "logout") expect(jar).toBeNull();
-        else {
-          expect(jar).not.toBe(cookie);
-          expect((await store.peek(tokenOf(jar)))?.data.userId).toBe(act === "login" ? "43" : "42");
+    )(
+      "after %s with concurrent %j, no late response restores the old cookie, and the old token is invalid",
+      async (act, beside) => {
+        for (const order of permutations<Act>([act, ...beside])) {
+          const { jars, store, cookie, token } = await jarsAfter(order);
+          expect(new Set(jars).size).toBe(1);
+          const [jar = null] = jars;
+          if (act === "logout") expect(jar).toBeNull();
+          else {
+            expect(jar).not.toBe(cookie);
+            expect((await store.peek(tokenOf(jar)))?.data.userId).toBe(act === "login" ? "43" : "42");
+          }
+          expect(await store.peek(token)).toBeNull();
         }
-        expect(await store.peek(token)).toBeNull();
-      }
-    });
+      },
+    );
 
     test.each<[Act, Act, readonly Act[]]>([
       ["rotate", "rotate", ["read", "write", "count"]],
       ["logout", "logout", ["read", "write", "count"]],
       ["rotate", "logout", ["read", "write", "count"]],
-    ])("of %s and %s beside %j one wins, and the other wipes nothing", async (one, two, beside) => {
-      for (const order of permutations<Act>([one, two, ...beside])) {
-        const { jars, store, responses } = await jarsAfter(order);
-        expect(responses.flatMap(setCookies)).toHaveLength(1);
-        expect(new Set(jars).size).toBe(1);
-        const [jar = null] = jars;
-        // The first of them: the token of the second opened nothing any more.
-        if (order.find((act) => act === "rotate" || act === "logout") === "logout") expect(jar).toBeNull();
-        else expect((await store.peek(tokenOf(jar)))?.data.userId).toBe("42");
-      }
-    });
+    ])(
+      "of concurrent %s and %s with %j, only the request that is handled first changes the cookie",
+      async (one, two, beside) => {
+        for (const order of permutations<Act>([one, two, ...beside])) {
+          const { jars, store, responses } = await jarsAfter(order);
+          expect(responses.flatMap(setCookies)).toHaveLength(1);
+          expect(new Set(jars).size).toBe(1);
+          const [jar = null] = jars;
+          // The token of the second was already invalid when it was handled.
+          if (order.find((act) => act === "rotate" || act === "logout") === "logout") expect(jar).toBeNull();
+          else expect((await store.peek(tokenOf(jar)))?.data.userId).toBe("42");
+        }
+      },
+    );
 
-    test("two logins, in two tabs, leave the one that was answered last, and its session", async () => {
+    test("after logins in two tabs, the browser holds the cookie that it received last, and its session exists", async () => {
       for (const order of permutations<Act>(["login", "login", "read", "write", "count"])) {
         const { jars, store, responses, token } = await jarsAfter(order);
         const issued = responses.flatMap(setCookies).map((line) => line.split(";")[0]);
@@ -99,7 +105,7 @@ describe.each(lasting)(
       }
     });
 
-    test("a logout in one tab and a request in another: what was asked before is answered, and opens nothing after", async () => {
+    test("when one tab logs out and another rotates, the request that is handled first decides the cookie, and the old token is invalid", async () => {
       for (const order of permutations<Act>(["logout", "read", "write", "rotate", "count"])) {
         const { jars, store, responses, token } = await jarsAfter(order);
         const ended = order.indexOf("logout") < order.indexOf("rotate");
@@ -111,8 +117,8 @@ describe.each(lasting)(
   },
 );
 
-describe("R-13 three requests, each sent, handled and answered at any time", { timeout: 60_000 }, () => {
-  /** Every order of three steps of each of three requests: 1680. */
+describe("R-13 three requests, sent, handled and answered in every order", { timeout: 60_000 }, () => {
+  /** Every order of the three steps of three requests: 1680 orders. */
   function schedules(left: readonly number[] = [3, 3, 3]): number[][] {
     if (left.every((steps) => steps === 0)) return [[]];
     return left.flatMap((steps, at) =>
@@ -120,7 +126,7 @@ describe("R-13 three requests, each sent, handled and answered at any time", { t
     );
   }
 
-  /** What browser and server must come to: a token is a session and how often it was rotated. */
+  /** The cookie that the browser must hold in the end, as `<session number>/<number of rotations>`, or null. */
   function expected(order: readonly number[], does: readonly Act[]): string | null {
     const live = new Map([[0, 0]]);
     let sessions = 0;
@@ -137,15 +143,15 @@ describe("R-13 three requests, each sent, handled and answered at any time", { t
       if (asked.step === 0) asked.cookie = jar;
       if (asked.step === 1) {
         const [id = -1, turn = -1]: readonly number[] = asked.cookie?.split("/").map(Number) ?? [];
-        const opens = live.get(id) === turn;
+        const isValid = live.get(id) === turn;
         if (asked.act === "login") {
-          if (opens) live.delete(id);
+          if (isValid) live.delete(id);
           live.set(++sessions, 0);
           asked.sets = `${sessions}/0`;
-        } else if (opens && asked.act === "rotate") {
+        } else if (isValid && asked.act === "rotate") {
           live.set(id, turn + 1);
           asked.sets = `${id}/${turn + 1}`;
-        } else if (opens && asked.act === "logout") {
+        } else if (isValid && asked.act === "logout") {
           live.delete(id);
           asked.sets = null;
         }
@@ -160,7 +166,7 @@ describe("R-13 three requests, each sent, handled and answered at any time", { t
   const pairs = kinds.flatMap((one, at) => kinds.slice(at).map((two) => [one, two] as const));
 
   test.each(pairs)(
-    "%s, %s and a read: the jar holds what was answered last, and that opens a session",
+    "after %s, %s and read in any order, the last Set-Cookie wins, and the browser never holds an invalid token",
     async (...two) => {
       const does: readonly Act[] = [...two, "read"];
       for (const order of schedules()) {
@@ -191,7 +197,7 @@ describe("R-13 three requests, each sent, handled and answered at any time", { t
         }
         const held = jar.cookie;
         expect([order, held && names.get(held)]).toEqual([order, expected(order, does)]);
-        // Whatever was lost, nobody is left with a cookie that opens nothing.
+        // Although some responses were overwritten, the browser never holds a cookie with an invalid token.
         if (held !== null) expect(await store.peek(tokenOf(held))).not.toBeNull();
       }
     },

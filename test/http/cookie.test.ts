@@ -9,7 +9,7 @@ const BARE = G.slice(23);
 
 const { read } = sessionCookie();
 
-describe("write and clear", () => {
+describe("sessionCookie: write and clear", () => {
   const pair = `__Host-sid=${G}`;
   const gone = "Expires=Thu, 01 Jan 1970 00:00:00 GMT";
   test.each<[CookieOptions, string, string]>([
@@ -43,7 +43,7 @@ describe("write and clear", () => {
       `__Host-Http-id=${G}; Path=/; HttpOnly; Secure; SameSite=Strict`,
       `__Host-Http-id=; Max-Age=0; Path=/; ${gone}; HttpOnly; Secure; SameSite=Strict`,
     ],
-  ])("with %j", (options, written, cleared) => {
+  ])("write and clear follow the options %j", (options, written, cleared) => {
     const cookie = sessionCookie(options);
     expect(cookie.write(G)).toBe(written);
     expect(cookie.write(G, 3600)).toBe(written.replace("; ", "; Max-Age=3600; "));
@@ -52,24 +52,27 @@ describe("write and clear", () => {
     expect(cookie.read(written.split(";")[0])).toBe(G);
   });
 
-  test("a token without a secret can be written, too", () => {
+  test("write accepts a plain session ID as the token", () => {
     expect(sessionCookie().write(BARE)).toBe(`__Host-sid=${BARE}; Path=/; HttpOnly; Secure; SameSite=Lax`);
   });
 
-  test.each([1, 34_560_000])("Max-Age may be %d", (maxAge) => {
+  test.each([1, 34_560_000])("write accepts a Max-Age of %d", (maxAge) => {
     expect(sessionCookie().write(G, maxAge)).toContain(`; Max-Age=${maxAge};`);
   });
 
-  test.each([0, -1, 1.5, 34_560_001, Number.NaN, Number.POSITIVE_INFINITY])("Max-Age may not be %d", (maxAge) => {
-    expect(() => sessionCookie().write(G, maxAge)).toThrow(RangeError);
-  });
+  test.each([0, -1, 1.5, 34_560_001, Number.NaN, Number.POSITIVE_INFINITY])(
+    "write rejects a Max-Age of %d with a RangeError",
+    (maxAge) => {
+      expect(() => sessionCookie().write(G, maxAge)).toThrow(RangeError);
+    },
+  );
 
-  test("Max-Age is a number", () => {
+  test("write rejects a Max-Age that is a string", () => {
     expect(() => sessionCookie().write(G, "3600" as never)).toThrow(TypeError);
   });
 
   test.each(["", "x", `${G}; Domain=evil.example`, `${G}\r\nSet-Cookie: a=b`, null, undefined])(
-    "no other value is written: %j",
+    "write rejects the malformed token %j, and the error does not show it",
     (token) => {
       expect(() => sessionCookie().write(token as string)).toThrow(TypeError);
       const error: unknown = (() => {
@@ -83,45 +86,48 @@ describe("write and clear", () => {
     },
   );
 
-  test("fits a browser's 4096 bytes of name and value with the longest name", () => {
+  test("a name that would make name and value exceed 4096 bytes is rejected", () => {
     const name = "a".repeat(4096 - G.length);
     expect(sessionCookie({ name }).write(G).split(";")[0]).toHaveLength(4097);
     expect(() => sessionCookie({ name: `${name}a` })).toThrow(TypeError);
   });
 });
 
-describe("the grammar of RFC 6265bis, section 4.1.1, whatever the platform's Headers let through", () => {
+describe("the Set-Cookie grammar of RFC 6265bis, section 4.1.1", () => {
   const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
   const value = /^[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*$/;
   const attribute = /^(Path=[\x20-\x3a\x3c-\x7e]*|Domain=[a-z0-9.-]+|Max-Age=[1-9]\d*|Secure|HttpOnly|SameSite=Lax)$/i;
 
-  test.each(["name", "path", "domain"] as const)("is kept by any %s that is taken", (option) => {
-    const taken = new Set<string>();
-    for (let code = 0; code < 0x180; code++) {
-      const character = String.fromCharCode(code);
-      for (const text of [character, `a${character}`, `${character}a`, `a${character}a`]) {
-        const given = option === "path" ? `/${text}` : text;
-        let cookie: ReturnType<typeof sessionCookie>;
-        try {
-          cookie = sessionCookie({ [option]: given });
-        } catch (error) {
-          expect(error).toBeInstanceOf(TypeError);
-          continue;
+  test.each(["name", "path", "domain"] as const)(
+    "every %s that is accepted produces a Set-Cookie line that follows the grammar",
+    (option) => {
+      const taken = new Set<string>();
+      for (let code = 0; code < 0x180; code++) {
+        const character = String.fromCharCode(code);
+        for (const text of [character, `a${character}`, `${character}a`, `a${character}a`]) {
+          const given = option === "path" ? `/${text}` : text;
+          let cookie: ReturnType<typeof sessionCookie>;
+          try {
+            cookie = sessionCookie({ [option]: given });
+          } catch (error) {
+            expect(error).toBeInstanceOf(TypeError);
+            continue;
+          }
+          taken.add(character);
+          const [pair = "", ...attributes] = cookie.write(G, 60).split("; ");
+          const [name = "", written] = [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)];
+          expect([name, written]).toEqual([expect.stringMatching(token), expect.stringMatching(value)]);
+          for (const one of attributes) expect(one).toMatch(attribute);
+          expect(new Set(attributes.map((one) => one.split("=")[0])).size).toBe(attributes.length);
         }
-        taken.add(character);
-        const [pair = "", ...attributes] = cookie.write(G, 60).split("; ");
-        const [name = "", written] = [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)];
-        expect([name, written]).toEqual([expect.stringMatching(token), expect.stringMatching(value)]);
-        for (const one of attributes) expect(one).toMatch(attribute);
-        expect(new Set(attributes.map((one) => one.split("=")[0])).size).toBe(attributes.length);
       }
-    }
-    const ascii = [...taken].every((character) => character > " " && character < "\x7f" && !";,".includes(character));
-    expect([taken.size > 30, ascii]).toEqual([true, true]);
-  });
+      const ascii = [...taken].every((character) => character > " " && character < "\x7f" && !";,".includes(character));
+      expect([taken.size > 30, ascii]).toEqual([true, true]);
+    },
+  );
 });
 
-describe("setsCookie says what a browser would send back under the name", () => {
+describe("setsCookie", () => {
   test.each([
     "__Host-sid=x",
     " __Host-sid = x",
@@ -135,7 +141,7 @@ describe("setsCookie says what a browser would send back under the name", () => 
     // A cookie without a name, which the browser sends as `__Host-sid=` and which clears nothing.
     "=__Host-sid=",
     " =\t__Host-sid = ; Max-Age=0",
-  ])("and does of %j", (line) => {
+  ])("setsCookie returns true for %j, as a browser would send the cookie back", (line) => {
     expect(setsCookie("__Host-sid", line)).toBe(true);
   });
 
@@ -150,22 +156,22 @@ describe("setsCookie says what a browser would send back under the name", () => 
     "a; __Host-sid=x",
     "==__Host-sid=x",
     "\u00a0__Host-sid=x",
-    // These clear the cookie, in whichever scope.
+    // These clear the cookie in one scope or another.
     "__Host-sid=",
     "__Host-sid",
     " __Host-sid = \t; Path=/app; Max-Age=0",
     `__Host-sid=; Domain=app.example; Comment=${G}`,
     sessionCookie().clear(),
-  ])("but not of %j", (line) => {
+  ])("setsCookie returns false for %j, as a browser would not send the cookie back", (line) => {
     expect(setsCookie("__Host-sid", line)).toBe(false);
   });
 });
 
-describe("the previous scopes of a cookie", () => {
+describe("the option previous of sessionCookie", () => {
   const gone = "Expires=Thu, 01 Jan 1970 00:00:00 GMT";
   const flags = "HttpOnly; Secure; SameSite=Lax";
 
-  test("are none by default", () => {
+  test("clearPrevious returns no lines by default", () => {
     expect(sessionCookie().clearPrevious()).toEqual([]);
     expect(sessionCookie({ previous: [] }).clearPrevious()).toEqual([]);
     expect(sessionCookie({ previous: undefined }).clearPrevious()).toEqual([]);
@@ -173,13 +179,13 @@ describe("the previous scopes of a cookie", () => {
 
   test.each<[string, CookieOptions, readonly string[]]>([
     [
-      "a name",
+      "another name",
       { previous: [{ name: "sid" }, { name: "__Secure-old" }] },
       [`sid=; Max-Age=0; Path=/; ${gone}; ${flags}`, `__Secure-old=; Max-Age=0; Path=/; ${gone}; ${flags}`],
     ],
-    ["a path", { name: "sid", previous: [{ path: "/app" }] }, [`sid=; Max-Age=0; Path=/app; ${gone}; ${flags}`]],
+    ["another path", { name: "sid", previous: [{ path: "/app" }] }, [`sid=; Max-Age=0; Path=/app; ${gone}; ${flags}`]],
     [
-      "a domain",
+      "another domain",
       { name: "sid", domain: "app.example", previous: [{ domain: "example.com" }] },
       [`sid=; Max-Age=0; Domain=example.com; Path=/; ${gone}; ${flags}`],
     ],
@@ -189,12 +195,12 @@ describe("the previous scopes of a cookie", () => {
       [`sid=; Max-Age=0; Path=/a; ${gone}; ${flags}`],
     ],
     [
-      "what is left out from the present options",
+      "the current domain and path if previous omits them",
       { domain: "app.example", path: "/a", previous: [{ name: "old", domain: undefined, path: undefined }] },
       [`old=; Max-Age=0; Domain=app.example; Path=/a; ${gone}; ${flags}`],
     ],
     [
-      "the path and domain that a name with __Host- must have",
+      "a __Host- name with Path=/ and no Domain",
       {
         domain: "app.example",
         path: "/a",
@@ -203,35 +209,35 @@ describe("the previous scopes of a cookie", () => {
       [`__Host-sid=; Max-Age=0; Path=/; ${gone}; ${flags}`, `__HOST-Http-x=; Max-Age=0; Path=/; ${gone}; ${flags}`],
     ],
     [
-      "the present SameSite and Partitioned",
+      "the current SameSite and Partitioned",
       { sameSite: "none", partitioned: true, previous: [{ name: "sid" }] },
       [`sid=; Max-Age=0; Path=/; ${gone}; HttpOnly; Secure; Partitioned; SameSite=None`],
     ],
     [
-      "no Secure where the present cookie has none",
+      "no Secure if the current cookie has none",
       { secure: false, previous: [{ path: "/app" }] },
       [`sid=; Max-Age=0; Path=/app; ${gone}; HttpOnly; SameSite=Lax`],
     ],
-  ])("are cleared with %s", (_, options, cleared) => {
+  ])("clearPrevious clears a cookie with %s", (_, options, cleared) => {
     const cookie = sessionCookie(options);
     expect(cookie.clearPrevious()).toEqual(cleared);
     const { previous: __, ...present } = options;
     expect([cookie.name, cookie.clear()]).toEqual([sessionCookie(present).name, sessionCookie(present).clear()]);
   });
 
-  test("are cleared by lines that set no cookie", () => {
+  test("setsCookie returns false for the lines of clearPrevious", () => {
     const cookie = sessionCookie({ name: "sid", previous: [{ path: "/app" }, { name: "old" }] });
     for (const line of cookie.clearPrevious()) {
       expect([setsCookie("sid", line), setsCookie("old", line)]).toEqual([false, false]);
     }
   });
 
-  test("are not read", () => {
+  test("read ignores a cookie that has a previous name", () => {
     expect(sessionCookie({ previous: [{ name: "sid" }] }).read(`sid=${G}`)).toBeNull();
   });
 });
 
-test("a handler may clear the session cookie in another scope, and may not set it", async () => {
+test("a handler can clear the session cookie in another scope but cannot set it", async () => {
   const { visit } = await signedIn();
   const clearing = sessionCookie({ name: "__Secure-sid", path: "/app" }).clear().replace("__Secure-", "__Host-");
   const answer = new Response();
@@ -256,15 +262,18 @@ describe("cookieValues", () => {
     ["sid=1; sid=2", ["1", "2"]],
     ["sid=; sid=2", ["", "2"]],
     ["sid=1; sid=1; sid=2; sid=3", ["1", "2"]],
-    [`${"a=b;".repeat(10_000)}sid=1`, []],
-  ])("of %j are %j", (header, values) => {
+  ])("the Cookie header %j has the values %j for the name sid", (header, values) => {
     expect(cookieValues("sid", header)).toEqual(values);
+  });
+
+  test("a Cookie header longer than 32 KB has no values", () => {
+    expect(cookieValues("sid", `${"a=b;".repeat(10_000)}sid=1`)).toEqual([]);
   });
 });
 
-describe("read", () => {
+describe("sessionCookie: read", () => {
   test.each([undefined, null, "", " ", "   ", "\t", ";", ";;;;", "; ; ;", "=", "=;=", "a", 5, {}])(
-    "C-01 nothing is in %j",
+    "C-01 read returns null for the Cookie header %j, which has no session cookie",
     (header) => {
       expect(read(header as string)).toBeNull();
     },
@@ -278,7 +287,7 @@ describe("read", () => {
     "__Host-sid;x=1",
     "__Host-sid==",
     `__Host-sid;=${G}`,
-  ])("C-02 no value is in %j", (header) => {
+  ])("C-02 read returns null for the Cookie header %j, where the session cookie has no value", (header) => {
     expect(read(header)).toBeNull();
   });
 
@@ -291,13 +300,16 @@ describe("read", () => {
     `;; __Host-sid=${G};;`,
     `other; __Host-sid=${G}; other`,
     `a=1; ${"b=2; ".repeat(50)}__Host-sid=${G}`,
-  ])("C-03 the token is found in %j", (header) => {
+  ])("C-03 read finds the token in %j", (header) => {
     expect(read(header)).toBe(G);
   });
 
-  test.each(["__host-sid", "__HOST-SID", "__Host-Sid", "__Host-SID"])("C-04 the name has its case: not %s", (name) => {
-    expect(read(`${name}=${G}`)).toBeNull();
-  });
+  test.each(["__host-sid", "__HOST-SID", "__Host-Sid", "__Host-SID"])(
+    "C-04 the cookie name is case-sensitive, so %s is ignored",
+    (name) => {
+      expect(read(`${name}=${G}`)).toBeNull();
+    },
+  );
 
   test.each([
     `__Host-sid=${A}; __Host-sid=${G}`,
@@ -308,23 +320,23 @@ describe("read", () => {
     `__Host-sid=; __Host-sid=${G}`,
     `__Host-sid=${G}; __Host-sid=`,
     `__Host-sid=${G}; __Host-sid=${BARE}`,
-  ])("C-05 of two different values there is none: %j", (header) => {
+  ])("C-05 read returns null if the cookie occurs with two different values: %j", (header) => {
     expect(read(header)).toBeNull();
   });
 
-  test("C-05 the same value twice is one", () => {
+  test("C-05 read returns the token if the cookie occurs twice with the same value", () => {
     expect(read(`__Host-sid=${G}; a=b; __Host-sid=${G};__Host-sid = ${G}`)).toBe(G);
   });
 
   test.each([`%5F%5FHost-sid=${G}`, `__Host%2Dsid=${G}`, `__Host-sid%3D${G}`])(
-    "C-06 a name is not decoded: %j",
+    "C-06 a cookie name is not percent-decoded: %j",
     (header) => {
       expect(read(header)).toBeNull();
     },
   );
 
   test.each(["\u00a0", "\u2003", "\ufeff", "\v", "\f", "\u0085", "\r", "\n", "\0"])(
-    "C-07 nothing but space and tab is trimmed: %j",
+    "C-07 only space and tab are trimmed around names and values, not %j",
     (blank) => {
       expect(read(`${blank}__Host-sid=${G}`)).toBeNull();
       expect(read(`__Host-sid${blank}=${G}`)).toBeNull();
@@ -336,21 +348,21 @@ describe("read", () => {
   );
 
   test.each([`__Host-sid =${G}`, `__Host-sid= ${G}`, `__Host-sid\t=\t${G}`, ` __Host-sid \t = \t ${G} \t`])(
-    "C-08 around the equals sign they are: %j",
+    "C-08 space and tab are trimmed around the equals sign: %j",
     (header) => {
       expect(read(header)).toBe(G);
     },
   );
 
   test.each([`=__Host-sid=${G}`, `=${G}`, G, `;=__Host-sid=${G}`])(
-    "C-09 a cookie without a name is another: %j",
+    "C-09 a cookie without a name is ignored: %j",
     (header) => {
       expect(read(header)).toBeNull();
     },
   );
 
   test.each(["__Host.sid", "__Host_sid", "__Host[sid", " _Host-sid", "_Host-sid", "-Host-sid", "__Host-sid "])(
-    "C-10 no other spelling is the name: %j",
+    "C-10 only the exact cookie name matches, apart from surrounding spaces: %j",
     (name) => {
       expect(read(`${name}=${G}`)).toBe(name.trim() === "__Host-sid" ? G : null);
     },
@@ -362,11 +374,11 @@ describe("read", () => {
     `a=b__Host-sid=${G}`,
     `a=__Host-sid=${G}`,
     `a="; x__Host-sid=${G}`,
-  ])("C-11 nor is one that holds it: %j", (header) => {
+  ])("C-11 a cookie whose name only contains the session cookie's name is ignored: %j", (header) => {
     expect(read(header)).toBeNull();
   });
 
-  test("C-12 names that objects inherit are names like any other", () => {
+  test("C-12 cookies named like properties of Object.prototype are handled like any other cookie", () => {
     const names = ["__proto__", "constructor", "hasOwnProperty", "toString", "prototype"];
     const before = Reflect.ownKeys(Object.prototype);
     expect(read(`${names.map((name) => `${name}=x; `).join("")}__Host-sid=${G}`)).toBe(G);
@@ -374,20 +386,26 @@ describe("read", () => {
     for (const name of names.slice(1)) expect(sessionCookie({ name }).read(`a=${G}`)).toBeNull();
   });
 
-  test.each([`"${G}"`, `"${G}`, `${G}"`, `'${G}'`])("C-13 quotes belong to the value: %j", (value) => {
-    expect(read(`__Host-sid=${value}`)).toBeNull();
-  });
+  test.each([`"${G}"`, `"${G}`, `${G}"`, `'${G}'`])(
+    "C-13 quotes are part of the value, so %j is not a token",
+    (value) => {
+      expect(read(`__Host-sid=${value}`)).toBeNull();
+    },
+  );
 
   test.each([`__Host-sid=${G},`, `__Host-sid=${G}, a=b`, `__Host-sid=${G},__Host-sid=${G}`, `a=b, __Host-sid=${G}`])(
-    "C-14 a comma separates nothing: %j",
+    "C-14 a comma does not separate cookies: %j",
     (header) => {
       expect(read(header)).toBeNull();
     },
   );
 
-  test.each([`${G}=`, `${G}==`, `${G}=x`, `=${G}`])("C-15 an equals sign belongs to the value: %j", (value) => {
-    expect(read(`__Host-sid=${value}`)).toBeNull();
-  });
+  test.each([`${G}=`, `${G}==`, `${G}=x`, `=${G}`])(
+    "C-15 an equals sign is part of the value, so %j is not a token",
+    (value) => {
+      expect(read(`__Host-sid=${value}`)).toBeNull();
+    },
+  );
 
   test.each([
     G.replace("A", "%41"),
@@ -395,11 +413,11 @@ describe("read", () => {
     G.replace("-", "+"),
     G.replace("_", "/"),
     G.replace(".", "%2E"),
-  ])("C-16 a value is not decoded: %j", (value) => {
+  ])("C-16 a value is not decoded, so %j is not a token", (value) => {
     expect(read(`__Host-sid=${value}`)).toBeNull();
   });
 
-  test("C-17 a control character is in no token", () => {
+  test("C-17 a value with a control character is not a token", () => {
     for (const code of [...Array.from({ length: 0x20 }, (_, at) => at), 0x7f]) {
       const character = String.fromCharCode(code);
       expect(read(`__Host-sid=${G.slice(0, 30)}${character}${G.slice(30)}`)).toBeNull();
@@ -408,7 +426,7 @@ describe("read", () => {
   });
 
   test.each(["é", "Ã©", "\xff", "\x80", "а", "😀", "\ud800"])(
-    "C-18 nor is a character beyond ASCII: %j",
+    "C-18 a value with the non-ASCII character %j is not a token",
     (character) => {
       expect(read(`__Host-sid=${G.slice(0, -1)}${character}`)).toBeNull();
       expect(read(`__Host-sid=${G}${character}`)).toBeNull();
@@ -416,12 +434,12 @@ describe("read", () => {
     },
   );
 
-  describe("C-19 a long header", () => {
+  describe("C-19 long headers", () => {
     const most = 32_768;
     const found = `;__Host-sid=${G}`;
 
     test.each(["a=b; ", '"', "=;", ";", '\\"', " ", "\t;", "=", "a", "__Host-sid", `__Host-sid=${G};`])(
-      "of %j is read up to 32 KB and no further",
+      "a Cookie header made of %j is read up to 32 KB and ignored if it is longer",
       (piece) => {
         const filler = piece.repeat(most).slice(0, most - found.length);
         const whole = piece.startsWith("__Host-sid=") ? filler.slice(0, filler.lastIndexOf(";")) : filler;
@@ -431,10 +449,10 @@ describe("read", () => {
       },
     );
 
-    // In linear time: test/http/cookie-fuzz.test.ts.
+    // test/http/cookie-fuzz.test.ts shows that this takes linear time.
   });
 
-  test("C-20 two header lines are found, as platforms join them", () => {
+  test("C-20 read finds the token in two Cookie header lines joined with a semicolon", () => {
     for (const lines of [
       ["a=b", `__Host-sid=${G}`],
       [`__Host-sid=${G}`, "a=b"],
@@ -451,23 +469,22 @@ describe("read", () => {
     "c56a4180-65aa-42ec-a945-5fd21dec0538",
     "0".repeat(64),
     "0".repeat(32),
-  ])("C-21 another program's value is none: %s", (value) => {
+  ])("C-21 a session cookie of another library is not a token: %s", (value) => {
     expect(read(`__Host-sid=${value}`)).toBeNull();
     expect(read(`sid=${G}`)).toBeNull();
   });
 
-  test("C-22 the attributes of RFC 2965 are cookies of other names", () => {
+  test("C-22 the attributes of RFC 2965 are read as cookies with other names", () => {
     expect(read(`$Version=1; __Host-sid=${G}; $Path=/; $Domain=app.example`)).toBe(G);
   });
 
-  // C-23, a token that is anywhere but in the Cookie header, and C-24, a request that is hostile:
-  // test/http/http-edge.test.ts.
+  // C-23 (a token outside the Cookie header) and C-24 (a hostile request) are in test/http/http-edge.test.ts.
 
-  test("a token without a secret is found, for stores of bare ids", () => {
+  test("read finds a plain session ID, for stores with plainIds", () => {
     expect(read(`__Host-sid=${BARE}`)).toBe(BARE);
   });
 
-  test("a name with characters that mean something in patterns is taken as it is", () => {
+  test("a cookie name with regular expression characters is matched literally", () => {
     const cookie = sessionCookie({ name: "a.b*c+^$|" });
     expect(cookie.read(`axb*c+^$|=${A}; a.b*c+^$|=${G}`)).toBe(G);
   });

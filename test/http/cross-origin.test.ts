@@ -7,7 +7,7 @@ const TRUSTED = "https://accounts.example";
 const safe = ["GET", "HEAD", "OPTIONS"];
 const unsafe = ["POST", "PUT", "PATCH", "DELETE", "QUERY", "PROPFIND", "post", "get", ""];
 const sites = [null, "", "none", "same-origin", "same-site", "cross-site", "SAME-ORIGIN", "same-origin, none", "new"];
-/** Of what a page of this origin sends to each of `urls`. */
+/** Values of the Origin header, for requests to each of `urls`. */
 const origins = [
   null,
   "",
@@ -34,7 +34,7 @@ const urls = [
   "http://app.example/",
   "https://app.example:8443/",
   "https://APP.example:443/",
-  // What servers say that do not look at the Host header.
+  // The URLs that servers build when they ignore the Host header.
   "http://localhost:3000/",
   "/a?b",
 ];
@@ -63,7 +63,7 @@ function asked({ method, url, site, ...others }: Asked) {
   return { method, url, headers: { get: (name: string) => headers[name] ?? null } };
 }
 
-/** Host and port, by hand: no URL of these has any more. */
+/** Host and port, parsed by hand: the URLs of this test need no more. */
 function hostOf(text: string): string | undefined {
   const [, scheme, host] = /^(https?):\/\/([^/ ]+)\/?[^, ]*$/.exec(text) ?? [];
   return scheme && host && withoutPort(scheme, host);
@@ -73,7 +73,7 @@ function withoutPort(scheme: string, host: string): string {
   return host.toLowerCase().replace(scheme === "https" ? /:443$/ : /:80$/, "");
 }
 
-/** The rule of Go's net/http.CrossOriginProtection, once more, with WebSockets and two sources of the host. */
+/** A second implementation of Go's net/http.CrossOriginProtection, with WebSockets and two sources of the host. */
 function passes({ method, url, site, origin, host, upgrade }: Asked, trusts: boolean): boolean {
   const safeMethod = method === "GET" || method === "HEAD" || method === "OPTIONS";
   if (safeMethod && upgrade !== "websocket" && upgrade !== "h2c, WebSocket") return true;
@@ -100,10 +100,10 @@ describe("crossOriginProtection", () => {
 
   test.each<[string, CrossOriginProtection | undefined, boolean]>([
     ["by default", undefined, false],
-    ["when it is true", true, false],
-    ["that trusts no origin", { trustedOrigins: [] }, false],
-    ["that trusts an origin", { trustedOrigins: ["https://else.example:8443", TRUSTED] }, true],
-  ])("%s lets pass what it should, of every method, Sec-Fetch-Site, Origin and URL", (_, options, trusts) => {
+    ["set to true", true, false],
+    ["with an empty list of trusted origins", { trustedOrigins: [] }, false],
+    ["with trusted origins", { trustedOrigins: ["https://else.example:8443", TRUSTED] }, true],
+  ])("crossOriginProtection %s decides every request like the reference rule", (_, options, trusts) => {
     const protection = crossOriginProtection(options);
     const counts = { passed: 0, refused: 0 };
     const [methodsOf, hostsOf] = [
@@ -129,106 +129,194 @@ describe("crossOriginProtection", () => {
   });
 
   test.each<[string, string | null, string | null, string, boolean]>([
-    ["a browser's own form", "same-origin", "https://app.example", "https://app.example/", true],
-    ["what the user starts", "none", null, "https://app.example/", true],
-    ["a program that is no browser", null, null, "https://app.example/", true],
-    ["a browser behind a proxy that ends TLS", null, "https://app.example", "http://app.example/", true],
-    ["a browser behind such a proxy on a port", null, "https://app.example:8443", "http://app.example:8443/", true],
-    ["an IPv6 host", null, "http://[::1]:3000", "http://[::1]:3000/", true],
-    ["another site", "cross-site", "https://evil.example", "https://app.example/", false],
-    ["another site that hides its origin", "cross-site", "null", "https://app.example/", false],
-    ["a sandboxed frame in an old browser", null, "null", "https://app.example/", false],
-    ["a sibling host", "same-site", "https://blog.app.example", "https://app.example/", false],
-    ["another port of the same host", null, "http://localhost:8081", "http://localhost:8080/", false],
-    ["a URL that says no host", null, "https://app.example", "/relative", false],
-    ["no host on either side", null, "file:///", "file:///x", false],
-    ["an app on a host of the same name", null, "capacitor://localhost", "http://localhost/", false],
+    ["a form of the same origin is allowed", "same-origin", "https://app.example", "https://app.example/", true],
+    ["a request that the user starts is allowed", "none", null, "https://app.example/", true],
+    ["a client that is not a browser is allowed", null, null, "https://app.example/", true],
+    ["a page behind a proxy that terminates TLS is allowed", null, "https://app.example", "http://app.example/", true],
     [
-      "a browser behind a proxy that ends TLS and names the port",
+      "a page behind a TLS proxy on another port is allowed",
+      null,
+      "https://app.example:8443",
+      "http://app.example:8443/",
+      true,
+    ],
+    ["a page on an IPv6 host is allowed", null, "http://[::1]:3000", "http://[::1]:3000/", true],
+    ["another site is rejected", "cross-site", "https://evil.example", "https://app.example/", false],
+    ["another site that hides its origin is rejected", "cross-site", "null", "https://app.example/", false],
+    ["a sandboxed frame in an old browser is rejected", null, "null", "https://app.example/", false],
+    ["a sibling host is rejected", "same-site", "https://blog.app.example", "https://app.example/", false],
+    ["another port of the same host is rejected", null, "http://localhost:8081", "http://localhost:8080/", false],
+    ["an Origin is rejected if the request URL has no host", null, "https://app.example", "/relative", false],
+    ["an Origin without a host is rejected if the request URL has none either", null, "file:///", "file:///x", false],
+    [
+      "a mobile app whose origin has the same host name is rejected",
+      null,
+      "capacitor://localhost",
+      "http://localhost/",
+      false,
+    ],
+    [
+      "a page behind a TLS proxy that adds the port 443 is allowed",
       null,
       "https://a.example",
       "http://a.example:443/",
       true,
     ],
-    ["a port that is the default of another scheme", null, "https://a.example:80", "https://a.example/", false],
+    [
+      "a port that is the default only of another scheme is rejected",
+      null,
+      "https://a.example:80",
+      "https://a.example/",
+      false,
+    ],
   ])("%s", (_, site, origin, url, expected) => {
     expect(crossOriginProtection()(asked({ method: "POST", url, site, origin }))).toBe(expected);
   });
 
-  describe("compares Origin with the Host header, too", () => {
+  describe("comparison of Origin with the Host header", () => {
     const local = "http://localhost:3000/";
 
     test.each<[string, string, string, string, boolean]>([
-      ["where the URL says localhost", "https://app.example", local, "app.example", true],
-      ["where the URL says no host", "https://app.example", "/path", "app.example", true],
-      ["with a default port", "https://app.example", local, "app.example:443", true],
-      ["with the default port of plain http", "http://app.example", local, "app.example:80", true],
-      ["in upper case", "https://app.example", local, "APP.Example", true],
-      ["with another port", "https://app.example:8443", local, "app.example:8443", true],
-      ["as IPv6", "http://[::1]:8080", local, "[::1]:8080", true],
-      ["as IPv6 that is spelt at length", "http://[::1]", local, "[0:0:0:0:0:0:0:1]:80", true],
       [
-        "where Host is that of a proxy and the URL is not",
+        "an Origin equal to Host is allowed if the URL says localhost",
+        "https://app.example",
+        local,
+        "app.example",
+        true,
+      ],
+      [
+        "an Origin equal to Host is allowed if the URL has no host",
+        "https://app.example",
+        "/path",
+        "app.example",
+        true,
+      ],
+      [
+        "an Origin is allowed if Host adds the default port of https",
+        "https://app.example",
+        local,
+        "app.example:443",
+        true,
+      ],
+      [
+        "an Origin is allowed if Host adds the default port of http",
+        "http://app.example",
+        local,
+        "app.example:80",
+        true,
+      ],
+      ["an Origin is allowed if Host is in upper case", "https://app.example", local, "APP.Example", true],
+      ["an Origin equal to Host with a port is allowed", "https://app.example:8443", local, "app.example:8443", true],
+      ["an Origin equal to an IPv6 Host is allowed", "http://[::1]:8080", local, "[::1]:8080", true],
+      [
+        "an Origin is allowed if Host is the same IPv6 address in long form",
+        "http://[::1]",
+        local,
+        "[0:0:0:0:0:0:0:1]:80",
+        true,
+      ],
+      [
+        "an Origin equal to the URL's host is allowed if Host is that of a proxy",
         "https://app.example",
         "https://app.example/",
         "internal",
         true,
       ],
-      ["of another site", "https://evil.example", local, "app.example", false],
-      ["of a sibling host", "https://blog.app.example", local, "app.example", false],
-      ["of another port", "https://app.example:8443", local, "app.example", false],
-      ["of the default port of the other scheme", "https://app.example", local, "app.example:80", false],
-      ["that is opaque", "null", local, "null", false],
-      ["of an app", "capacitor://app.example", local, "app.example", false],
-      ["of a Host with a user", "https://app.example", local, "x@app.example", false],
-      ["of a Host with a path", "https://app.example", local, "app.example/x", false],
-      ["of two Hosts", "https://app.example", local, "app.example, app.example", false],
+      ["an Origin of another site is rejected", "https://evil.example", local, "app.example", false],
+      ["an Origin of a sibling host is rejected", "https://blog.app.example", local, "app.example", false],
+      ["an Origin with another port than Host is rejected", "https://app.example:8443", local, "app.example", false],
+      [
+        "an Origin is rejected if Host has the default port of the other scheme",
+        "https://app.example",
+        local,
+        "app.example:80",
+        false,
+      ],
+      ["the Origin null is rejected even if Host is null", "null", local, "null", false],
+      [
+        "an Origin of a mobile app with the same host is rejected",
+        "capacitor://app.example",
+        local,
+        "app.example",
+        false,
+      ],
+      ["a Host with a user name matches no Origin", "https://app.example", local, "x@app.example", false],
+      ["a Host with a path matches no Origin", "https://app.example", local, "app.example/x", false],
+      ["a list of two Hosts matches no Origin", "https://app.example", local, "app.example, app.example", false],
     ])("%s", (_, origin, url, host, expected) => {
       const protection = crossOriginProtection();
       expect(protection(asked({ method: "POST", url, origin, host }))).toBe(expected);
-      // What the browser says of the site comes first.
+      // Sec-Fetch-Site takes precedence over Origin.
       expect(protection(asked({ method: "POST", url, origin, host, site: "cross-site" }))).toBe(false);
       expect(protection(asked({ method: "POST", url, origin, host, site: "same-origin" }))).toBe(true);
     });
 
-    test("and trusts no header that a client could set", () => {
+    test("Forwarded and X-Forwarded-Host are ignored, as a client could set them", () => {
       const forwarded = { "x-forwarded-host": "evil.example", forwarded: "host=evil.example" };
       const headers = new Headers({ origin: "https://evil.example", host: "app.example", ...forwarded });
       expect(crossOriginProtection()({ method: "POST", url: local, headers })).toBe(false);
     });
   });
 
-  describe("checks a WebSocket handshake like a POST", () => {
+  describe("WebSocket handshakes", () => {
     const url = "https://app.example/socket";
     const handshake = { method: "GET", url, upgrade: "websocket" };
 
     test.each<[string, Partial<Asked>, boolean]>([
-      ["from a page of the site", { origin: "https://app.example" }, true],
-      ["from a page of a sibling host", { origin: "https://blog.app.example" }, false],
-      ["from another site", { origin: "https://evil.example" }, false],
-      ["from a sandboxed frame", { origin: "null" }, false],
-      ["from a trusted origin", { origin: TRUSTED }, true],
-      ["from a browser that says the site", { origin: "https://app.example", site: "same-origin" }, true],
-      ["from a browser that says another site", { origin: "https://app.example", site: "same-site" }, false],
-      ["from a program that is no browser", {}, true],
-      ["in upper case", { origin: "https://evil.example", upgrade: "WebSocket" }, false],
-      ["in a list", { origin: "https://evil.example", upgrade: "h2c,websocket" }, false],
-      ["first in a list", { origin: "https://evil.example", upgrade: "websocket , h2c" }, false],
-      ["with a version", { origin: "https://evil.example", upgrade: "websocket/13" }, false],
-      ["over HTTP/2", { origin: "https://evil.example", upgrade: null, method: "CONNECT" }, false],
+      ["a handshake from a page of the same origin is allowed", { origin: "https://app.example" }, true],
+      ["a handshake from a page of a sibling host is rejected", { origin: "https://blog.app.example" }, false],
+      ["a handshake from another site is rejected", { origin: "https://evil.example" }, false],
+      ["a handshake from a sandboxed frame is rejected", { origin: "null" }, false],
+      ["a handshake from a trusted origin is allowed", { origin: TRUSTED }, true],
+      [
+        "a handshake with Sec-Fetch-Site same-origin is allowed",
+        { origin: "https://app.example", site: "same-origin" },
+        true,
+      ],
+      [
+        "a handshake with Sec-Fetch-Site same-site is rejected",
+        { origin: "https://app.example", site: "same-site" },
+        false,
+      ],
+      ["a handshake from a client that is not a browser is allowed", {}, true],
+      [
+        "a foreign handshake with Upgrade in upper case is rejected",
+        { origin: "https://evil.example", upgrade: "WebSocket" },
+        false,
+      ],
+      [
+        "a foreign handshake with websocket last in a list of upgrades is rejected",
+        { origin: "https://evil.example", upgrade: "h2c,websocket" },
+        false,
+      ],
+      [
+        "a foreign handshake with websocket first in a list of upgrades is rejected",
+        { origin: "https://evil.example", upgrade: "websocket , h2c" },
+        false,
+      ],
+      [
+        "a foreign handshake with a version after websocket is rejected",
+        { origin: "https://evil.example", upgrade: "websocket/13" },
+        false,
+      ],
+      [
+        "a foreign handshake over HTTP/2 is rejected",
+        { origin: "https://evil.example", upgrade: null, method: "CONNECT" },
+        false,
+      ],
     ])("%s", (_, changes, expected) => {
       const protection = crossOriginProtection({ trustedOrigins: [TRUSTED] });
       expect(protection(asked({ ...handshake, ...changes }))).toBe(expected);
     });
 
-    test("and lets the upgrade to another protocol pass", () => {
+    test("a cross-origin upgrade to a protocol other than WebSocket is allowed", () => {
       expect(crossOriginProtection()(asked({ ...handshake, origin: "https://evil.example", upgrade: "h2c" }))).toBe(
         true,
       );
     });
   });
 
-  test("that is false lets everything pass and reads nothing", () => {
+  test("the option false allows every request without reading its headers", () => {
     const protection = crossOriginProtection(false);
     const headers = { get: () => expect.fail("read") };
     expect(protection({ method: "POST", url: "https://app.example/", headers })).toBe(true);
@@ -252,7 +340,7 @@ describe("crossOriginProtection", () => {
     "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
     "moz-extension://0a1b2c3d-0000-4000-8000-abcdefabcdef",
     "safari-web-extension://0a1b2c3d-0000-4000-8000-abcdefabcdef",
-  ])("trusts %s", (origin) => {
+  ])("the trusted origin %s is allowed, and similar origins are rejected", (origin) => {
     const protection = crossOriginProtection({ trustedOrigins: [origin] });
     for (const site of ["cross-site", null]) {
       expect(protection(asked({ method: "POST", url, site, origin }))).toBe(true);
@@ -268,7 +356,7 @@ describe("crossOriginProtection", () => {
     }
   });
 
-  test("takes its list as it was when it was made", () => {
+  test("later changes to the array of trusted origins have no effect", () => {
     const trustedOrigins = [TRUSTED];
     const protection = crossOriginProtection({ trustedOrigins });
     trustedOrigins[0] = "https://evil.example";
@@ -277,7 +365,7 @@ describe("crossOriginProtection", () => {
   });
 });
 
-describe("an option that cannot be meant so", () => {
+describe("invalid crossOriginProtection options", () => {
   const { store } = visits();
   const malformed = [
     "",
@@ -336,7 +424,7 @@ describe("an option that cannot be meant so", () => {
     "capacitor://localhost/",
   ];
 
-  test.each(malformed)("the trusted origin %j, and it is named", (origin) => {
+  test.each(malformed)("the malformed trusted origin %j is rejected with a TypeError that shows it", (origin) => {
     const options = { trustedOrigins: [TRUSTED, origin] };
     for (const make of [
       () => crossOriginProtection(options),
@@ -359,19 +447,19 @@ describe("an option that cannot be meant so", () => {
     ["yes", "string"],
     [null, "null"],
     [0, "number"],
-  ])("%j", (options, named) => {
+  ])("the option %j is rejected with a TypeError that says what is wrong", (options, named) => {
     const make = () => sessionMiddleware(store, { crossOriginProtection: options as never });
     expect(make).toThrow(TypeError);
     expect(make).toThrow(named);
   });
 });
 
-describe("sessionMiddleware", () => {
+describe("sessionMiddleware with cross-origin protection", () => {
   const post = (headers: Record<string, string>, method = "POST") =>
     new Request("https://app.example/", { method, headers });
   const foreign = { "sec-fetch-site": "cross-site", origin: "https://evil.example" };
 
-  test("refuses before the handler and the backend, and leaves the session alone", async () => {
+  test("an unsafe cross-origin request gets 403 before the handler and the backend are called, and the session is kept", async () => {
     const { handle, jar, calls, cookie, store, token } = await signedIn();
     const response = await handle(post({ ...foreign, cookie: cookie ?? "" }), () => expect.fail("called"));
     expect([response.status, await response.text()]).toEqual([403, "Cross-origin request refused"]);
@@ -385,7 +473,7 @@ describe("sessionMiddleware", () => {
     expect(await store.get(token)).not.toBeNull();
   });
 
-  test("refuses each time with an answer of its own", async () => {
+  test("each rejected request gets a new 403 response with a readable body", async () => {
     const { handle } = site();
     for (let time = 0; time < 2; time++) {
       const response = await handle(post(foreign), () => new Response());
@@ -393,7 +481,7 @@ describe("sessionMiddleware", () => {
     }
   });
 
-  test("lets safe methods, and the site itself, pass", async () => {
+  test("requests with safe methods and same-origin requests reach the handler", async () => {
     const { handle } = site();
     for (const asking of [
       ...safe.map((method) => post(foreign, method)),
@@ -405,7 +493,7 @@ describe("sessionMiddleware", () => {
     }
   });
 
-  test("can be told not to, or whom to trust", async () => {
+  test("a cross-origin request reaches the handler if the protection is off or trusts its origin", async () => {
     for (const crossOriginProtection of [false, { trustedOrigins: ["https://evil.example"] }]) {
       const { handle } = site({ crossOriginProtection });
       expect((await handle(post(foreign), () => new Response())).status).toBe(200);

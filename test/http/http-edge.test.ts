@@ -9,7 +9,7 @@ import { type Handler, setCookies, signedIn, site } from "../support/sites.ts";
 
 const rotate: Handler = (session) => session.rotate();
 
-/** What a handler might set under the session cookie's name. */
+/** Set-Cookie lines of a handler that use the session cookie's name. */
 const planted = [
   "__Host-sid=planted",
   " __Host-sid = planted; Path=/",
@@ -17,7 +17,7 @@ const planted = [
   `=__Host-sid=${"i".repeat(22)}.${"s".repeat(43)}`,
   sessionCookie().write(`${"i".repeat(22)}.${"s".repeat(43)}`, 60),
 ];
-/** What it might set beside that. */
+/** Set-Cookie lines of a handler for other cookies. */
 const others = ["a=1; Path=/", "__host-sid=2", "b=2, 3; Expires=Thu, 01 Jan 2026 00:00:00 GMT", "__Host-sidx=3", "a=4"];
 const mixed = [
   others[0],
@@ -38,7 +38,7 @@ function answerWith(lines: readonly (string | undefined)[], init: ResponseInit =
   return answer;
 }
 
-/** An answer whose headers cannot be changed, as those of what is fetched. */
+/** Makes the headers of the response immutable, as those of a fetched response are. */
 function frozen(answer: Response): Response {
   const refuse = () => {
     throw new TypeError("immutable");
@@ -48,7 +48,7 @@ function frozen(answer: Response): Response {
   return answer;
 }
 
-/** A server whose answers have the session cookie's name among their cookies. */
+/** A server whose responses also set cookies with the session cookie's name. */
 const server = createServer((asked, response) => {
   response.setHeader("Set-Cookie", mixed as string[]);
   response.setHeader("X-Upstream", "1");
@@ -62,9 +62,9 @@ beforeAll(async () => {
 });
 afterAll(() => new Promise((resolve) => server.close(resolve)));
 
-describe("exactly one session cookie goes out, whatever the handler did", () => {
+describe("handlers that set a cookie with the session cookie's name", () => {
   const kinds: Readonly<Record<string, () => Response | Promise<Response>>> = {
-    "of its own": () => answerWith(mixed),
+    "that the handler made": () => answerWith(mixed),
     "that is a redirect": () => answerWith(mixed, { status: 302, headers: { location: "/home" } }),
     "without a body": () => answerWith(mixed, { status: 204 }),
     "that is immutable": () => frozen(answerWith(mixed)),
@@ -72,23 +72,26 @@ describe("exactly one session cookie goes out, whatever the handler did", () => 
     "that is a fetched redirect": () => fetch(`${upstream}/moved`, { redirect: "manual" }),
   };
 
-  describe.each(Object.entries(kinds))("H-06 on an answer %s", (_, answer) => {
+  describe.each(Object.entries(kinds))("H-06 a response %s", (_, answer) => {
     test.each<[string, Handler]>([
       ["create", (session) => session.create({})],
       ["rotate", rotate],
       ["create and rotate", async (session) => [await session.create({}), await session.rotate()]],
-    ])("%s sends its own, after the handler's others", async (_, handler) => {
-      const { visit, jar, store } = await signedIn();
-      const given = await answer();
-      const response = await visit(handler, () => given);
-      const lines = setCookies(response);
-      expect(lines.slice(0, -1)).toEqual(others);
-      expect(lines.at(-1)).toMatch(/^__Host-sid=.{66}; Path=\/; HttpOnly; Secure; SameSite=Lax$/);
-      expect(await store.peek(tokenOf(jar.cookie))).not.toBeNull();
-      expect(response.status).toBe(given.status);
-    });
+    ])(
+      "after %s, the only session cookie is the new one, and it follows the handler's other cookies",
+      async (_, handler) => {
+        const { visit, jar, store } = await signedIn();
+        const given = await answer();
+        const response = await visit(handler, () => given);
+        const lines = setCookies(response);
+        expect(lines.slice(0, -1)).toEqual(others);
+        expect(lines.at(-1)).toMatch(/^__Host-sid=.{66}; Path=\/; HttpOnly; Secure; SameSite=Lax$/);
+        expect(await store.peek(tokenOf(jar.cookie))).not.toBeNull();
+        expect(response.status).toBe(given.status);
+      },
+    );
 
-    test("destroy clears it", async () => {
+    test("after destroy, the session cookie is cleared and the handler's other cookies are kept", async () => {
       const { visit } = await signedIn();
       const given = await answer();
       expect(
@@ -102,9 +105,9 @@ describe("exactly one session cookie goes out, whatever the handler did", () => 
     });
 
     test.each<[string, Handler]>([
-      ["a session that was read", (session) => session.get()],
-      ["a session that was not used", () => null],
-    ])("%s sends none", async (_, handler) => {
+      ["get", (session) => session.get()],
+      ["no use of the session", () => null],
+    ])("after %s, no session cookie is sent and the handler's other cookies are kept", async (_, handler) => {
       const { visit, jar, cookie } = await signedIn();
       const given = await answer();
       const response = await visit(handler, () => given);
@@ -117,7 +120,7 @@ describe("exactly one session cookie goes out, whatever the handler did", () => 
     });
   });
 
-  test("H-06 adapters are told all lines of Set-Cookie, or none where theirs may stay", async () => {
+  test("H-06 the finish method of an exchange lists all Set-Cookie lines to send, or none if the response can keep its own", async () => {
     const { store } = site();
     const exchangeOf = sessionExchange(store);
     const headersWith = (...lines: string[]) => answerWith(lines).headers;
@@ -133,7 +136,7 @@ describe("exactly one session cookie goes out, whatever the handler did", () => 
     ]);
   });
 
-  test("H-06 of another name the handler may set what it likes", async () => {
+  test("H-06 a handler may set any cookie whose name is not that of the session cookie", async () => {
     const { visit } = await signedIn({ cookie: { name: "app" } });
     const response = await visit(
       () => null,
@@ -143,15 +146,15 @@ describe("exactly one session cookie goes out, whatever the handler did", () => 
   });
 });
 
-describe("H-01 an answer that cannot be changed is copied", () => {
-  test("as a redirect, with its place", async () => {
+describe("H-01 immutable responses", () => {
+  test("an immutable redirect is copied with its Location", async () => {
     const { visit } = await signedIn();
     const response = await visit(rotate, () => Response.redirect("https://app.example/home", 307));
     expect([response.status, response.headers.get("location")]).toEqual([307, "https://app.example/home"]);
     expect(setCookies(response)).toHaveLength(1);
   });
 
-  test("as fetched, with its status, headers and body", async () => {
+  test("a fetched response is copied with its status, headers and body", async () => {
     const { visit } = await signedIn();
     const fetched = await fetch(`${upstream}/`);
     const response = await visit(rotate, () => fetched);
@@ -159,7 +162,7 @@ describe("H-01 an answer that cannot be changed is copied", () => {
     expect(await response.text()).toBe("from upstream");
   });
 
-  test("while its body still streams", async () => {
+  test("an immutable response is copied while its body is still streaming", async () => {
     const { visit } = await signedIn();
     let send = (_text: string): void => {};
     const body = new ReadableStream({
@@ -177,20 +180,20 @@ describe("H-01 an answer that cannot be changed is copied", () => {
   });
 });
 
-describe("H-02 and H-03 an answer that cannot be copied", () => {
-  /** As that of an upgrade on runtimes that have one; none can be constructed everywhere. */
+describe("H-02 and H-03 responses that cannot be copied", () => {
+  /** Imitates the response to an upgrade, as not every runtime can construct one. */
   const upgraded = () => {
     const answer = frozen(new Response());
     Object.defineProperty(answer, "status", { value: 101 });
     return answer;
   };
-  /** Whose headers no runtime lets through, as some do. */
+  /** Frozen, as only some runtimes make the headers of an error response immutable. */
   const failed = () => frozen(Response.error());
 
   test.each([
-    ["of a network error", failed],
-    ["of an upgrade", upgraded],
-  ])("%s is passed on as it is where no cookie is due", async (_, make) => {
+    ["network error", failed],
+    ["upgrade", upgraded],
+  ])("the %s response is passed on unchanged if no cookie has to be set", async (_, make) => {
     for (const handler of [() => null, (session) => session.get()] satisfies Handler[]) {
       const { visit } = await signedIn();
       const answer = make();
@@ -199,18 +202,21 @@ describe("H-02 and H-03 an answer that cannot be copied", () => {
   });
 
   test.each([
-    ["of a network error", failed],
-    ["of an upgrade", upgraded],
-  ])("%s is a TypeError where one is, and the session that nobody can receive ends", async (_, make) => {
-    const { visit, jar, cookie, backend } = await signedIn();
-    await expect(visit(rotate, make)).rejects.toThrow(TypeError);
-    expect(jar.cookie).toBe(cookie);
-    expect(await keysOf(backend)).toEqual([]);
-  });
+    ["network error", failed],
+    ["upgrade", upgraded],
+  ])(
+    "after a rotation, the %s response causes a TypeError, and the session is destroyed as its new token is lost",
+    async (_, make) => {
+      const { visit, jar, cookie, backend } = await signedIn();
+      await expect(visit(rotate, make)).rejects.toThrow(TypeError);
+      expect(jar.cookie).toBe(cookie);
+      expect(await keysOf(backend)).toEqual([]);
+    },
+  );
 });
 
-describe("H-04 and H-05 a body", () => {
-  test.each([204, 205, 304])("that a status of %d forbids stays away, copied or not", async (status) => {
+describe("H-04 and H-05 response bodies", () => {
+  test.each([204, 205, 304])("a response of status %d has no body, whether it is copied or not", async (status) => {
     for (const make of [() => new Response(null, { status }), () => frozen(new Response(null, { status }))]) {
       const { visit } = await signedIn();
       const response = await visit(rotate, make);
@@ -219,7 +225,7 @@ describe("H-04 and H-05 a body", () => {
     }
   });
 
-  test("that nobody asked for by HEAD stays away", async () => {
+  test("a response to HEAD has no body and keeps its Content-Length", async () => {
     const { handle, cookie } = await signedIn();
     const asked = new Request("https://app.example/", { method: "HEAD", headers: { cookie: cookie ?? "" } });
     const response = await handle(asked, async (session) => {
@@ -230,7 +236,7 @@ describe("H-04 and H-05 a body", () => {
     expect(setCookies(response)).toHaveLength(1);
   });
 
-  test("that was used is a TypeError, and the session ends", async () => {
+  test("a response whose body was already read is refused with a TypeError, and the session ends", async () => {
     for (const make of [() => new Response("ok"), () => frozen(new Response("ok"))]) {
       const { visit, backend } = await signedIn();
       const answer = make();
@@ -241,17 +247,17 @@ describe("H-04 and H-05 a body", () => {
   });
 });
 
-// H-07, caches: test/http/cache-safety.test.ts. H-08, what is no Response, and what is thrown:
+// H-07 (caches) is in test/http/cache-safety.test.ts, H-08 (thrown values and results that are not a Response) in
 // test/http/middleware.test.ts.
 
-describe("H-09 a body that streams", () => {
-  test("reads the session after the answer, writes it, and issues no token", async () => {
+describe("H-09 streaming bodies", () => {
+  test("a body that still streams can read and update the session but cannot create or rotate one", async () => {
     const { handle, store, token, cookie } = await signedIn();
     const response = await handle(request(cookie), async (session) => {
       await session.get();
       const body = new ReadableStream({
         async start(controller) {
-          // After the headers have gone.
+          // Wait until the headers have been sent.
           await idle();
           const seen = (await session.get())?.data.userId;
           const issued = await Promise.allSettled([session.rotate(), session.create({})]);
@@ -268,19 +274,22 @@ describe("H-09 a body that streams", () => {
   });
 });
 
-describe("H-10 an answer of 5xx", () => {
-  test.each([500, 502, 503])("%d keeps the cookie of what has happened to the session", async (status) => {
-    const failure = () => new Response("sorry", { status });
-    const { visit, jar, store, token } = await signedIn();
-    await visit(rotate, failure);
-    expect(await store.peek(tokenOf(jar.cookie))).not.toBeNull();
-    expect(await store.peek(token)).toBeNull();
-    await visit((session) => session.destroy(), failure);
-    expect(jar.cookie).toBeNull();
-  });
+describe("H-10 responses of status 5xx", () => {
+  test.each([500, 502, 503])(
+    "a response of status %d still carries the session cookie after a rotation and a logout",
+    async (status) => {
+      const failure = () => new Response("sorry", { status });
+      const { visit, jar, store, token } = await signedIn();
+      await visit(rotate, failure);
+      expect(await store.peek(tokenOf(jar.cookie))).not.toBeNull();
+      expect(await store.peek(token)).toBeNull();
+      await visit((session) => session.destroy(), failure);
+      expect(jar.cookie).toBeNull();
+    },
+  );
 });
 
-describe("C-23 a token anywhere but in the Cookie header", () => {
+describe("C-23 tokens outside the Cookie header", () => {
   test.each<[string, (token: string) => Request]>([
     ["the query", (token) => new Request(`https://app.example/?__Host-sid=${token}&sid=${token}&token=${token}`)],
     ["the body", (token) => new Request("https://app.example/", { method: "POST", body: `__Host-sid=${token}` })],
@@ -290,7 +299,7 @@ describe("C-23 a token anywhere but in the Cookie header", () => {
         (token) => new Request("https://app.example/", { headers: { [name]: `__Host-sid=${token}` } }),
       ],
     ),
-  ])("opens nothing: %s", async (_, ask) => {
+  ])("a token in %s does not authenticate the request and causes no backend call", async (_, ask) => {
     const { handle, calls, token } = await signedIn();
     const response = await handle(ask(token), async (session) => Response.json(await session.get()));
     expect(await response.json()).toBeNull();
@@ -298,7 +307,7 @@ describe("C-23 a token anywhere but in the Cookie header", () => {
   });
 });
 
-describe("C-24 a request that is hostile", () => {
+describe("C-24 hostile requests", () => {
   function asking(get: () => unknown): Request {
     return Object.defineProperty(request(), "headers", { value: { get }, configurable: true });
   }
@@ -313,7 +322,7 @@ describe("C-24 a request that is hostile", () => {
     ["whose cookie is a number", () => 5],
     ["whose cookie is an array", () => ["__Host-sid=x"]],
     ["whose cookie is an object", () => ({ toString: () => "__Host-sid=x" })],
-  ])("%s is a TypeError before the handler, each time", async (_, get) => {
+  ])("a request %s is rejected with a TypeError before the handler runs", async (_, get) => {
     const { handle, calls } = site();
     const asked = asking(get);
     for (let time = 0; time < 2; time++) {
@@ -322,19 +331,19 @@ describe("C-24 a request that is hostile", () => {
       await expect(answer).rejects.toBeInstanceOf(TypeError);
     }
     expect(calls).toEqual([]);
-    // Nothing is left behind: the same request can be handled once it behaves.
+    // No state is left behind: the same request object can be handled once its headers are valid.
     Object.defineProperty(asked, "headers", { value: new Headers() });
     expect((await handle(asked, () => new Response())).status).toBe(200);
   });
 
-  test("an exchange says so, too", () => {
+  test("sessionExchange rejects a Cookie header that is not a string with a TypeError", () => {
     const { store } = site();
     for (const header of [5, ["a=b"], {}, true]) {
       expect(() => sessionExchange(store)(header as never)).toThrow(TypeError);
     }
   });
 
-  test("one without headers is no crash", async () => {
+  test("a request without headers is rejected with a TypeError", async () => {
     const { handle } = site();
     for (const asked of [{}, { headers: null }, { headers: {} }]) {
       await expect(handle(asked as never, () => expect.fail("called"))).rejects.toThrow(TypeError);
@@ -342,7 +351,7 @@ describe("C-24 a request that is hostile", () => {
   });
 });
 
-test("a browser that got a planted cookie before has its own after the next answer", async () => {
+test("create replaces a session cookie that was planted in the browser", async () => {
   const { handle, store } = site();
   const jar = cookieJar("__Host-sid", "__Host-sid=planted");
   const response = await handle(jar.request(), async (session) => {

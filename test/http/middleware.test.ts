@@ -17,7 +17,7 @@ import { request, tokenOf } from "../support/http.ts";
 import { type Handler, setCookies, signedIn, site } from "../support/sites.ts";
 import { type NewVisit, type Visit, visits } from "../support/visits.ts";
 
-/** A backend whose methods fail while they are told to. */
+/** A backend whose methods fail while their names are in `broken`. */
 function failing() {
   const broken = new Set<BackendMethod>();
   const error = new SessionBackendError("The server is gone", { reason: "unavailable", outcome: "not-applied" });
@@ -26,8 +26,8 @@ function failing() {
   return { backend, inner, broken, error };
 }
 
-describe("nothing is read before the handler asks", () => {
-  test("for a request without a cookie, whatever it asks, but to create", async () => {
+describe("lazy backend calls", () => {
+  test("a request without a cookie causes no backend call except for create", async () => {
     const { visit, calls } = site();
     const response = await visit(async (session) => {
       expect(await session.get()).toBeNull();
@@ -45,7 +45,7 @@ describe("nothing is read before the handler asks", () => {
   });
 
   test.each(["__Host-sid=x", "sid=x", `__Host-sid=${"A".repeat(65)}`, `__Host-sid=${"A".repeat(43)}`])(
-    "nor for one with %s",
+    "a request with the invalid cookie %s causes no backend call",
     async (cookie) => {
       const { handle, calls } = site();
       await handle(request(cookie), async (session) => {
@@ -56,7 +56,7 @@ describe("nothing is read before the handler asks", () => {
     },
   );
 
-  test("for a handler that does not ask, and its answer is passed on untouched", async () => {
+  test("a handler that does not use the session causes no backend call, and its response is passed on unchanged", async () => {
     const { handle, calls, jar } = await signedIn();
     const answer = new Response("ok", { headers: { "x-mine": "1" } });
     const headers = [...answer.headers];
@@ -65,7 +65,7 @@ describe("nothing is read before the handler asks", () => {
     expect(calls).toEqual([]);
   });
 
-  test("for a token that is nowhere but in the cookie header", async () => {
+  test("a token is read only from the Cookie header", async () => {
     const { handle, calls, token } = await signedIn();
     const headers = {
       authorization: `Bearer ${token}`,
@@ -82,31 +82,67 @@ describe("nothing is read before the handler asks", () => {
   });
 });
 
-describe("one request reads once", () => {
+describe("the backend calls of one request", () => {
   test.each<[string, Handler, BackendMethod[]]>([
-    ["get, get", async (session) => [await session.get(), await session.get()], ["read"]],
-    ["get and get at once", (session) => Promise.all([session.get(), session.get()]), ["read"]],
-    ["peek, peek", async (session) => [await session.peek(), await session.peek()], ["read"]],
-    ["get, peek", async (session) => [await session.get(), await session.peek()], ["read"]],
-    ["peek, get", async (session) => [await session.peek(), await session.get()], ["read", "read"]],
-    ["update, get", async (session) => [await session.update({}), await session.get()], ["write"]],
-    ["setIdleTimeout, get", async (session) => [await session.setIdleTimeout(60), await session.get()], ["write"]],
-    ["rotate, get", async (session) => [await session.rotate(), await session.get()], ["write"]],
-    ["create, get", async (session) => [await session.create({}), await session.get()], ["insert", "remove"]],
+    ["two get calls read the session once", async (session) => [await session.get(), await session.get()], ["read"]],
     [
-      "increment, get",
+      "two concurrent get calls read the session once",
+      (session) => Promise.all([session.get(), session.get()]),
+      ["read"],
+    ],
+    ["two peek calls read the session once", async (session) => [await session.peek(), await session.peek()], ["read"]],
+    [
+      "a peek after a get does not read the session again",
+      async (session) => [await session.get(), await session.peek()],
+      ["read"],
+    ],
+    [
+      "a get after a peek reads the session again to touch it",
+      async (session) => [await session.peek(), await session.get()],
+      ["read", "read"],
+    ],
+    [
+      "a get after an update does not read the session",
+      async (session) => [await session.update({}), await session.get()],
+      ["write"],
+    ],
+    [
+      "a get after setIdleTimeout does not read the session",
+      async (session) => [await session.setIdleTimeout(60), await session.get()],
+      ["write"],
+    ],
+    [
+      "a get after a rotation does not read the session",
+      async (session) => [await session.rotate(), await session.get()],
+      ["write"],
+    ],
+    [
+      "a get after create does not read the session",
+      async (session) => [await session.create({}), await session.get()],
+      ["insert", "remove"],
+    ],
+    [
+      "a get after an increment reads the session",
       async (session) => [await session.increment("pageViews"), await session.get()],
       ["increment", "read"],
     ],
-    ["take, get", async (session) => [await session.take("flash"), await session.get()], ["write", "read"]],
-    ["destroy, get", async (session) => [await session.destroy(), await session.get()], ["remove"]],
+    [
+      "a get after take reads the session",
+      async (session) => [await session.take("flash"), await session.get()],
+      ["write", "read"],
+    ],
+    [
+      "a get after destroy does not read the session",
+      async (session) => [await session.destroy(), await session.get()],
+      ["remove"],
+    ],
   ])("%s", async (_, handler, expected) => {
     const { visit, calls } = await signedIn();
     await visit(handler);
     expect(calls).toEqual(expected);
   });
 
-  test("peek does not touch, and the get after it does", async () => {
+  test("peek does not extend the session, and a get after it does", async () => {
     const { visit, advance, at } = await signedIn();
     advance(5);
     await visit(async (session) => {
@@ -116,7 +152,7 @@ describe("one request reads once", () => {
     });
   });
 
-  test("what a change answers is what get answers after it", async () => {
+  test("get returns the changed session after update, increment, take and destroy", async () => {
     const { visit } = await signedIn();
     await visit(async (session) => {
       expect((await session.get())?.data.theme).toBe("light");
@@ -131,7 +167,7 @@ describe("one request reads once", () => {
     });
   });
 
-  test("a read beside a change is not kept beyond it", async () => {
+  test("the result of a read during a change is not reused after the change", async () => {
     const { visit } = await signedIn();
     await visit(async (session) => {
       await Promise.all([session.increment("pageViews"), session.get()]);
@@ -143,7 +179,7 @@ describe("one request reads once", () => {
     });
   });
 
-  test("a read that failed is tried again", async () => {
+  test("a failed read is not remembered, so the next get reads again", async () => {
     const { backend, broken, error } = failing();
     const { visit } = await signedIn({}, { backend });
     const response = await visit(async (session) => {
@@ -156,8 +192,8 @@ describe("one request reads once", () => {
   });
 });
 
-describe("create", () => {
-  test("issues a token that the browser did not choose, and ends the session that came", async () => {
+describe("create on the middleware's session", () => {
+  test("create issues a new token and destroys the session of the request's cookie", async () => {
     const { visit, jar, store, token, events, backend } = await signedIn();
     let created: Session<Visit> | undefined;
     await visit(async (session) => {
@@ -170,7 +206,7 @@ describe("create", () => {
     expect(events.map((event) => event.type)).toEqual(["created", "destroyed"]);
   });
 
-  test("does not adopt an unknown token", async () => {
+  test("create does not adopt an unknown token from the cookie", async () => {
     const unknown = `${"i".repeat(22)}.${"s".repeat(43)}`;
     const { handle, store } = site();
     const response = await handle(request(`__Host-sid=${unknown}`), async (session) => {
@@ -182,7 +218,7 @@ describe("create", () => {
     expect(await store.get(unknown)).toBeNull();
   });
 
-  test("twice keeps the last and leaves no other", async () => {
+  test("a second create in one request replaces the session of the first", async () => {
     const { visit, jar, store, backend } = await signedIn();
     const response = await visit(async (session) => {
       await session.create({ userId: "1" });
@@ -193,7 +229,7 @@ describe("create", () => {
     expect(await keysOf(backend)).toHaveLength(1);
   });
 
-  test("that fails keeps the session that came and sets no cookie", async () => {
+  test("a failed create keeps the previous session and sets no cookie", async () => {
     const { visit, token, store, cookie, jar } = await signedIn();
     const response = await visit(async (session) => {
       await expect(session.create({ theme: "blue" as never })).rejects.toMatchObject({ origin: "given" });
@@ -204,10 +240,10 @@ describe("create", () => {
     expect(await store.get(token)).not.toBeNull();
   });
 
-  test("that cannot end the session that came leaves no new one behind", async () => {
+  test("a create that cannot destroy the previous session leaves no new session behind", async () => {
     const { backend, inner, broken, error } = failing();
     let removals = 0;
-    // Only the first removal fails: the one of the session that came.
+    // Only the first removal fails: that of the previous session.
     const once = intercept(backend, (method) => {
       if (method === "remove" && ++removals > 1) broken.clear();
     });
@@ -225,7 +261,7 @@ describe("create", () => {
   });
 });
 
-describe("several at once", () => {
+describe("concurrent calls in one request", () => {
   const at = {
     create: (session: RequestSession<Visit, NewVisit>) => session.create({ userId: "43" }),
     rotate: (session: RequestSession<Visit, NewVisit>) => session.rotate(),
@@ -234,20 +270,23 @@ describe("several at once", () => {
   const names = Object.keys(at) as (keyof typeof at)[];
   const orders = names.flatMap((one) => names.flatMap((two) => names.map((three) => [one, two, three] as const)));
 
-  test.each(orders)("%s, %s and %s leave one session at most, and its cookie", async (...order) => {
-    const { visit, jar, store, backend, cookie, events } = await signedIn();
-    const response = await visit((session) => Promise.all(order.map((name) => at[name](session))));
-    expect(setCookies(response)).toHaveLength(1);
-    expect(events.map((event) => event.type)).not.toContain("reused");
-    const ended = order.lastIndexOf("destroy") > order.lastIndexOf("create");
-    const keys = await keysOf(backend);
-    expect(keys).toHaveLength(ended ? 0 : 1);
-    if (ended) expect(jar.cookie).toBeNull();
-    else expect((await store.peek(tokenOf(jar.cookie)))?.id).toBe(keys[0]);
-    expect(await store.peek(tokenOf(cookie))).toBeNull();
-  });
+  test.each(orders)(
+    "concurrent %s, %s and %s leave at most one session, and the browser holds its cookie",
+    async (...order) => {
+      const { visit, jar, store, backend, cookie, events } = await signedIn();
+      const response = await visit((session) => Promise.all(order.map((name) => at[name](session))));
+      expect(setCookies(response)).toHaveLength(1);
+      expect(events.map((event) => event.type)).not.toContain("reused");
+      const ended = order.lastIndexOf("destroy") > order.lastIndexOf("create");
+      const keys = await keysOf(backend);
+      expect(keys).toHaveLength(ended ? 0 : 1);
+      if (ended) expect(jar.cookie).toBeNull();
+      else expect((await store.peek(tokenOf(jar.cookie)))?.id).toBe(keys[0]);
+      expect(await store.peek(tokenOf(cookie))).toBeNull();
+    },
+  );
 
-  test("one that fails does not keep the next from its turn", async () => {
+  test("a failed create does not block a concurrent create", async () => {
     const { visit, jar, store, backend } = await signedIn();
     await visit((session) =>
       Promise.allSettled([session.create({ theme: "blue" as never }), session.create({ userId: "2" })]),
@@ -265,7 +304,7 @@ describe("Set-Cookie", () => {
     ["increment", (session) => session.increment("pageViews")],
     ["take", (session) => session.take("flash")],
     ["setIdleTimeout", (session) => session.setIdleTimeout(60)],
-  ])("is not sent by %s", async (_, handler) => {
+  ])("%s does not send Set-Cookie", async (_, handler) => {
     const { visit } = await signedIn();
     expect(setCookies(await visit(handler))).toEqual([]);
   });
@@ -275,20 +314,20 @@ describe("Set-Cookie", () => {
     ["update", (session) => session.update({})],
     ["rotate", (session) => session.rotate()],
     ["destroy", (session) => session.destroy()],
-  ])("is not sent by %s on a session that has ended elsewhere", async (_, handler) => {
+  ])("%s does not send Set-Cookie if the session was destroyed by another request", async (_, handler) => {
     const { visit, store, token, jar, cookie } = await signedIn();
     await store.destroy(token);
     expect(setCookies(await visit(handler))).toEqual([]);
     expect(jar.cookie).toBe(cookie);
   });
 
-  test("is sent by create", async () => {
+  test("create sends one session cookie", async () => {
     const { visit, jar } = site();
     const response = await visit((session) => session.create({}));
     expect(setCookies(response)).toEqual([`${jar.cookie}; Path=/; HttpOnly; Secure; SameSite=Lax`]);
   });
 
-  test("is sent by rotate", async () => {
+  test("rotate sends one session cookie with the new token", async () => {
     const { visit, jar, cookie, store } = await signedIn();
     const response = await visit((session) => session.rotate());
     expect(setCookies(response)).toEqual([`${jar.cookie}; Path=/; HttpOnly; Secure; SameSite=Lax`]);
@@ -297,14 +336,14 @@ describe("Set-Cookie", () => {
     expect(await store.get(tokenOf(jar.cookie))).not.toBeNull();
   });
 
-  test("is sent by destroy, to clear", async () => {
+  test("destroy clears the session cookie", async () => {
     const { visit, jar } = await signedIn();
     const response = await visit((session) => session.destroy());
     expect(setCookies(response)).toEqual([sessionCookie().clear()]);
     expect(jar.cookie).toBeNull();
   });
 
-  test("follows the options", async () => {
+  test("the session cookie follows the cookie options", async () => {
     const { visit } = site({ cookie: { name: "app", secure: false, sameSite: "strict", path: "/app" } });
     const response = await visit((session) => session.create({}));
     expect(setCookies(response)[0]).toMatch(/^app=[^;]+; Path=\/app; HttpOnly; SameSite=Strict$/);
@@ -318,7 +357,7 @@ describe("Set-Cookie", () => {
     ["rotate, destroy", async (session) => [await session.rotate(), await session.destroy()], "cleared"],
     ["destroy, destroy", async (session) => [await session.destroy(), await session.destroy()], "cleared"],
     ["destroy, rotate", async (session) => [await session.destroy(), await session.rotate()], "cleared"],
-  ])("is sent once, as things stand in the end: %s", async (_, handler, outcome) => {
+  ])("the calls %s in one request send only one Set-Cookie, for the final state", async (_, handler, outcome) => {
     const { visit, jar, store, cookie } = await signedIn();
     const response = await visit(handler);
     expect(setCookies(response)).toHaveLength(1);
@@ -327,7 +366,7 @@ describe("Set-Cookie", () => {
     expect(await store.get(tokenOf(cookie))).toBeNull();
   });
 
-  test("that create was about to send is cleared by a destroy though the session is gone already", async () => {
+  test("destroy clears the cookie of a session created in the same request, even if that session was already removed", async () => {
     const { visit, store, jar, backend, clock } = site();
     const response = await visit(async (session) => {
       const { id } = await session.create({});
@@ -339,7 +378,7 @@ describe("Set-Cookie", () => {
     for await (const session of store.scan()) expect.fail(`There is a session ${session.id}`);
   });
 
-  test("comes after the cookies of the handler, which are kept in order", async () => {
+  test("the session cookie follows the handler's cookies, which keep their order", async () => {
     const { visit } = await signedIn();
     const answer = new Response("ok");
     for (const line of ["a=1; Path=/", "b=2, 3; Expires=Thu, 01 Jan 2026 00:00:00 GMT", "a=4"]) {
@@ -357,8 +396,8 @@ describe("Set-Cookie", () => {
   });
 });
 
-describe("the answer", () => {
-  test("a response object that the handler made is copied and never changed", async () => {
+describe("the middleware's response", () => {
+  test("the response object that the handler returns is copied and never modified", async () => {
     const { visit } = await signedIn();
     const answer = new Response("ok");
     const response = await visit(
@@ -370,7 +409,7 @@ describe("the answer", () => {
     expect(await response.text()).toBe("ok");
   });
 
-  test("is a copy of a redirect, with all it says", async () => {
+  test("a redirect is copied with its status and Location", async () => {
     const { visit, jar, store } = await signedIn();
     const response = await visit(
       (session) => session.rotate(),
@@ -382,7 +421,7 @@ describe("the answer", () => {
     expect(await store.get(tokenOf(jar.cookie))).not.toBeNull();
   });
 
-  test("is a copy of one that was fetched, with its status, headers and body", async () => {
+  test("a fetched response is copied with its status, headers and body", async () => {
     const { visit } = await signedIn();
     const fetched = await fetch("data:text/plain;charset=utf-8,hello");
     const response = await visit(
@@ -395,7 +434,7 @@ describe("the answer", () => {
     expect(await response.text()).toBe("hello");
   });
 
-  test.each([204, 205, 304])("of status %d has no body before or after", async (status) => {
+  test.each([204, 205, 304])("a response of status %d is sent without a body", async (status) => {
     const { visit } = await signedIn();
     const response = await visit(
       (session) => session.rotate(),
@@ -420,7 +459,7 @@ describe("the answer", () => {
     expect(await keysOf(backend)).toEqual([]);
   });
 
-  test("that stands for a network error is passed on by a handler that only read", async () => {
+  test("a network error response is passed on unchanged if the handler only read the session", async () => {
     const { visit } = await signedIn();
     const answer = Response.error();
     const response = await visit(
@@ -430,7 +469,7 @@ describe("the answer", () => {
     expect(response).toBe(answer);
   });
 
-  test("of a failure keeps its cookie: the session is what it is", async () => {
+  test("a response of status 500 still carries the session cookie after a rotation", async () => {
     const { visit, jar, store } = await signedIn();
     const response = await visit(
       (session) => session.rotate(),
@@ -463,7 +502,7 @@ describe("Cache-Control and Vary", () => {
     ["rotate", "max-age=60", "no-store"],
     ["rotate", "no-store", "no-store"],
     ["rotate", "private, No-Store", "no-store"],
-  ])("after %s, Cache-Control %j becomes %j", async (method, given, expected) => {
+  ])("after %s, the response header Cache-Control %j becomes %j", async (method, given, expected) => {
     const { visit } = await signedIn();
     const headers = new Headers(given === null ? {} : { "cache-control": given });
     const response = await visit(handlers[method], () => new Response("ok", { headers }));
@@ -479,7 +518,7 @@ describe("Cache-Control and Vary", () => {
     ["COOKIE", "COOKIE"],
     ["Accept, *", "Accept, *"],
     ["X-Cookie", "X-Cookie, Cookie"],
-  ])("Vary %j becomes %j", async (given, expected) => {
+  ])("the response header Vary %j becomes %j", async (given, expected) => {
     for (const handler of Object.values(handlers)) {
       const { visit } = await signedIn();
       const headers = new Headers(given === null ? {} : { vary: given });
@@ -488,40 +527,40 @@ describe("Cache-Control and Vary", () => {
     }
   });
 
-  test("are said of an anonymous request that asks, too: another cookie would have changed the answer", async () => {
+  test("the response to an anonymous request gets Cache-Control and Vary if its handler read the session", async () => {
     const { visit } = site();
     const response = await visit(handlers.get);
     expect(response.headers.get("cache-control")).toBe("private");
     expect(response.headers.get("vary")).toBe("Cookie");
   });
 
-  test("are not said where nobody asked", async () => {
+  test("Cache-Control and Vary are not added if the handler does not use the session", async () => {
     const { visit } = await signedIn();
     const response = await visit(() => null);
     expect([response.headers.get("cache-control"), response.headers.get("vary")]).toEqual([null, null]);
   });
 });
 
-describe("persistent", () => {
+describe("the option persistent", () => {
   test.each([
     [undefined, 34_560_000],
     [3600, 3600],
     [34_560_000, 34_560_000],
     [34_560_001, 34_560_000],
-  ])("true lasts until the deadline, at most 400 days: %s", async (absoluteTimeout, maxAge) => {
+  ])("a persistent cookie of a session with absoluteTimeout %s has Max-Age=%d", async (absoluteTimeout, maxAge) => {
     const { visit } = site({ persistent: true }, { absoluteTimeout });
     const response = await visit((session) => session.create({}));
     expect(setCookies(response)[0]).toContain(`; Max-Age=${maxAge};`);
   });
 
-  test("true lasts until the same deadline after a rotation", async () => {
+  test("a rotation does not extend a persistent cookie", async () => {
     const { visit, advance } = await signedIn({ persistent: true }, { absoluteTimeout: 3600 });
     advance(600.5);
     const response = await visit((session) => session.rotate());
     expect(setCookies(response)[0]).toContain("; Max-Age=3000;");
   });
 
-  test("true lasts as long as the session that was given a deadline of its own, and so after a rotation", async () => {
+  test("a persistent cookie lasts as long as the session's own absoluteTimeout, also after rotations", async () => {
     const { visit, advance } = site({ persistent: true }, { absoluteTimeout: 3600 });
     const created = await visit((session) => session.create({}, { idleTimeout: 600, absoluteTimeout: 900 }));
     expect(setCookies(created)[0]).toContain("; Max-Age=900;");
@@ -533,14 +572,14 @@ describe("persistent", () => {
     expect(setCookies(await visit((session) => session.rotate()))).toEqual([]);
   });
 
-  test("false, and nothing, ends with the browser", async () => {
+  test("a cookie has no Max-Age if persistent is false or not set", async () => {
     for (const options of [{}, { persistent: false }, { persistent: undefined }]) {
       const { visit } = site(options);
       expect(setCookies(await visit((session) => session.create({})))[0]).not.toContain("Max-Age");
     }
   });
 
-  test("a rule is asked about the session whenever a cookie is written", async () => {
+  test("a persistent function is called with the session each time a cookie is written", async () => {
     const rule = ({ data }: Session<Visit>) => data.theme === "dark";
     const { visit } = site({ persistent: rule }, { absoluteTimeout: 3600 });
     const created = await visit((session) => session.create({ theme: "dark" }));
@@ -550,7 +589,7 @@ describe("persistent", () => {
     expect(lasting).toEqual([true, true, false]);
   });
 
-  test("a rule that throws leaves no session that nobody can open", async () => {
+  test("a session is destroyed if the persistent function throws", async () => {
     const { handle, backend } = site({
       persistent: () => {
         throw new Error("rule");
@@ -564,7 +603,7 @@ describe("persistent", () => {
     expect(await keysOf(backend)).toEqual([]);
   });
 
-  test("a rule that throws leaves none either where the handler goes on, and no cookie", async () => {
+  test("a session is destroyed and no cookie is set if the persistent function throws and the handler ignores the error", async () => {
     const { handle, backend } = site({
       persistent: () => {
         throw new Error("rule");
@@ -579,7 +618,7 @@ describe("persistent", () => {
   });
 });
 
-describe("a backend that fails", () => {
+describe("backend failures", () => {
   const calls: readonly (readonly [string, Handler, BackendMethod])[] = [
     ["get", (session) => session.get(), "read"],
     ["peek", (session) => session.peek(), "read"],
@@ -592,21 +631,24 @@ describe("a backend that fails", () => {
     ["destroy", (session) => session.destroy(), "remove"],
   ];
 
-  test.each(calls)("makes %s answer 503 and leaves the cookie alone", async (_, handler, method) => {
-    const { backend, broken } = failing();
-    const { visit, jar, cookie, store, token } = await signedIn({}, { backend });
-    broken.add(method);
-    const response = await visit(handler);
-    expect(response.status).toBe(503);
-    expect(Number(response.headers.get("retry-after"))).toBeGreaterThan(0);
-    expect(response.headers.get("cache-control")).toBe("no-store");
-    expect(setCookies(response)).toEqual([]);
-    expect(jar.cookie).toBe(cookie);
-    broken.clear();
-    expect(await store.get(token)).not.toBeNull();
-  });
+  test.each(calls)(
+    "a backend failure during %s is answered with 503 and does not change the cookie",
+    async (_, handler, method) => {
+      const { backend, broken } = failing();
+      const { visit, jar, cookie, store, token } = await signedIn({}, { backend });
+      broken.add(method);
+      const response = await visit(handler);
+      expect(response.status).toBe(503);
+      expect(Number(response.headers.get("retry-after"))).toBeGreaterThan(0);
+      expect(response.headers.get("cache-control")).toBe("no-store");
+      expect(setCookies(response)).toEqual([]);
+      expect(jar.cookie).toBe(cookie);
+      broken.clear();
+      expect(await store.get(token)).not.toBeNull();
+    },
+  );
 
-  test("can be dealt with by the handler", async () => {
+  test("a handler can catch a backend error and respond normally", async () => {
     const { backend, broken, error } = failing();
     const { visit } = await signedIn({}, { backend });
     broken.add("read");
@@ -615,7 +657,7 @@ describe("a backend that fails", () => {
     expect(setCookies(response)).toEqual([]);
   });
 
-  test("is answered by onBackendError instead", async () => {
+  test("onBackendError replaces the 503 response", async () => {
     const { backend, broken, error } = failing();
     const seen: unknown[] = [];
     const { handle, jar } = await signedIn(
@@ -638,7 +680,7 @@ describe("a backend that fails", () => {
     expect([...response.headers.keys()]).not.toContain("set-cookie");
   });
 
-  test("after a session was created ends that session: its cookie does not go out", async () => {
+  test("a session created before a backend failure is destroyed, and its cookie is not sent", async () => {
     const { backend, inner, broken } = failing();
     const { visit, jar } = site({}, { backend });
     const response = await visit(async (session) => {
@@ -652,7 +694,7 @@ describe("a backend that fails", () => {
     expect(await keysOf(inner)).toEqual([]);
   });
 
-  test("when that session is to be ended, too, still answers 503", async () => {
+  test("the response is 503 even if destroying the created session fails, too", async () => {
     const { backend, broken } = failing();
     const { visit } = site({}, { backend });
     const response = await visit(async (session) => {
@@ -663,7 +705,7 @@ describe("a backend that fails", () => {
     expect(response.status).toBe(503);
   });
 
-  test("is never taken for somebody without a session when its time is up", async () => {
+  test("a backend call that times out is answered with 503 and never treated as a missing session", async () => {
     const backend = { ...memoryBackend(), read: () => new Promise<never>(() => {}) };
     const { visit, events } = await signedIn({}, { backend, operationTimeoutMs: 20 });
     const response = await visit((session) => session.get());
@@ -672,25 +714,28 @@ describe("a backend that fails", () => {
   });
 });
 
-describe("a handler that throws", () => {
+describe("handlers that throw", () => {
   const thrown = new Error("handler");
 
   test.each<[string, Handler]>([
     ["created", (session) => session.create({})],
     ["rotated", (session) => session.rotate()],
     ["created and rotated", async (session) => [await session.create({}), await session.rotate()]],
-  ])("after it %s a session ends it, and its error goes on", async (_, handler) => {
-    const { visit, backend, jar, cookie } = await signedIn();
-    const answer = visit(async (session) => {
-      await handler(session);
-      throw thrown;
-    });
-    await expect(answer).rejects.toBe(thrown);
-    expect(await keysOf(backend)).toEqual([]);
-    expect(jar.cookie).toBe(cookie);
-  });
+  ])(
+    "a session that the handler %s is destroyed if the handler throws, and its error is passed on",
+    async (_, handler) => {
+      const { visit, backend, jar, cookie } = await signedIn();
+      const answer = visit(async (session) => {
+        await handler(session);
+        throw thrown;
+      });
+      await expect(answer).rejects.toBe(thrown);
+      expect(await keysOf(backend)).toEqual([]);
+      expect(jar.cookie).toBe(cookie);
+    },
+  );
 
-  test("while a session is being created ends it, too", async () => {
+  test("a session that is still being created when the handler throws is destroyed", async () => {
     const held = gate();
     const { handle, store, backend } = site(
       {},
@@ -709,7 +754,7 @@ describe("a handler that throws", () => {
     for await (const session of store.scan()) expect.fail(`There is a session ${session.id}`);
   });
 
-  test("after it only read or wrote changes nothing", async () => {
+  test("an update remains stored if the handler throws afterwards", async () => {
     const { visit, store, token } = await signedIn();
     const answer = visit(async (session) => {
       await session.update({ theme: "dark" });
@@ -719,17 +764,20 @@ describe("a handler that throws", () => {
     expect((await store.get(token))?.data.theme).toBe("dark");
   });
 
-  test.each(["a string", new Response("thrown"), undefined])("is passed on whatever it throws: %s", async (value) => {
-    const { handle } = site();
-    const answer = handle(request(), () => {
-      throw value;
-    });
-    expect(await answer.catch((error: unknown) => error)).toBe(value);
-  });
+  test.each(["a string", new Response("thrown"), undefined])(
+    "a thrown value that is not an error is passed on: %s",
+    async (value) => {
+      const { handle } = site();
+      const answer = handle(request(), () => {
+        throw value;
+      });
+      expect(await answer.catch((error: unknown) => error)).toBe(value);
+    },
+  );
 });
 
-describe("the session after the answer", () => {
-  test("issues no token that nobody would receive", async () => {
+describe("the session object after the response", () => {
+  test("create and rotate are rejected after the response, and the session is kept", async () => {
     const { visit, store, token, backend } = await signedIn();
     let kept: RequestSession<Visit, NewVisit> | undefined;
     await visit((session) => {
@@ -743,8 +791,8 @@ describe("the session after the answer", () => {
   });
 });
 
-describe("data that does not fit", () => {
-  /** The browser's session was stored by a version of the program with another schema. */
+describe("data that does not fit the schema", () => {
+  /** A site whose browser has a session that was stored by a version of the program with another schema. */
   async function outdated() {
     const base = await signedIn();
     const events: SessionEvent[] = [];
@@ -758,7 +806,7 @@ describe("data that does not fit", () => {
     return { ...base, events, handle: sessionMiddleware(store), newer: store };
   }
 
-  test("is anonymous where it is stored, an event, and stays", async () => {
+  test("a stored session that does not fit the schema is read as null, reported and kept", async () => {
     const { handle, jar, events, store, token } = await outdated();
     const response = await handle(jar.request(), async (session) => {
       expect(await session.get()).toBeNull();
@@ -772,7 +820,7 @@ describe("data that does not fit", () => {
     expect((await store.get(token))?.data).toMatchObject({ userId: "42", flash: "hi" });
   });
 
-  test("is replaced by a login", async () => {
+  test("a login replaces a stored session that does not fit the schema", async () => {
     const { handle, jar, newer, store, token } = await outdated();
     jar.receive(
       await handle(jar.request(), async (session) => {
@@ -784,7 +832,7 @@ describe("data that does not fit", () => {
     expect(await store.get(token)).toBeNull();
   });
 
-  test("is ended by a logout", async () => {
+  test("a logout destroys a stored session that does not fit the schema", async () => {
     const { handle, jar, store, token } = await outdated();
     jar.receive(
       await handle(jar.request(), async (session) => {
@@ -796,15 +844,15 @@ describe("data that does not fit", () => {
     expect(await store.get(token)).toBeNull();
   });
 
-  test("is an error where it is given", async () => {
+  test("an update with data that does not fit the schema is rejected", async () => {
     const { visit } = await signedIn();
     const answer = visit((session) => session.update({ theme: "blue" as never }));
     await expect(answer).rejects.toMatchObject({ name: "SessionDataError", origin: "given" });
   });
 });
 
-describe("the same request", () => {
-  test("can be handled again once it has been answered", async () => {
+describe("the same request object", () => {
+  test("a request object can be handled again after its response", async () => {
     const { handle, cookie } = await signedIn();
     const asked = request(cookie);
     for (let time = 0; time < 2; time++) {
@@ -815,7 +863,7 @@ describe("the same request", () => {
 });
 
 describe("sessionExchange", () => {
-  test("takes the Cookie header and gives the headers of the answer", async () => {
+  test("sessionExchange takes the Cookie header and returns the response headers to set", async () => {
     const { store } = visits();
     const exchangeOf = sessionExchange(store, { persistent: true });
     const first = exchangeOf(null);
@@ -835,7 +883,7 @@ describe("sessionExchange", () => {
     ]);
   });
 
-  test("leaves the headers that it is given as they are", async () => {
+  test("the finish method of an exchange does not modify the given headers", async () => {
     const { store } = visits();
     const { session, finish } = sessionExchange(store)(undefined);
     await session.create({});
@@ -844,12 +892,12 @@ describe("sessionExchange", () => {
     expect([...answer]).toEqual([["cache-control", "public"]]);
   });
 
-  test("says nothing if nobody asked", () => {
+  test("the finish method of an exchange returns no headers if the session was not used", () => {
     const { store } = visits();
     expect(sessionExchange(store)("__Host-sid=x").finish(new Headers())).toEqual([]);
   });
 
-  test("abandoned ends the session that it issued, and no other", async () => {
+  test("the abandon method of an exchange destroys a session created in it and no other session", async () => {
     const { store, backend } = visits();
     const exchangeOf = sessionExchange(store);
     const { token, session: kept } = await store.create({});
@@ -865,7 +913,7 @@ describe("sessionExchange", () => {
     expect(creating.finish(new Headers()).map(([name]) => name)).not.toContain("Set-Cookie");
   });
 
-  test("works on a store of bare ids", async () => {
+  test("sessionExchange works with a store that uses plainIds", async () => {
     const { store } = visits({ plainIds: true });
     const exchangeOf = sessionExchange(store);
     const { session, finish } = exchangeOf(null);

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import * as z from "zod";
 import { createSessionStore, memoryBackend, type SessionEvent } from "../../src/index.ts";
 
-test("an increment beyond the safe integers is the caller's mistake, also where each sum has to be validated", async () => {
+test("an increment beyond the safe integers is rejected as invalid input, also for a field with a custom check", async () => {
   const events: SessionEvent[] = [];
   const even = z.int().refine((n) => n % 2 === 0);
   const store = createSessionStore({

@@ -13,20 +13,21 @@ import { never } from "../support/gate.ts";
 import { request } from "../support/http.ts";
 import { visits } from "../support/visits.ts";
 
-// What went wrong in other libraries, one row each. Those about storage run on Redis, too: test/redis/advisories.test.ts.
+// One test or more for each vulnerability of other libraries. Those about storage also run on Redis:
+// test/redis/advisories.test.ts.
 
 const ground = (): Ground => ({ backend: memoryBackend(), clock: manualClock() });
 
 advisories(ground);
 
-describe("R-15 an empty token", () => {
-  test("is answered without the backend", async () => {
+describe("R-15 empty tokens", () => {
+  test("an empty token is invalid for every operation and causes no backend call", async () => {
     const { backend, calls } = counted(memoryBackend());
     await expectNothingOpens(accounts({ ...ground(), backend }), "");
     expect(calls).toEqual([]);
   });
 
-  test("is what a request has after it ended its session: later writes go nowhere", async () => {
+  test("after destroy, writes in the same request return null and cause no backend call", async () => {
     const { backend, calls } = counted(memoryBackend());
     const store = accounts({ ...ground(), backend });
     const { token } = await store.create({});
@@ -41,10 +42,10 @@ describe("R-15 an empty token", () => {
   });
 });
 
-// R-17, what caches may keep: test/http/cache-safety.test.ts.
+// R-17 (caches) is in test/http/cache-safety.test.ts.
 
 test.each(["; ", ";", "\r", "\n", "\0", ",", "\x7f", "\x01", "é"])(
-  "R-18 %j in an attribute of the cookie is refused when the cookie is made",
+  "R-18 a cookie name, path, domain or token that contains %j is rejected",
   (text) => {
     expect(() => sessionCookie({ name: `a${text}b` })).toThrow(TypeError);
     expect(() => sessionCookie({ path: `/a${text}b` })).toThrow(TypeError);
@@ -61,7 +62,7 @@ test.each([
   "\u00a0__Host-sid=",
   "\u2003__Host-sid=",
   "__host-sid=",
-])("R-19 %j is another cookie, and the genuine one beside it is found", (look) => {
+])("R-19 a cookie that starts with %j is not the session cookie and does not hide it", (look) => {
   const { read } = sessionCookie();
   const [fake, genuine] = [madeUp(), madeUp()];
   expect(read(`${look}${fake}`)).toBeNull();
@@ -69,7 +70,7 @@ test.each([
   expect(read(`__Host-sid=${genuine}; ${look}${fake}`)).toBe(genuine);
 });
 
-test("R-20 cookies with names that objects inherit change nothing", () => {
+test("R-20 cookies named like properties of Object.prototype have no effect", () => {
   const genuine = madeUp();
   const header = `__proto__=${madeUp()}; constructor=x; toString=y; __Host-sid=${genuine}; hasOwnProperty=z`;
   expect(sessionCookie().read(header)).toBe(genuine);
@@ -77,7 +78,7 @@ test("R-20 cookies with names that objects inherit change nothing", () => {
   expect(Object.keys(Object.prototype)).toEqual([]);
 });
 
-test("R-21 twice the cookies take about twice the time, and a header beyond 32 KiB is not read", () => {
+test("R-21 the Cookie header is read in linear time, and not at all if it is longer than 32 KiB", () => {
   const { read } = sessionCookie();
   const time = (header: string): number => {
     const runs = Array.from({ length: 7 }, () => {
@@ -89,7 +90,7 @@ test("R-21 twice the cookies take about twice the time, and a header beyond 32 K
   };
   for (const piece of ["a=b;", ";", "=", '"', '\\"', " ", "__Host-sid", "__Host-sid=;", "\t="]) {
     const [short, long] = [1, 2].map((times) => time(piece.repeat(Math.floor((times * 16_000) / piece.length))));
-    // A quadratic reader takes four times as long; what takes no time at all cannot be compared.
+    // A quadratic reader takes four times as long. Times below 5 ms are too short to compare.
     if ((long ?? 0) > 5) expect((long ?? 0) / (short ?? 1), piece).toBeLessThan(3.5);
     expect(long, piece).toBeLessThan(100);
   }
@@ -98,7 +99,7 @@ test("R-21 twice the cookies take about twice the time, and a header beyond 32 K
 });
 
 test.each(["../../etc/passwd", "a/b", "\0", "*", "a:b", "{slot}", "index:user:42"])(
-  "R-22 %j is no part of a key",
+  "R-22 a token or session ID that contains %j never reaches the backend",
   async (text) => {
     const { backend, calls } = counted(memoryBackend());
     const store = accounts({ ...ground(), backend });
@@ -111,13 +112,13 @@ test.each(["../../etc/passwd", "a/b", "\0", "*", "a:b", "{slot}", "index:user:42
   },
 );
 
-// R-23, one cookie's session under another's name: a store has its own backend or prefix. test/redis/advisories.test.ts.
+// R-23 (a session of one store used in another) is in test/redis/advisories.test.ts, as it needs a shared server.
 
-// R-26, tokens in logs: test/security/secrecy.test.ts.
+// R-26 (tokens in logs) is in test/security/secrecy.test.ts.
 
-// R-28 and R-29, keys without an end: memory has no other way to say when a record ends; test/redis/advisories.test.ts.
+// R-28 and R-29 (keys that never expire) are in test/redis/advisories.test.ts, as every record in memory expires.
 
-test("R-32 memory ends sessions by itself", async () => {
+test("R-32 an expired session is removed from the memory backend without any cleanup call", async () => {
   const { store, advance, backend } = visits({ idleTimeout: 60, absoluteTimeout: 3600 });
   const idle = await store.create({});
   advance(60.001);
@@ -125,7 +126,7 @@ test("R-32 memory ends sessions by itself", async () => {
   expect(await keysOf(backend)).toEqual([]);
 });
 
-test("R-34 a backend that never answers fails the request in time", async () => {
+test("R-34 a request gets 503 within the operation timeout if the backend never responds", async () => {
   const backend = intercept(memoryBackend(), never);
   const { store } = visits({ backend, operationTimeoutMs: 20 });
   await expect(store.get(madeUp())).rejects.toMatchObject({ name: "SessionBackendError", reason: "timeout" });
@@ -136,7 +137,7 @@ test("R-34 a backend that never answers fails the request in time", async () => 
   expect(response.status).toBe(503);
 });
 
-test("R-35 a backend that fails never makes a request anonymous", async () => {
+test("R-35 a request is answered with 503, not treated as anonymous, if the backend fails", async () => {
   const error = new SessionBackendError("down", { reason: "unavailable", outcome: "not-applied" });
   const { store } = visits({ backend: intercept(memoryBackend(), () => Promise.reject(error)) });
   const response = await sessionMiddleware(store)(request(`__Host-sid=${madeUp()}`), async (session) => {
@@ -148,7 +149,7 @@ test("R-35 a backend that fails never makes a request anonymous", async () => {
   expect(await response.text()).not.toContain("anonymous");
 });
 
-test("R-40 nothing of a request but its cookie gets into a session", async () => {
+test("R-40 only the cookie of a request affects the session, not its URL, body or other headers", async () => {
   const { store } = visits();
   const asked = new Request("https://app.example/?userId=root&sid=x", {
     method: "POST",
@@ -163,6 +164,6 @@ test("R-40 nothing of a request but its cookie gets into a session", async () =>
   });
 });
 
-// R-41, arrays of headers in Node: there is no adapter for its own requests here.
+// R-41 (header arrays in Node) does not apply, as there is no adapter for Node's own requests.
 
-// R-42, scripts: test/redis/advisories.test.ts.
+// R-42 (Redis scripts) is in test/redis/advisories.test.ts.

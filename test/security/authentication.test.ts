@@ -15,7 +15,7 @@ import { type NewVisit, type Visit, visits } from "../support/visits.ts";
 const DAY = 86_400;
 const FRESH = 300;
 
-/** A site on which a password is changed only within five minutes of proving who one is. */
+/** A site that lets a user change the password only within five minutes after authentication. */
 function site() {
   const world = visits({ idleTimeout: 3600, absoluteTimeout: DAY });
   const handle = sessionMiddleware(world.store);
@@ -45,8 +45,8 @@ function site() {
   };
 }
 
-describe("an action that asks for fresh authentication", () => {
-  test("is refused to nobody's request, allowed after a login and refused when that is too long ago", async () => {
+describe("an action that requires recent authentication", () => {
+  test("the action is allowed for five minutes after a login and refused before and afterwards", async () => {
     const { logIn, changePassword, advance } = site();
     expect((await changePassword()).status).toBe(401);
     await logIn();
@@ -57,7 +57,7 @@ describe("an action that asks for fresh authentication", () => {
     expect((await changePassword()).status).toBe(403);
   });
 
-  test("is allowed again after a rotation that says so, and the token before it opens nothing", async () => {
+  test("the action is allowed again after a rotation with authenticated: true, and the old token is invalid", async () => {
     const { logIn, changePassword, proveAgain, advance, jar, store } = site();
     await logIn();
     const before = tokenOf(jar.cookie);
@@ -71,7 +71,7 @@ describe("an action that asks for fresh authentication", () => {
     expect((await changePassword()).status).toBe(403);
   });
 
-  test("is refused after a rotation that does not say so, and after any other use", async () => {
+  test("a rotation without authenticated: true and other uses of the session do not allow the action again", async () => {
     const { logIn, changePassword, advance, jar, store } = site();
     await logIn();
     advance(FRESH + 1);
@@ -86,7 +86,7 @@ describe("an action that asks for fresh authentication", () => {
     expect((await changePassword()).status).toBe(401);
   });
 
-  test("is refused where the authentication lies in the future by more than clocks differ", async () => {
+  test("the action is refused if the authentication time is more than a minute in the future", async () => {
     const { logIn, changePassword, clock, jar, store } = site();
     await logIn();
     clock.advance(-60_000);
@@ -97,8 +97,8 @@ describe("an action that asks for fresh authentication", () => {
   });
 });
 
-describe("the overall timeout", () => {
-  test("is kept by a rotation that authenticates, and starts anew with a login", async () => {
+describe("the absolute timeout", () => {
+  test("the deadline is kept by a rotation with authenticated: true and set anew by a login", async () => {
     const { logIn, proveAgain, advance, jar, store } = site();
     await logIn();
     const first = await store.peek(tokenOf(jar.cookie));
@@ -113,7 +113,7 @@ describe("the overall timeout", () => {
     expect(second?.deadline?.getTime()).toBe((first?.deadline?.getTime() ?? 0) + 6_000_000);
   });
 
-  test("ends a session that is used all the time, and so does the idle timeout one that is not", async () => {
+  test("a session in constant use ends at the absolute timeout, and an unused one at the idle timeout", async () => {
     const { store, advance } = visits({ idleTimeout: 3600, absoluteTimeout: DAY });
     const busy = await store.create({});
     for (let minute = 0; minute < 24 * 60 - 1; minute++) {
@@ -129,7 +129,7 @@ describe("the overall timeout", () => {
     expect(await store.peek(quiet.token)).toBeNull();
   });
 
-  test("of a login that is to be remembered is its own, and its cookie lasts as long", async () => {
+  test("a login with remember-me gets its own absolute timeout, and its cookie lasts as long", async () => {
     const { store } = visits({ idleTimeout: 3600, absoluteTimeout: DAY });
     const handle = sessionMiddleware(store, { persistent: ({ data }) => data.theme === "dark" });
     const logIn = async (remember: boolean): Promise<string> => {
@@ -146,7 +146,7 @@ describe("the overall timeout", () => {
   });
 });
 
-describe("who ends a session from outside", () => {
+describe("revocation by others", () => {
   const schema = z.object({ userId: z.string(), provider: z.string().optional() });
   function place() {
     const backend = memoryBackend();
@@ -154,7 +154,7 @@ describe("who ends a session from outside", () => {
     return createSessionStore({ schema, backend, indexes, now: manualClock().now });
   }
 
-  test("an identity provider ends the sessions that its own one began, and no other", async () => {
+  test("an identity provider can revoke the sessions that it started and no others", async () => {
     const store = place();
     const [laptop, phone, other] = await Promise.all([
       store.create({ userId: "42", provider: "sid-1" }),
@@ -166,7 +166,7 @@ describe("who ends a session from outside", () => {
     expect(left.map((session) => session?.id)).toEqual([undefined, phone.session.id, other.session.id]);
   });
 
-  test("an administrator ends one session, those of one user, or those of all", async () => {
+  test("an administrator can revoke one session, all sessions of a user, or all sessions", async () => {
     const store = place();
     const users = ["42", "42", "42", "43", "44"];
     const issued = await Promise.all(users.map((userId) => store.create({ userId })));
@@ -181,13 +181,13 @@ describe("who ends a session from outside", () => {
   });
 });
 
-describe("the presets are within the figures of NIST SP 800-63B-4", () => {
-  // Sections 2.1.3, 2.2.3 and 2.3.3: overall 30 days, 24 hours, 12 hours; inactivity open, 1 hour, 15 minutes.
+describe("timeout presets within the limits of NIST SP 800-63B-4", () => {
+  // Sections 2.1.3, 2.2.3 and 2.3.3: overall 30 days, 24 hours, 12 hours; inactivity unspecified, 1 hour, 15 minutes.
   test.each([
     ["aal1", 30 * DAY, 30 * DAY],
     ["aal2", DAY, 3600],
     ["aal3", 12 * 3600, 15 * 60],
-  ] as const)("%s", async (level, overall, inactivity) => {
+  ] as const)("the timeouts of the preset %s are within the limits of NIST", async (level, overall, inactivity) => {
     expect(timeouts[level].absoluteTimeout).toBe(overall);
     expect(timeouts[level].idleTimeout).toBeLessThanOrEqual(inactivity);
     if (level !== "aal1") expect(timeouts[level].idleTimeout).toBe(inactivity);

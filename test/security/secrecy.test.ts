@@ -7,7 +7,7 @@ import { visits } from "../support/visits.ts";
 
 secrecy(() => ({ backend: memoryBackend(), clock: manualClock() }));
 
-test("what looks for a token finds it wherever it is", () => {
+test("expectHidden finds a token in every place where a value can hide it", () => {
   const token = "A".repeat(43);
   class Hidden {
     get own(): string {
@@ -42,7 +42,7 @@ test("what looks for a token finds it wherever it is", () => {
   expect(() => expectHidden("it", { other: "B" }, [token])).not.toThrow();
 });
 
-test("a token is in what create and rotate give as their token, and in the cookie", async () => {
+test("a token appears in the results of create and rotate and in the cookie line", async () => {
   const { store } = visits();
   const created = await store.create({});
   const rotated = await store.rotate(created.token);
@@ -52,7 +52,7 @@ test("a token is in what create and rotate give as their token, and in the cooki
   }
 });
 
-test("a key that somebody chose comes into a message as one short line", async () => {
+test("an error message shows an unknown key as one short line without control characters", async () => {
   const { store, events } = visits();
   const { token } = await store.create({});
   const forged = "theme\r\n2026-01-01 admin logged in \u001b[31m\u2028";

@@ -7,7 +7,7 @@ import { visits } from "../support/visits.ts";
 const folder = new URL("../../", import.meta.url);
 const document = await readFile(new URL("SECURITY.md", folder), "utf8");
 
-/** Rows that begin with numbers of requirements: what they ask, level, the library, the test, the application. */
+/** The table rows of requirements; cells: requirement, level, the library's part, the test, the application's part. */
 const rows = document
   .split("\n")
   .filter((line) => /^\| \d+\.\d+\.\d+/.test(line))
@@ -18,7 +18,7 @@ const rows = document
       .map((cell) => cell.trim()),
   );
 
-test("the cookie that nobody configured", async () => {
+test("the default cookie has the __Host- prefix, no Domain, Path=/, HttpOnly, Secure and SameSite=Lax", async () => {
   const { store } = visits({ backend: memoryBackend() });
   const response = await sessionMiddleware(store)(request(), async (session) => {
     await session.create({});
@@ -30,7 +30,7 @@ test("the cookie that nobody configured", async () => {
 });
 
 describe("SECURITY.md", () => {
-  test("has every requirement of V3.3 and V7", () => {
+  test("SECURITY.md lists every requirement of chapters V3.3 and V7", () => {
     const numbers = rows.flatMap(([cell = ""]) => cell.match(/\d+\.\d+\.\d+/g) ?? []);
     const chapters: Record<string, number> = { "3.3": 5, "7.1": 3, "7.2": 4, "7.3": 2, "7.4": 5, "7.5": 3, "7.6": 2 };
     for (const [chapter, count] of Object.entries(chapters)) {
@@ -41,14 +41,14 @@ describe("SECURITY.md", () => {
   });
 
   test.each(rows.map((row) => [row[0] ?? "", row] as const))(
-    "says how %s is met, and which test shows it",
+    'the row "%s" says how the requirement is met and names an existing test',
     async (_, row) => {
       expect(row).toHaveLength(5);
       expect(row[1]).toMatch(/^[123](, [123])?$/);
       expect(row[2]).not.toBe("");
       const [, file = "", name = ""] = /^`(test\/[\w./-]+\.ts)` "(.+)"$/.exec(row[3] ?? "") ?? [];
       const source = await readFile(new URL(file, folder), "utf8");
-      // In the place of a name: after `test(`, `describe(`, or what `test.each(...)` gives.
+      // The quote must be a title: it follows `test(`, `describe(` or `test.each(...)(`.
       const place = source.split(JSON.stringify(name));
       expect(place, `${file} has no test of the name ${name}`).toHaveLength(2);
       expect(place[0]).toMatch(/(\b(test|describe)|\))\(\s*$/);

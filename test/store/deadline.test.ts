@@ -18,7 +18,7 @@ afterAll(() => {
   process.off("unhandledRejection", note);
 });
 
-/** A backend whose method hangs once it is told to. */
+/** A store on a backend whose `method` hangs after `stall()`. */
 function stalling(method: BackendMethod) {
   let stalled = false;
   const backend = intercept(memoryBackend(), (called) => (stalled && called === method ? never() : undefined));
@@ -44,13 +44,13 @@ const operations: readonly (readonly [string, BackendMethod, SessionBackendError
   ["peek", "read", "not-applied", (store, token, signal) => store.peek(token, { signal })],
   ["update with a patch", "write", "unknown", (store, token, signal) => store.update(token, {}, { signal })],
   [
-    "the read of a function",
+    "update with a function (read)",
     "read",
     "not-applied",
     (store, token, signal) => store.update(token, () => ({}), { signal }),
   ],
   [
-    "the write of a function",
+    "update with a function (write)",
     "write",
     "unknown",
     (store, token, signal) => store.update(token, () => ({}), { signal }),
@@ -60,36 +60,34 @@ const operations: readonly (readonly [string, BackendMethod, SessionBackendError
   ["setIdleTimeout", "write", "unknown", (store, token, signal) => store.setIdleTimeout(token, 60, { signal })],
   ["rotate", "write", "unknown", (store, token, signal) => store.rotate(token, { signal })],
   ["destroy", "remove", "unknown", (store, token, signal) => store.destroy(token, { signal })],
-  [
-    "the keys of all",
-    "keys",
-    "not-applied",
-    (store, _, signal) => store.scan({ signal })[Symbol.asyncIterator]().next(),
-  ],
-  ["a read of all", "read", "not-applied", (store, _, signal) => store.scan({ signal })[Symbol.asyncIterator]().next()],
+  ["scan (keys)", "keys", "not-applied", (store, _, signal) => store.scan({ signal })[Symbol.asyncIterator]().next()],
+  ["scan (read)", "read", "not-applied", (store, _, signal) => store.scan({ signal })[Symbol.asyncIterator]().next()],
 ];
 
-describe("a backend that never answers", () => {
-  test.each(operations)("%s fails in time", async (name, method, outcome, call) => {
-    const { store, stall, events, at } = stalling(method);
-    const { token, session } = await store.create({});
-    events.length = 0;
-    stall();
-    const error = await failureOf(call(store, token));
-    expect(error).toBeInstanceOf(SessionBackendError);
-    expect(error).toMatchObject({ reason: "timeout", outcome });
-    const id = ["create", "the keys of all", "a read of all"].includes(name) ? null : session.id;
-    expect(events).toEqual([{ type: "unavailable", id, at: at(), reason: "timeout" }]);
-  });
+describe("a backend that never responds", () => {
+  test.each(operations)(
+    "%s rejects after operationTimeoutMs if the backend never responds",
+    async (name, method, outcome, call) => {
+      const { store, stall, events, at } = stalling(method);
+      const { token, session } = await store.create({});
+      events.length = 0;
+      stall();
+      const error = await failureOf(call(store, token));
+      expect(error).toBeInstanceOf(SessionBackendError);
+      expect(error).toMatchObject({ reason: "timeout", outcome });
+      const id = ["create", "scan (keys)", "scan (read)"].includes(name) ? null : session.id;
+      expect(events).toEqual([{ type: "unavailable", id, at: at(), reason: "timeout" }]);
+    },
+  );
 
-  test("a read within touchInterval has changed nothing for certain", async () => {
+  test("a get within touchInterval that times out is reported as not-applied", async () => {
     const backend = { ...memoryBackend(), read: never };
     const { store } = visits({ backend, operationTimeoutMs: 20, touchInterval: 10 });
     const { token } = await store.create({});
     expect(await failureOf(store.get(token))).toMatchObject({ reason: "timeout", outcome: "not-applied" });
   });
 
-  test("does not hold up what comes after it once it answers again", async () => {
+  test("a timed-out update does not block the next update once the backend responds again", async () => {
     const { store, stall } = stalling("read");
     const { token } = await store.create({});
     stall();
@@ -98,7 +96,7 @@ describe("a backend that never answers", () => {
     expect((await store.update(token, () => ({ theme: "dark" })))?.data.theme).toBe("dark");
   });
 
-  test("does not hold up those who wait behind each other any longer than their own time", async () => {
+  test("updates that wait for each other all time out after their own operationTimeoutMs", async () => {
     const { store, stall } = stalling("write");
     const { token } = await store.create({});
     stall();
@@ -107,8 +105,8 @@ describe("a backend that never answers", () => {
   });
 });
 
-describe("after giving up", () => {
-  test("no further step is sent", async () => {
+describe("after a timeout or an abort", () => {
+  test("an update that timed out during its read never sends its write", async () => {
     const held = gate();
     const backend = intercept(memoryBackend(), (method) => (method === "read" ? held.passed : undefined));
     const { store, calls } = visits({ backend, operationTimeoutMs: 20 });
@@ -121,7 +119,7 @@ describe("after giving up", () => {
     expect((await store.peek(token))?.data.theme).toBe("light");
   });
 
-  test("no step is sent when the turn comes at last", async () => {
+  test("an update that was aborted while waiting for its turn sends nothing to the backend", async () => {
     const held = gate();
     let reads = 0;
     const backend = intercept(memoryBackend(), (method) =>
@@ -141,7 +139,7 @@ describe("after giving up", () => {
     expect(calls).toEqual(["read", "write"]);
   });
 
-  test("a late failure of the backend is no unhandled rejection", async () => {
+  test("a backend failure after the timeout causes no unhandled rejection", async () => {
     const held = gate();
     const backend = intercept(memoryBackend(), (method) => (method === "insert" ? undefined : held.passed));
     const { store } = visits({ backend, operationTimeoutMs: 20 });
@@ -155,18 +153,21 @@ describe("after giving up", () => {
 });
 
 describe("a signal", () => {
-  test.each(operations)("that aborted before sends nothing: %s", async (_, _method, _outcome, call) => {
-    const { store, calls } = visits();
-    const { token } = await store.create({});
-    calls.length = 0;
-    const reason = new Error("gone");
-    const error = await failureOf(call(store, token, AbortSignal.abort(reason)));
-    expect(error).toBeInstanceOf(SessionBackendError);
-    expect(error).toMatchObject({ reason: "aborted", outcome: "not-applied", cause: reason });
-    expect(calls).toEqual([]);
-  });
+  test.each(operations)(
+    "with an already aborted signal, %s sends nothing to the backend",
+    async (_, _method, _outcome, call) => {
+      const { store, calls } = visits();
+      const { token } = await store.create({});
+      calls.length = 0;
+      const reason = new Error("gone");
+      const error = await failureOf(call(store, token, AbortSignal.abort(reason)));
+      expect(error).toBeInstanceOf(SessionBackendError);
+      expect(error).toMatchObject({ reason: "aborted", outcome: "not-applied", cause: reason });
+      expect(calls).toEqual([]);
+    },
+  );
 
-  test.each(operations)("that aborts meanwhile settles %s at once", async (_, method, outcome, call) => {
+  test.each(operations)("%s rejects at once when its signal aborts", async (_, method, outcome, call) => {
     const reached = gate();
     let stalled = false;
     const backend = intercept(memoryBackend(), (called) => {
@@ -185,7 +186,7 @@ describe("a signal", () => {
     expect(events.at(-1)).toMatchObject({ type: "unavailable", reason: "aborted" });
   });
 
-  test("that aborts afterwards changes nothing", async () => {
+  test("a signal that aborts after create has returned has no effect", async () => {
     const { store } = visits();
     const controller = new AbortController();
     const { token, session } = await store.create({}, { signal: controller.signal });
@@ -199,14 +200,17 @@ describe("a backend that fails", () => {
   const error = new SessionBackendError("The server is full", { reason: "rejected", outcome: "not-applied" });
   const failing: SessionBackend = intercept(memoryBackend(), () => Promise.reject(error));
 
-  test.each(operations)("passes its error on and reports it: %s", async (_, _method, _outcome, call) => {
-    const { store, events } = visits({ backend: failing });
-    const token = `${"i".repeat(22)}.${"s".repeat(43)}`;
-    expect(await failureOf(call(store, token))).toBe(error);
-    expect(events).toMatchObject([{ type: "unavailable", reason: "rejected" }]);
-  });
+  test.each(operations)(
+    "%s passes a backend error on and reports it as an event",
+    async (_, _method, _outcome, call) => {
+      const { store, events } = visits({ backend: failing });
+      const token = `${"i".repeat(22)}.${"s".repeat(43)}`;
+      expect(await failureOf(call(store, token))).toBe(error);
+      expect(events).toMatchObject([{ type: "unavailable", reason: "rejected" }]);
+    },
+  );
 
-  test("with a defect of its own passes that on as it is", async () => {
+  test("an unexpected error of the backend is passed on unchanged and reported by no event", async () => {
     const defect = new TypeError("a defect");
     const { store, events } = visits({ backend: intercept(memoryBackend(), () => Promise.reject(defect)) });
     expect(await failureOf(store.create({}))).toBe(defect);
@@ -214,7 +218,7 @@ describe("a backend that fails", () => {
   });
 });
 
-test("an operation on many sessions that gives up holds up none of them", async () => {
+test("a timed-out updateAll does not block later updates of its sessions", async () => {
   let stalled = false;
   const backend = intercept(memoryBackend(), (called) => (stalled && called === "write" ? never() : undefined));
   const schema = z.object({ userId: z.string(), n: z.int().default(0) });

@@ -15,7 +15,7 @@ import { indexes, type MemberOptions, member, memberStore, members } from "../su
 
 const SECRET = "s3cret";
 
-/** A store with two sessions of one user, and time gone by since. */
+/** A store with two sessions of one user, five seconds after their creation. */
 async function scene(options?: MemberOptions) {
   const base = members(options);
   const start = { userId: "andrew", theme: SECRET, code: SECRET, cart: [{ sku: SECRET }] };
@@ -33,7 +33,7 @@ type Case = readonly [
   expected: (scene: Scene) => readonly object[],
 ];
 
-/** Does it on a backend that fails at each call. */
+/** The same store on a backend that fails at each call. */
 function failing({ backend, clock, events }: Scene, reason: SessionBackendError["reason"]) {
   const broken = intercept(backend, () => {
     throw new SessionBackendError("The server is not available", { reason, outcome: "unknown" });
@@ -48,7 +48,7 @@ function failing({ backend, clock, events }: Scene, reason: SessionBackendError[
   };
 }
 
-/** Moves the session to a value of an index, and lets so much time pass in between that it is refused. */
+/** Moves the session to another index value so slowly that the update is rejected. */
 async function moveTooLate({ backend, clock, events, token }: Scene): Promise<void> {
   const slow = intercept(timedOnArrival(backend, clock.now), (method) => {
     if (method === "write") clock.advance(30_001);
@@ -64,7 +64,7 @@ async function readByAnother({ backend, clock, events, token }: Scene): Promise<
   await expect(other.get(token)).rejects.toMatchObject({ origin: "stored" });
 }
 
-/** How each event comes about. */
+/** The ways to cause each event. */
 const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
   created: [
     [
@@ -83,7 +83,7 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
   ],
   reused: [
     [
-      "a token from before the last rotation",
+      "each use of a token from before the last rotation",
       async ({ store, token, tokens, events }) => {
         tokens.push((await store.rotate(token))?.token ?? "");
         events.length = 0;
@@ -121,12 +121,12 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
       ({ phone, laptop }) => [phone, laptop].map(({ session: { id } }) => ({ id, reason: "index" })),
     ],
     [
-      "revokeAll that spares one",
+      "revokeAll with except",
       ({ store, laptop }) => store.revokeAll({ user: "andrew" }, { except: laptop.session }),
       ({ id }) => [{ id, reason: "index" }],
     ],
     [
-      "a login at a limit",
+      "a login at an evict-oldest limit",
       async ({ backend, clock, events, tokens }) => {
         const other = memberStore(backend, clock.now, { limits: { user: { max: 2, whenFull: "evict-oldest" } } });
         tokens.push((await other.store.create({ userId: "andrew" })).token);
@@ -137,7 +137,7 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
   ],
   invalid: [
     [
-      "a record that does not fit",
+      "a read of a record that does not fit the schema",
       readByAnother,
       ({ id }) => [{ id, issues: [{ code: "too_big", path: ["theme"], message: expect.any(String) }] }],
     ],
@@ -156,7 +156,7 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
   unavailable: [
     ...(["unavailable", "rejected"] as const).map(
       (reason): Case => [
-        `a session that cannot be read: ${reason}`,
+        `a failed get with the reason ${reason}`,
         async (scene) => {
           const { store, fails } = failing(scene, reason);
           await fails(store.get(scene.token));
@@ -165,14 +165,14 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
       ],
     ),
     [
-      "a signal",
+      "a call with an aborted signal",
       async ({ store, token }) => {
         await expect(store.get(token, { signal: AbortSignal.abort() })).rejects.toMatchObject({ reason: "aborted" });
       },
       ({ id }) => [{ id, reason: "aborted" }],
     ],
     [
-      "a session that cannot be created",
+      "a failed create",
       async (scene) => {
         const { store, fails } = failing(scene, "unavailable");
         await fails(store.create({}));
@@ -180,7 +180,7 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
       () => [{ id: null, reason: "unavailable" }],
     ],
     [
-      "an index that cannot be read",
+      "a failed list",
       async (scene) => {
         const { store, fails } = failing(scene, "unavailable");
         await fails(store.list({ user: "andrew" }));
@@ -188,7 +188,7 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
       () => [{ id: null, reason: "unavailable" }],
     ],
     [
-      "a session that cannot be revoked",
+      "a failed revoke",
       async (scene) => {
         const { store, fails } = failing(scene, "unavailable");
         await fails(store.revoke(scene.id));
@@ -200,20 +200,23 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
 
 for (const [type, ways] of Object.entries(cases)) {
   describe(`the event ${type}`, () => {
-    test.each(ways)("is told after %s, with id and time, and nothing else", async (_, act, expected) => {
-      const told = await scene();
-      await act(told);
-      const order = (events: readonly object[]) => [...events].sort((a, b) => (inspect(a) < inspect(b) ? -1 : 1));
-      const wanted = expected(told).map((more) => ({ type, at: told.at(), ...more }));
-      expect(order(told.events)).toEqual(order(wanted));
-      const shown = inspect(told.events, { depth: null, showHidden: true });
-      for (const token of told.tokens) expect(shown).not.toContain(token.split(".")[1]);
-      expect(shown).not.toContain(SECRET);
-    });
+    test.each(ways)(
+      `the event ${type} is reported after %s, with no token and no data in it`,
+      async (_, act, expected) => {
+        const told = await scene();
+        await act(told);
+        const order = (events: readonly object[]) => [...events].sort((a, b) => (inspect(a) < inspect(b) ? -1 : 1));
+        const wanted = expected(told).map((more) => ({ type, at: told.at(), ...more }));
+        expect(order(told.events)).toEqual(order(wanted));
+        const shown = inspect(told.events, { depth: null, showHidden: true });
+        for (const token of told.tokens) expect(shown).not.toContain(token.split(".")[1]);
+        expect(shown).not.toContain(SECRET);
+      },
+    );
   });
 }
 
-test("a call that takes too long is told as a timeout", async () => {
+test("a call that times out is reported as unavailable with the reason timeout", async () => {
   const { store, events, at, token, id } = await scene();
   const clock = manualClock();
   const stalled = memberStore(intercept(memoryBackend(), never), clock.now, { operationTimeoutMs: 1 });
@@ -223,7 +226,7 @@ test("a call that takes too long is told as a timeout", async () => {
   expect(events).toEqual([]);
 });
 
-describe("nothing is told of", () => {
+describe("calls without an event", () => {
   test.each<[string, (scene: Scene) => Promise<unknown>]>([
     ["reads", async ({ store, token }) => [await store.get(token), await store.peek(token)]],
     [
@@ -236,7 +239,7 @@ describe("nothing is told of", () => {
       ],
     ],
     [
-      "looking",
+      "lookups by index",
       async ({ store }) => [
         await store.list({ user: "andrew" }),
         await store.count({ user: "andrew" }),
@@ -244,18 +247,18 @@ describe("nothing is told of", () => {
       ],
     ],
     [
-      "a malformed token",
+      "calls with a malformed token",
       async ({ store, token }) => [await store.get("x"), await store.destroy(`${token}x`), await store.rotate("")],
     ],
     [
-      "a wrong secret",
+      "calls with a wrong secret",
       async ({ store, id }) => [
         await store.get(`${id}.${"x".repeat(43)}`),
         await store.destroy(`${id}.${"x".repeat(43)}`),
       ],
     ],
     [
-      "a session that is not there",
+      "revocations of sessions that do not exist",
       async ({ store, id }) => [
         await store.revoke("x".repeat(22)),
         await store.revokeAll({ user: "nobody" }),
@@ -263,20 +266,20 @@ describe("nothing is told of", () => {
       ],
     ],
     [
-      "what the caller gave that does not fit",
+      "calls with data that does not fit the schema",
       async ({ store, token }) => [
         await store.update(token, { level: 1.5 }).catch(() => {}),
         await store.create({ level: 1.5 }).catch(() => {}),
       ],
     ],
-  ])("%s", async (_, act) => {
+  ])("%s report no event", async (_, act) => {
     const told = await scene();
     await act(told);
     expect(told.events).toEqual([]);
   });
 });
 
-test("an end is told once, by the one that ended it", async () => {
+test("the end of a session is reported only once when several calls end it concurrently", async () => {
   const { store, events, id, token } = await scene();
   const ended = await Promise.all([store.destroy(token), store.revoke(id), store.revokeAll({ user: "andrew" })]);
   expect(ended).toEqual([true, false, 1]);
@@ -284,31 +287,31 @@ test("an end is told once, by the one that ended it", async () => {
   expect(events).toHaveLength(2);
 });
 
-describe("a listener that", () => {
+describe("event listeners", () => {
   const listeners: Record<string, (event: SessionEvent) => unknown> = {
     throws: () => {
       throw new Error("listener");
     },
-    "throws nothing": () => {
+    "throws undefined": () => {
       throw undefined;
     },
     rejects: () => Promise.reject(new Error("listener")),
-    "never answers": () => never(),
-    "answers something that cannot be awaited": () => ({
-      // biome-ignore lint/suspicious/noThenProperty: This is what is tried.
+    "returns a promise that never settles": () => never(),
+    "returns an object whose then getter throws": () => ({
+      // biome-ignore lint/suspicious/noThenProperty: The test needs a broken thenable.
       get then() {
         throw new Error("listener");
       },
     }),
-    "answers something that fails when it is awaited": () => ({
-      // biome-ignore lint/suspicious/noThenProperty: This is what is tried.
+    "returns an object whose then method throws": () => ({
+      // biome-ignore lint/suspicious/noThenProperty: The test needs a broken thenable.
       then() {
         throw new Error("listener");
       },
     }),
   };
 
-  test.each(Object.entries(listeners))("%s changes nothing", async (_, onEvent) => {
+  test.each(Object.entries(listeners))("a listener that %s does not affect the operations", async (_, onEvent) => {
     const clock = manualClock();
     const store = createSessionStore({
       schema: member,
@@ -332,7 +335,7 @@ describe("a listener that", () => {
     await expect(store.get(last.token, { signal: AbortSignal.abort() })).rejects.toMatchObject({ reason: "aborted" });
   });
 
-  test("uses the store finds what it was told of", async () => {
+  test("a listener that queries the store sees the reported change", async () => {
     const clock = manualClock();
     const found: Promise<number>[] = [];
     const store = createSessionStore({

@@ -18,7 +18,7 @@ async function rotated(rotation?: Rotation, options?: VisitOptions) {
 }
 
 describe("rotate", () => {
-  test("gives the same session another token", async () => {
+  test("rotate gives the same session a new token", async () => {
     const { store, first, second, at } = await rotated({}, { absoluteTimeout: 3600 });
     expect(second.token).not.toBe(first.token);
     expect(second.session).toEqual({
@@ -29,13 +29,13 @@ describe("rotate", () => {
     expect(await store.peek(second.token)).toEqual(second.session);
   });
 
-  test("is one step", async () => {
+  test("rotate needs only one backend call", async () => {
     const { store, second, calls } = await rotated();
     await store.rotate(second.token);
     expect(calls).toEqual(["write"]);
   });
 
-  test("ends the old token at once, whatever it is used for, and tells of each use", async () => {
+  test("after rotate the old token is rejected by every method, and each use is reported as reused", async () => {
     const { store, first, second, events, at } = await rotated();
     expect(await store.get(first.token)).toBeNull();
     expect(await store.peek(first.token)).toBeNull();
@@ -50,7 +50,7 @@ describe("rotate", () => {
     expect(await store.peek(second.token)).toEqual(second.session);
   });
 
-  test("a token from before the last but one rotation is merely unknown", async () => {
+  test("a token from two rotations ago is rejected without being reported as reused", async () => {
     const { store, first, second, events } = await rotated();
     await store.rotate(second.token);
     events.length = 0;
@@ -60,20 +60,20 @@ describe("rotate", () => {
     expect(events.map((event) => event.type)).toEqual(["reused"]);
   });
 
-  test("changes data in the same step", async () => {
+  test("rotate with a patch changes token and data together", async () => {
     const { second } = await rotated({ patch: { userId: "43", theme: "dark" } });
     expect(second.session.data).toMatchObject({ userId: "43", theme: "dark" });
     const byFunction = await rotated({ patch: ({ userId }) => ({ userId: `${userId}!` }) });
     expect(byFunction.second.session.data.userId).toBe("42!");
   });
 
-  test("changes the idle timeout in the same step", async () => {
+  test("rotate with idleTimeout changes token and idle timeout together", async () => {
     const { second, at } = await rotated({ idleTimeout: 60 });
     expect(second.session).toMatchObject({ idleTimeout: 60, expiresAt: new Date(at().getTime() + 60_000) });
   });
 
   test.each([{ patch: { theme: "blue" as never } }, { patch: () => ({ theme: "blue" as never }) }])(
-    "with a patch that does not fit leaves the old token working: %o",
+    "the old token stays valid if the patch of rotate does not fit the schema: %o",
     async (options) => {
       const { store } = visits();
       const { token, session } = await store.create({});
@@ -90,7 +90,7 @@ describe("rotate", () => {
     [{ idleTimeout: 60, grace: 60 }, RangeError],
     [{ grace: "5" as never }, TypeError],
     [{ grace: 5, authenticated: true }, TypeError],
-  ])("with %j is a misuse and sends nothing", async (options, kind) => {
+  ])("rotate with the invalid options %j throws and sends nothing to the backend", async (options, kind) => {
     const { store, calls } = visits();
     const { token } = await store.create({});
     calls.length = 0;
@@ -98,14 +98,14 @@ describe("rotate", () => {
     expect(calls).toEqual([]);
   });
 
-  test("lets one of two at once win and answers null to the other", async () => {
+  test("of two concurrent rotations one succeeds and the other returns null", async () => {
     const { store, second } = await rotated();
     const [one, other] = await Promise.all([store.rotate(second.token), store.rotate(second.token)]);
     expect([one, other].filter((answer) => answer === null)).toHaveLength(1);
     expect(await store.get((one ?? other)?.token ?? "")).not.toBeNull();
   });
 
-  test("that meets another one between reading and writing answers null and changes nothing", async () => {
+  test("a rotation returns null and changes nothing if another one happened between its read and its write", async () => {
     const held = gate();
     const reached = gate();
     let hold = false;
@@ -127,8 +127,8 @@ describe("rotate", () => {
   });
 });
 
-describe("rotate where the stored data does not fit", () => {
-  test("leaves the old token working, the data as it was and nothing for the new one", async () => {
+describe("rotate of a session whose stored data does not fit the schema", () => {
+  test("a failed rotation leaves the old token valid and the data unchanged", async () => {
     const base = visits();
     const { token, session } = await base.store.create({ userId: "42", theme: "light" });
     const events: SessionEvent[] = [];
@@ -144,7 +144,7 @@ describe("rotate where the stored data does not fit", () => {
     expect(events.map((event) => event.type)).toEqual(["invalid"]);
   });
 
-  test("takes back what its patch added, and nothing that others wrote meanwhile", async () => {
+  test("a failed rotation undoes its own patch but no concurrent write", async () => {
     const inner = memoryBackend();
     const { clock, store } = visits({ backend: inner });
     const { token, session } = await store.create({ theme: "light" });
@@ -163,8 +163,8 @@ describe("rotate where the stored data does not fit", () => {
   });
 });
 
-describe("grace", () => {
-  test("lets the old token read and write the same session", async () => {
+describe("the option grace of rotate", () => {
+  test("the old token can read and write the session during the grace period", async () => {
     const { store, first, second, events } = await rotated({ grace: 10 });
     expect(await store.get(first.token)).toEqual(second.session);
     expect((await store.update(first.token, { theme: "dark" }))?.id).toBe(second.session.id);
@@ -177,7 +177,7 @@ describe("grace", () => {
     expect(events).toEqual([]);
   });
 
-  test("never rotates", async () => {
+  test("the old token cannot rotate the session during the grace period and is reported as reused", async () => {
     const { store, first, second, events } = await rotated({ grace: 10 });
     expect(await store.rotate(first.token)).toBeNull();
     expect(await store.rotate(first.token, { patch: () => ({ theme: "dark" }) })).toBeNull();
@@ -185,13 +185,13 @@ describe("grace", () => {
     expect((await store.peek(second.token))?.data.theme).toBe("light");
   });
 
-  test("lets the old token end the session", async () => {
+  test("the old token can destroy the session during the grace period", async () => {
     const { store, first, second } = await rotated({ grace: 10 });
     expect(await store.destroy(first.token)).toBe(true);
     expect(await store.peek(second.token)).toBeNull();
   });
 
-  test("ends on time", async () => {
+  test("the old token is rejected and reported as reused after the grace period", async () => {
     const { store, first, second, events, advance } = await rotated({ grace: 10 });
     advance(9.999);
     expect(await store.get(first.token)).not.toBeNull();
@@ -201,21 +201,21 @@ describe("grace", () => {
     expect(await store.get(second.token)).not.toBeNull();
   });
 
-  test("ends with the next rotation", async () => {
+  test("the next rotation ends the grace period of the old token", async () => {
     const { store, first, second } = await rotated({ grace: 10 });
     await store.rotate(second.token);
     expect(await store.get(first.token)).toBeNull();
     expect(await store.get(second.token)).toBeNull();
   });
 
-  test("is that of the last rotation alone", async () => {
+  test("the grace period applies only to the token before the last rotation", async () => {
     const { store, first, second } = await rotated({ grace: 10 });
     await store.rotate(second.token, { grace: 10 });
     expect(await store.get(first.token)).toBeNull();
     expect(await store.get(second.token)).not.toBeNull();
   });
 
-  test("does not outlive the session", async () => {
+  test("the old token is invalid once the session has expired, even within the grace period", async () => {
     const { store, first, advance } = await rotated({ grace: 10, idleTimeout: 11 });
     await store.setIdleTimeout(first.token, 2);
     advance(2.001);
@@ -224,7 +224,7 @@ describe("grace", () => {
 });
 
 describe("authenticatedAt", () => {
-  test("is the creation until a rotation says that the user proved who they are", async () => {
+  test("authenticatedAt is the creation time until a rotation with authenticated: true", async () => {
     const { store, advance, at } = visits();
     const { token, session } = await store.create({});
     advance(10);

@@ -30,12 +30,12 @@ const touching: Readonly<Record<string, Operation>> = {
 const reading: Readonly<Record<string, Operation>> = { peek: (store, token) => store.peek(token) };
 const all: Readonly<Record<string, Operation>> = { ...touching, ...reading };
 
-/** A store on the same backend and clock whose schema is another. */
+/** A store with another schema on the same backend and clock. */
 function beside<T extends object, In>({ backend, clock }: ReturnType<typeof visits>, schema: SessionSchema<T, In>) {
   return createSessionStore({ schema, backend, now: clock.now });
 }
 
-/** The only session of a store, untouched, whichever token opens it now. */
+/** The only session of a store, read without its token and without touching it. */
 async function only(store: VisitStore): Promise<Session<unknown> | null> {
   for await (const session of store.scan()) return session;
   return null;
@@ -49,7 +49,7 @@ async function failure(promise: Promise<unknown>): Promise<unknown> {
 }
 
 describe("create", () => {
-  test("makes a session of the data, with defaults filled in", async () => {
+  test("create stores the data with its defaults and returns the session", async () => {
     const { store, at } = visits({ idleTimeout: 600, absoluteTimeout: 3600 });
     const { token, session } = await store.create({ userId: "42" });
     expect(session).toEqual({
@@ -65,13 +65,13 @@ describe("create", () => {
     expect(await store.peek(token)).toEqual(session);
   });
 
-  test("gives half an hour of idleness and no deadline if nothing is said", async () => {
+  test("a session has an idle timeout of 30 minutes and no deadline by default", async () => {
     const { store } = visits();
     const { session } = await store.create({});
     expect(session).toMatchObject({ idleTimeout: 1800, deadline: null });
   });
 
-  test("takes timeouts of its own", async () => {
+  test("create accepts timeouts for one session", async () => {
     const { store, at } = visits({ idleTimeout: 600, absoluteTimeout: 3600 });
     const { session } = await store.create({}, { idleTimeout: 60, absoluteTimeout: 120 });
     expect(session.idleTimeout).toBe(60);
@@ -84,13 +84,13 @@ describe("create", () => {
     [{ idleTimeout: 3601 }, RangeError],
     [{ absoluteTimeout: 599 }, RangeError],
     [{ idleTimeout: "60" as never }, TypeError],
-  ])("refuses the timeouts %j and sends nothing", async (options, kind) => {
+  ])("create rejects the timeouts %j and sends nothing to the backend", async (options, kind) => {
     const { store, calls } = visits({ idleTimeout: 600, absoluteTimeout: 3600 });
     await expect(store.create({}, options)).rejects.toThrow(kind);
     expect(calls).toEqual([]);
   });
 
-  test("refuses data that does not fit, naming paths and never values, and sends nothing", async () => {
+  test("create rejects data that does not fit the schema with an error that names paths but no values", async () => {
     const { store, calls } = visits();
     const error = await failure(store.create({ theme: "s3cret" as never, cart: [{ sku: "a", n: "s3cret" as never }] }));
     expect(error).toBeInstanceOf(SessionDataError);
@@ -100,15 +100,15 @@ describe("create", () => {
     expect(calls).toEqual([]);
   });
 
-  test("refuses keys that the schema does not name", async () => {
+  test("create rejects keys that are not in the schema", async () => {
     const { store, calls } = visits();
     await expect(store.create({ admin: true } as never)).rejects.toThrow(SessionDataError);
     expect(calls).toEqual([]);
   });
 });
 
-describe("a session that is read", () => {
-  test("is frozen in depth", async () => {
+describe("returned sessions", () => {
+  test("a returned session is deeply frozen", async () => {
     const { store } = visits();
     const { session } = await store.create({ cart: [{ sku: "a", n: 1 }] });
     for (const part of [session, session.data, session.data.cart, session.data.cart[0]]) {
@@ -116,7 +116,7 @@ describe("a session that is read", () => {
     }
   });
 
-  test("shares nothing with what was given or with what is stored", async () => {
+  test("a returned session shares no objects with the given data or with another read", async () => {
     const { store } = visits();
     const cart = [{ sku: "a", n: 1 }];
     const { token } = await store.create({ cart });
@@ -127,7 +127,7 @@ describe("a session that is read", () => {
     expect(second?.data.cart).not.toBe(first?.data.cart);
   });
 
-  test("shows no token in logs or in JSON", async () => {
+  test("a returned session shows no secret in logs or in JSON", async () => {
     const { store } = visits();
     const { token, session } = await store.create({ userId: "42" });
     const [, secret] = token.split(".") as [string, string];
@@ -157,7 +157,7 @@ describe("touching", () => {
     expect(await only(store)).toMatchObject({ lastAccessedAt: touched });
   });
 
-  test.each(Object.entries(reading))("%s does not", async (_, operation) => {
+  test.each(Object.entries(reading))("%s does not restart the idle timeout", async (_, operation) => {
     const { store, advance, at } = visits();
     const { token } = await store.create({});
     const created = at();
@@ -167,7 +167,7 @@ describe("touching", () => {
     expect(await store.peek(token)).toBeNull();
   });
 
-  test("what is refused does not touch", async () => {
+  test("a rejected call does not restart the idle timeout", async () => {
     const { store, advance, at } = visits();
     const { token } = await store.create({});
     const created = at();
@@ -184,7 +184,7 @@ describe("touching", () => {
     expect(session?.data).toMatchObject({ theme: "light", pageViews: Number.MAX_SAFE_INTEGER });
   });
 
-  test("a token with a wrong secret moves nothing", async () => {
+  test("a token with a wrong secret changes nothing", async () => {
     const { store, advance, at, events } = visits();
     const { token, session } = await store.create({ flash: "hi" });
     const wrong = `${session.id}.${"A".repeat(43)}`;
@@ -197,8 +197,8 @@ describe("touching", () => {
   });
 });
 
-describe("what has ended", () => {
-  test.each(Object.entries(all))("%s answers null after the idle timeout and leaves no key", async (_, operation) => {
+describe("ended sessions", () => {
+  test.each(Object.entries(all))("%s returns null after the idle timeout and leaves no key", async (_, operation) => {
     const { store, backend, advance } = visits();
     const { token } = await store.create({ flash: "hi" });
     advance(1800.001);
@@ -206,7 +206,7 @@ describe("what has ended", () => {
     expect(await keysOf(backend)).toEqual([]);
   });
 
-  test.each(Object.entries(all))("%s answers null after the deadline and leaves no key", async (_, operation) => {
+  test.each(Object.entries(all))("%s returns null after the deadline and leaves no key", async (_, operation) => {
     const { store, backend, advance } = visits({ idleTimeout: 100, absoluteTimeout: 100 });
     const { token } = await store.create({ flash: "hi" });
     advance(100.001);
@@ -214,7 +214,7 @@ describe("what has ended", () => {
     expect(await keysOf(backend)).toEqual([]);
   });
 
-  test.each(Object.entries(all))("%s answers null after destroy and leaves no key", async (_, operation) => {
+  test.each(Object.entries(all))("%s returns null after destroy and leaves no key", async (_, operation) => {
     const { store, backend } = visits();
     const { token } = await store.create({ flash: "hi" });
     expect(await store.destroy(token)).toBe(true);
@@ -222,7 +222,7 @@ describe("what has ended", () => {
     expect(await keysOf(backend)).toEqual([]);
   });
 
-  test("a session lives up to its last millisecond", async () => {
+  test("a session exists until the last millisecond of its idle timeout", async () => {
     const { store, advance } = visits();
     const { token, session } = await store.create({});
     advance(1800);
@@ -231,7 +231,7 @@ describe("what has ended", () => {
 });
 
 describe("the deadline", () => {
-  test.each(Object.entries(touching))("is not moved by %s", async (_, operation) => {
+  test.each(Object.entries(touching))("%s does not move the deadline", async (_, operation) => {
     const { store, advance } = visits({ idleTimeout: 1800, absoluteTimeout: 3600 });
     const { token, session } = await store.create({ flash: "hi" });
     advance(1799);
@@ -243,7 +243,7 @@ describe("the deadline", () => {
     expect(await only(store)).toBeNull();
   });
 
-  test("is where a touched session ends at the latest", async () => {
+  test("a session in use ends at its deadline", async () => {
     const { store, advance } = visits({ idleTimeout: 60, absoluteTimeout: 100 });
     const { token, session } = await store.create({});
     advance(50);
@@ -254,7 +254,7 @@ describe("the deadline", () => {
     expect(await store.get(token)).toBeNull();
   });
 
-  test("is not passed by a longer idle timeout", async () => {
+  test("a longer idle timeout does not extend the session beyond its deadline", async () => {
     const { store, advance } = visits({ idleTimeout: 60, absoluteTimeout: 100 });
     const { token, session } = await store.create({});
     const changed = await store.setIdleTimeout(token, 86_400);
@@ -264,10 +264,10 @@ describe("the deadline", () => {
   });
 });
 
-describe("touchInterval", () => {
+describe("the option touchInterval", () => {
   const options = { idleTimeout: 100, touchInterval: 10 };
 
-  test("a get within it is one plain read", async () => {
+  test("a get within touchInterval reads without touching the session", async () => {
     const { store, calls, advance, at } = visits(options);
     const { token } = await store.create({});
     const created = at();
@@ -277,7 +277,7 @@ describe("touchInterval", () => {
     expect(calls).toEqual(["read"]);
   });
 
-  test("a get after it touches", async () => {
+  test("a get after touchInterval touches the session", async () => {
     const { store, calls, advance, at } = visits(options);
     const { token } = await store.create({});
     advance(10);
@@ -289,7 +289,7 @@ describe("touchInterval", () => {
     expect(calls).toEqual(["read"]);
   });
 
-  test("the touch decides: what it does not find is null", async () => {
+  test("a get returns null if the session was removed before its touch", async () => {
     const inner = memoryBackend();
     let reads = 0;
     let end = (): unknown => undefined;
@@ -302,7 +302,7 @@ describe("touchInterval", () => {
     expect(reads).toBe(2);
   });
 
-  test("touches where the last access is in the future", async () => {
+  test("a get touches the session if its last access is in the future", async () => {
     const { store, calls, advance, at } = visits(options);
     const { token } = await store.create({});
     advance(-1);
@@ -311,7 +311,7 @@ describe("touchInterval", () => {
     expect(calls).toEqual(["read", "read"]);
   });
 
-  test("makes an idle timeout shorter by at most itself and never longer", async () => {
+  test("touchInterval shortens the effective idle timeout by at most its length and never extends it", async () => {
     const { store, advance } = visits(options);
     const { token } = await store.create({});
     advance(9.999);
@@ -322,7 +322,7 @@ describe("touchInterval", () => {
     expect(await store.peek(token)).toBeNull();
   });
 
-  test("writes touch all the same", async () => {
+  test("an update within touchInterval touches the session", async () => {
     const { store, advance, at } = visits(options);
     const { token } = await store.create({});
     advance(1);
@@ -331,7 +331,7 @@ describe("touchInterval", () => {
 });
 
 describe("update", () => {
-  test("writes the fields of the patch and answers the whole session", async () => {
+  test("update writes the fields of the patch and returns the whole session", async () => {
     const { store, advance, at } = visits();
     const { token, session } = await store.create({ userId: "42" });
     advance(5);
@@ -345,7 +345,7 @@ describe("update", () => {
     expect(await store.peek(token)).toEqual(updated);
   });
 
-  test("with a patch is one step", async () => {
+  test("update with a patch needs only one backend call", async () => {
     const { store, calls } = visits();
     const { token } = await store.create({});
     calls.length = 0;
@@ -353,14 +353,14 @@ describe("update", () => {
     expect(calls).toEqual(["write"]);
   });
 
-  test("keeps what others write to other fields meanwhile", async () => {
+  test("concurrent updates of different fields are both stored", async () => {
     const { store } = visits();
     const { token } = await store.create({});
     await Promise.all([store.update(token, { theme: "dark" }), store.update(token, { userId: "42" })]);
     expect((await store.peek(token))?.data).toMatchObject({ theme: "dark", userId: "42" });
   });
 
-  test("removes an optional field for undefined and no other", async () => {
+  test("update with undefined removes an optional field and is rejected for a required one", async () => {
     const { store } = visits();
     const { token } = await store.create({ userId: "42", theme: "dark" });
     expect((await store.update(token, { userId: undefined }))?.data).not.toHaveProperty("userId");
@@ -369,12 +369,12 @@ describe("update", () => {
   });
 
   test.each([
-    ["an unknown key", { admin: true }],
-    ["a value that does not fit", { theme: "blue" }],
-    ["one value of two that does not fit", { userId: "43", theme: "blue" }],
+    ["a patch with an unknown key", { admin: true }],
+    ["a patch with an invalid value", { theme: "blue" }],
+    ["a patch with a valid and an invalid value", { userId: "43", theme: "blue" }],
     ["null", null],
     ["a string", "userId"],
-  ])("refuses %s and writes nothing", async (_, patch) => {
+  ])("update rejects %s and writes nothing", async (_, patch) => {
     const { store, calls } = visits();
     const { token, session } = await store.create({ userId: "42" });
     calls.length = 0;
@@ -383,7 +383,7 @@ describe("update", () => {
     expect(await store.peek(token)).toEqual(session);
   });
 
-  test("with a function gets the present data, frozen", async () => {
+  test("update calls its function with the current data, frozen", async () => {
     const { store } = visits();
     const { token } = await store.create({ cart: [{ sku: "a", n: 1 }] });
     const updated = await store.update(token, ({ cart }) => {
@@ -393,14 +393,14 @@ describe("update", () => {
     expect(updated?.data.cart.map(({ sku }) => sku)).toEqual(["a", "b"]);
   });
 
-  test("with a function whose result does not fit writes nothing", async () => {
+  test("update writes nothing if the result of its function does not fit the schema", async () => {
     const { store } = visits();
     const { token, session } = await store.create({});
     await expect(store.update(token, () => ({ theme: "blue" as never }))).rejects.toThrow(SessionDataError);
     expect(await store.peek(token)).toEqual(session);
   });
 
-  test("with a function that throws passes that on and writes nothing", async () => {
+  test("update passes on an error of its function and writes nothing", async () => {
     const { store } = visits();
     const { token, session } = await store.create({});
     const thrown = new Error("no");
@@ -411,7 +411,7 @@ describe("update", () => {
     expect(await store.peek(token)).toEqual(session);
   });
 
-  test("with an async function is a TypeError and writes nothing", async () => {
+  test("update rejects an async function with a TypeError and writes nothing", async () => {
     const { store } = visits();
     const { token, session } = await store.create({});
     const patch = async () => ({ theme: "dark" as const });
@@ -419,7 +419,7 @@ describe("update", () => {
     expect(await store.peek(token)).toEqual(session);
   });
 
-  test("counts each of a hundred functions that run at once", async () => {
+  test("a hundred concurrent updates with functions are all applied", async () => {
     const { store } = visits();
     const { token } = await store.create({});
     const count = () => store.update(token, ({ pageViews }) => ({ pageViews: pageViews + 1 }));
@@ -428,7 +428,7 @@ describe("update", () => {
     expect((await store.peek(token))?.data.pageViews).toBe(100);
   });
 
-  test("counts the functions of two stores on one backend", async () => {
+  test("concurrent updates with functions by two stores on one backend are all applied", async () => {
     const one = visits();
     const other = beside(one, visit);
     const { token } = await one.store.create({});
@@ -438,7 +438,7 @@ describe("update", () => {
     expect((await one.store.peek(token))?.data.pageViews).toBe(40);
   });
 
-  test("gives up on a session that others change each time", async () => {
+  test("update with a function rejects with a SessionConflictError if the session changes before every try", async () => {
     const inner = memoryBackend();
     const contended = { ...inner, write: async () => "changed" as const };
     const { store, calls, events, at } = visits({ backend: contended });
@@ -452,7 +452,7 @@ describe("update", () => {
     expect(writes).toBeLessThan(50);
   });
 
-  test("leaves alone what the schema does not name", async () => {
+  test("update keeps stored fields that are not in the schema", async () => {
     const base = visits();
     const { token } = await base.store.create({ userId: "42" });
     const narrow = beside(base, z.object({ theme: z.string() }));
@@ -461,10 +461,10 @@ describe("update", () => {
   });
 });
 
-describe("a schema that checks the object as a whole", () => {
+describe("a schema with a check of the whole object", () => {
   const range = z.object({ from: z.number(), to: z.number() }).refine(({ from, to }) => from <= to);
 
-  test("never has a patch stored that breaks its rule", async () => {
+  test("a change that breaks the check is rejected and not stored", async () => {
     const base = visits();
     const store = beside(base, range);
     await expect(store.create({ from: 2, to: 1 })).rejects.toThrow(SessionDataError);
@@ -475,7 +475,7 @@ describe("a schema that checks the object as a whole", () => {
     expect((await store.get(token))?.data).toEqual({ from: 1, to: 5 });
   });
 
-  test("lets one of two patches through that break it together", async () => {
+  test("of two concurrent patches that break the check together only one is stored", async () => {
     const store = beside(visits(), range);
     const { token } = await store.create({ from: 1, to: 5 });
     const patches = [store.update(token, { from: 4 }), store.update(token, { to: 2 })];
@@ -491,7 +491,7 @@ describe("increment", () => {
     steps: z.number().multipleOf(5).default(0),
   });
 
-  test("adds and gives the sum, from the default or from 0", async () => {
+  test("increment adds to the default or to 0 and returns the sum", async () => {
     const store = beside(visits(), schema);
     const { token } = await store.create({});
     expect(await store.increment(token, "stock", -2)).toBe(3);
@@ -499,7 +499,7 @@ describe("increment", () => {
     expect((await store.peek(token))?.data).toEqual({ stock: 3, hits: 1, steps: 0 });
   });
 
-  test("is one step", async () => {
+  test("increment needs only one backend call", async () => {
     const { store, calls } = visits();
     const { token } = await store.create({});
     calls.length = 0;
@@ -511,16 +511,19 @@ describe("increment", () => {
     ["stock", 6, "too_big"],
     ["stock", -6, "too_small"],
     ["steps", 3, "not_multiple_of"],
-  ] as const)("refuses to take %s by %d out of its bounds", async (field, by, code) => {
-    const store = beside(visits(), schema);
-    const { token, session } = await store.create({});
-    const error = await failure(store.increment(token, field, by));
-    expect(error).toBeInstanceOf(SessionDataError);
-    expect(error).toMatchObject({ origin: "given", issues: [{ code, path: [field] }] });
-    expect(await store.peek(token)).toEqual(session);
-  });
+  ] as const)(
+    'increment of the field "%s" by %d is rejected as the sum would not fit the schema',
+    async (field, by, code) => {
+      const store = beside(visits(), schema);
+      const { token, session } = await store.create({});
+      const error = await failure(store.increment(token, field, by));
+      expect(error).toBeInstanceOf(SessionDataError);
+      expect(error).toMatchObject({ origin: "given", issues: [{ code, path: [field] }] });
+      expect(await store.peek(token)).toEqual(session);
+    },
+  );
 
-  test("refuses to add to a number that is not safe and whole", async () => {
+  test("increment is rejected if the stored number is not a safe integer", async () => {
     const store = beside(visits(), schema);
     const { token } = await store.create({ hits: 1.5 });
     const error = await failure(store.increment(token, "hits"));
@@ -528,7 +531,7 @@ describe("increment", () => {
     expect((await store.peek(token))?.data.hits).toBe(1.5);
   });
 
-  test("counts each of a hundred at once, with checks beyond bounds too", async () => {
+  test("a hundred concurrent increments are all applied, also for a field with a multipleOf check", async () => {
     const store = beside(visits(), schema);
     const { token } = await store.create({});
     const hundred = Array.from({ length: 100 });
@@ -543,17 +546,20 @@ describe("increment", () => {
     ["pageViews", 1.5, RangeError],
     ["pageViews", Number.NaN, RangeError],
     ["pageViews", "1", TypeError],
-  ])("of %s by %s is a misuse and sends nothing", async (field, by, kind) => {
-    const { store, calls } = visits();
-    const { token } = await store.create({});
-    calls.length = 0;
-    await expect(store.increment(token, field as never, by as never)).rejects.toThrow(kind);
-    expect(calls).toEqual([]);
-  });
+  ])(
+    'increment of the field "%s" by %O is rejected as a misuse and sends nothing to the backend',
+    async (field, by, kind) => {
+      const { store, calls } = visits();
+      const { token } = await store.create({});
+      calls.length = 0;
+      await expect(store.increment(token, field as never, by as never)).rejects.toThrow(kind);
+      expect(calls).toEqual([]);
+    },
+  );
 });
 
 describe("take", () => {
-  test("reads and removes", async () => {
+  test("take returns the value and removes the field", async () => {
     const { store } = visits();
     const { token } = await store.create({ flash: "hi" });
     expect(await store.take(token, "flash")).toBe("hi");
@@ -561,14 +567,14 @@ describe("take", () => {
     expect((await store.peek(token))?.data).not.toHaveProperty("flash");
   });
 
-  test("gives the value to one of ten at once", async () => {
+  test("only one of ten concurrent take calls gets the value", async () => {
     const { store } = visits();
     const { token } = await store.create({ flash: "hi" });
     const taken = await Promise.all(Array.from({ length: 10 }, () => store.take(token, "flash")));
     expect(taken.filter((value) => value !== null)).toEqual(["hi"]);
   });
 
-  test("is one step", async () => {
+  test("take needs only one backend call", async () => {
     const { store, calls } = visits();
     const { token } = await store.create({ flash: "hi" });
     calls.length = 0;
@@ -576,7 +582,7 @@ describe("take", () => {
     expect(calls).toEqual(["write"]);
   });
 
-  test("puts back what cannot be handed over", async () => {
+  test("take puts the value back if it does not fit the schema", async () => {
     const base = visits();
     const { token } = await base.store.create({ flash: "hi" });
     const other = beside(base, z.object({ flash: z.string().min(3).optional() }));
@@ -584,17 +590,20 @@ describe("take", () => {
     expect(await base.store.take(token, "flash")).toBe("hi");
   });
 
-  test.each(["theme", "pageViews", "nothing"])("of %s, which is not optional, is a TypeError", async (field) => {
-    const { store, calls } = visits();
-    const { token } = await store.create({});
-    calls.length = 0;
-    await expect(store.take(token, field as never)).rejects.toThrow(TypeError);
-    expect(calls).toEqual([]);
-  });
+  test.each(["theme", "pageViews", "nothing"])(
+    'take of the field "%s" is rejected with a TypeError as it is not an optional field',
+    async (field) => {
+      const { store, calls } = visits();
+      const { token } = await store.create({});
+      calls.length = 0;
+      await expect(store.take(token, field as never)).rejects.toThrow(TypeError);
+      expect(calls).toEqual([]);
+    },
+  );
 });
 
 describe("setIdleTimeout", () => {
-  test("changes this session's idle timeout and no other's", async () => {
+  test("setIdleTimeout changes the idle timeout of this session only", async () => {
     const { store, advance, at } = visits();
     const { token } = await store.create({});
     const other = await store.create({});
@@ -605,7 +614,7 @@ describe("setIdleTimeout", () => {
     expect(await store.peek(other.token)).toBeNull();
   });
 
-  test("makes it shorter at once", async () => {
+  test("a shorter idle timeout takes effect at once", async () => {
     const { store, advance } = visits();
     const { token } = await store.create({});
     await store.setIdleTimeout(token, 1);
@@ -613,17 +622,20 @@ describe("setIdleTimeout", () => {
     expect(await store.peek(token)).toBeNull();
   });
 
-  test.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31])("refuses %s", async (seconds) => {
-    const { store, calls } = visits();
-    const { token } = await store.create({});
-    calls.length = 0;
-    await expect(store.setIdleTimeout(token, seconds)).rejects.toThrow(RangeError);
-    expect(calls).toEqual([]);
-  });
+  test.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31])(
+    "setIdleTimeout rejects %s seconds",
+    async (seconds) => {
+      const { store, calls } = visits();
+      const { token } = await store.create({});
+      calls.length = 0;
+      await expect(store.setIdleTimeout(token, seconds)).rejects.toThrow(RangeError);
+      expect(calls).toEqual([]);
+    },
+  );
 });
 
 describe("destroy", () => {
-  test("ends the session and says whether there was one", async () => {
+  test("destroy ends the session and returns whether it existed", async () => {
     const { store, calls, backend } = visits();
     const { token } = await store.create({});
     calls.length = 0;
@@ -633,13 +645,13 @@ describe("destroy", () => {
     expect(await keysOf(backend)).toEqual([]);
   });
 
-  test("says so to one of two at once", async () => {
+  test("only one of two concurrent destroy calls returns true", async () => {
     const { store } = visits();
     const { token } = await store.create({});
     expect((await Promise.all([store.destroy(token), store.destroy(token)])).sort()).toEqual([false, true]);
   });
 
-  test("ends a session whose data does not fit", async () => {
+  test("destroy ends a session whose data does not fit the schema", async () => {
     const base = visits();
     const { token } = await base.store.create({});
     expect(await beside(base, z.object({ theme: z.number() })).destroy(token)).toBe(true);
@@ -654,7 +666,7 @@ describe("scan", () => {
     return ids.sort();
   }
 
-  test("gives every session that has not ended, and touches none", async () => {
+  test("scan returns every live session and touches none", async () => {
     const { store, advance } = visits();
     await store.create({}, { idleTimeout: 5 });
     const two = await store.create({ userId: "2" });
@@ -664,7 +676,7 @@ describe("scan", () => {
     expect(await store.peek(two.token)).toEqual(two.session);
   });
 
-  test("gives a session once though its key comes twice, and leaves out keys that are none", async () => {
+  test("scan returns a session only once if its key is listed twice, and ignores other keys", async () => {
     const inner = memoryBackend();
     const backend = {
       ...inner,
@@ -679,7 +691,7 @@ describe("scan", () => {
     expect(await idsOf(store.scan())).toEqual([session.id]);
   });
 
-  test("leaves out and reports what does not fit the schema", async () => {
+  test("scan skips and reports sessions that do not fit the schema", async () => {
     const base = visits();
     const { session } = await base.store.create({});
     const events: unknown[] = [];
@@ -697,8 +709,8 @@ describe("scan", () => {
   });
 });
 
-describe("stored data that does not fit", () => {
-  test("is an error with paths and no values, an event, and stays", async () => {
+describe("stored data that does not fit the schema", () => {
+  test("reading a session that does not fit the schema fails with paths but no values, and the session is kept", async () => {
     const base = visits();
     const { token, session } = await base.store.create({ userId: "s3cret" });
     const other = beside(base, z.object({ userId: z.literal("admin") }));
@@ -717,7 +729,7 @@ describe("stored data that does not fit", () => {
     expect(await base.store.peek(token)).toEqual(session);
   });
 
-  test("does not keep a patch of other fields from being written", async () => {
+  test("a patch of other fields is written even if the stored session does not fit the schema", async () => {
     const base = visits();
     const { token } = await base.store.create({ userId: "42" });
     const other = beside(base, z.object({ userId: z.literal("admin"), theme: z.string() }));
@@ -726,8 +738,8 @@ describe("stored data that does not fit", () => {
   });
 });
 
-describe("plainIds", () => {
-  test("the token is the key, and the id its digest", async () => {
+describe("the option plainIds", () => {
+  test("with plainIds, the token is the key and the session ID is its hash", async () => {
     const { store, backend } = visits({ plainIds: true });
     const { token, session } = await store.create({ userId: "42" });
     expect(token).toMatch(/^[A-Za-z0-9_-]{43}$/);
@@ -738,7 +750,7 @@ describe("plainIds", () => {
     for await (const { id } of store.scan()) expect(id).toBe(session.id);
   });
 
-  test("everything but rotate works", async () => {
+  test("with plainIds, every method works except rotate", async () => {
     const { store } = visits({ plainIds: true });
     const { token } = await store.create({ flash: "hi" });
     expect(await store.increment(token, "pageViews")).toBe(1);
@@ -751,7 +763,7 @@ describe("plainIds", () => {
 });
 
 describe("events", () => {
-  test("tell what happened to which session and when, and nothing else", async () => {
+  test("events contain type, session ID and time but no data and no secret", async () => {
     const { store, events, at, advance } = visits();
     const { token, session } = await store.create({ userId: "s3cret", flash: "s3cret" });
     const { id } = session;
@@ -785,7 +797,7 @@ describe("events", () => {
       },
     ],
     ["rejects", () => Promise.reject(new Error("listener"))],
-  ])("a listener that %s changes nothing", async (_, onEvent) => {
+  ])("a listener that %s does not affect the operations", async (_, onEvent) => {
     const clock = manualClock();
     const store = createSessionStore({ schema: visit, backend: memoryBackend(), now: clock.now, onEvent });
     const { token } = await store.create({});
@@ -804,18 +816,18 @@ describe("isFresh", () => {
     [300_001, false],
     [-60_000, true],
     [-60_001, false],
-  ])("%d ms after authentication, within 300 s: %s", (age, fresh) => {
+  ])("%d ms after authentication, isFresh with 300 seconds returns %s", (age, fresh) => {
     expect(isFresh(session, 300, authenticatedAt.getTime() + age)).toBe(fresh);
   });
 
-  test("takes the present if no time is given", () => {
+  test("isFresh uses the current time if no time is given", () => {
     expect(isFresh({ authenticatedAt: new Date() } as Session<unknown>, 60)).toBe(true);
     expect(isFresh(session, 60)).toBe(false);
   });
 });
 
-describe("timeouts", () => {
-  test.each(Object.entries(timeouts))("%s can be spread into the options", async (_, level) => {
+describe("timeout presets", () => {
+  test.each(Object.entries(timeouts))("the preset %s can be spread into the options of a store", async (_, level) => {
     expect(Object.isFrozen(level)).toBe(true);
     const { session } = await visits(level).store.create({});
     expect(session.idleTimeout).toBe(level.idleTimeout);

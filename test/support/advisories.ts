@@ -12,10 +12,10 @@ import { keysOf } from "./backends.ts";
 import { request, tokenOf } from "./http.ts";
 import { atEveryCall } from "./pauses.ts";
 
-/** Where the rows are played: nothing is stored there yet. */
+/** An empty backend and its clock. */
 export interface Ground {
   readonly backend: SessionBackend;
-  /** The store's. On Redis it moves while the server's own stands still. */
+  /** The store's clock. On Redis, advancing it does not advance the server's clock. */
   readonly clock: { readonly now: () => number; advance(milliseconds: number): unknown };
 }
 
@@ -49,7 +49,7 @@ export function accounts(
 
 type Accounts = ReturnType<typeof accounts>;
 
-/** What a token is good for. */
+/** Each way to use a token. */
 const uses: Readonly<Record<string, (store: Accounts, token: string) => Promise<unknown>>> = {
   get: (store, token) => store.get(token),
   peek: (store, token) => store.peek(token),
@@ -68,14 +68,14 @@ export async function expectNothingOpens(store: Accounts, token: string): Promis
   for (const [use, act] of Object.entries(uses)) expect(await act(store, token), use).toBeNull();
 }
 
-/** A token of the right form that nobody issued. */
+/** A well-formed token that was never issued. */
 export function madeUp(): string {
   return `${newSecret().text.slice(0, 22)}.${newSecret().text}`;
 }
 
-/** The rows of the advisories that are about what is stored: they hold on every backend. */
+/** Tests for vulnerabilities of other libraries that concern storage. They run on every backend. */
 export function advisories(open: () => Ground | Promise<Ground>): void {
-  test("R-1 what a late request does brings no session back", async () => {
+  test("R-1 a late request never restores a destroyed session", async () => {
     for (const [use, act] of Object.entries(uses)) {
       await atEveryCall(open, async ({ clock, backend: inner }, { around, backend, where }) => {
         const store = accounts({ backend: inner, clock });
@@ -84,14 +84,14 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
           () => act(accounts({ backend, clock }), token),
           () => store.destroy(token),
         );
-        // A rotation that came first took the session away from the logout's token.
+        // If the rotation came first, the old token could not destroy the session.
         if (use.startsWith("rotate")) await store.revokeAll({ user: "42" });
         expect(await keysOf(inner), `${use}, ${where}`).toEqual([]);
       });
     }
   });
 
-  test("R-2 no write makes a record of parts, and a record of parts is no session and is left as it is", async () => {
+  test("R-2 no write creates an incomplete record, and an incomplete record is not read as a session", async () => {
     const { backend, clock } = await open();
     const store = accounts({ backend, clock });
     await expectNothingOpens(store, madeUp());
@@ -103,7 +103,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     for await (const found of store.scan()) expect.fail(`${found.id} is listed`);
   });
 
-  test("R-3 of a rotation and an end, and of two rotations, one wins and the other answers null", async () => {
+  test("R-3 of two concurrent rotations one succeeds and the other returns null, as does a rotation after destroy", async () => {
     const { backend, clock } = await open();
     const store = accounts({ backend, clock });
     const gone = await store.create({});
@@ -117,7 +117,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     expect(await keysOf(backend)).toHaveLength(1);
   });
 
-  test("R-4 a deadline that has passed ends the session though its key is still there, and nothing moves it", async () => {
+  test("R-4 a session ends at its deadline although its key still exists, and no operation moves the deadline", async () => {
     const ground = await open();
     const { clock } = ground;
     const store = accounts(ground);
@@ -132,11 +132,11 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     }
     const left = (session.deadline?.getTime() ?? 0) - clock.now();
     clock.advance(left - 1000);
-    // Half a minute of the server's own time is far from what its key has left.
+    // The key has not expired yet: on Redis, the server's own clock was not advanced.
     await expectNothingOpens(accounts({ ...ground, clock: { ...clock, now: () => clock.now() + 1000 } }), now);
   });
 
-  test("R-5 after a rotation the old token opens nothing and no second record is left", async () => {
+  test("R-5 after a rotation the old token is invalid and no second record exists", async () => {
     const ground = await open();
     const store = accounts(ground);
     const { token, session } = await store.create({ userId: "42" });
@@ -146,7 +146,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     expect((await store.get(rotated?.token ?? ""))?.data.userId).toBe("42");
   });
 
-  test("R-6 a cookie that was copied opens nothing after the logout, and nothing after the deadline", async () => {
+  test("R-6 a copied cookie is invalid after the logout and after the deadline", async () => {
     const ground = await open();
     const store = accounts(ground);
     const handle = sessionMiddleware(store);
@@ -173,7 +173,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     expect(await replay(second)).toBeNull();
   });
 
-  test("R-7 an id that a client chose never becomes a session", async () => {
+  test("R-7 a session ID that a client chose is never used for a session", async () => {
     const ground = await open();
     const store = accounts(ground);
     const chosen = madeUp();
@@ -190,7 +190,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     await expectNothingOpens(store, chosen);
   });
 
-  test("R-8 login, login again as the same user and a second factor each end the token before", async () => {
+  test("R-8 a login, a second login as the same user and a second factor each make the previous token invalid", async () => {
     const ground = await open();
     const store = accounts(ground);
     const handle = sessionMiddleware(store);
@@ -211,9 +211,8 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     expect(await keysOf(ground.backend)).toHaveLength(1);
   });
 
-  // The library has no CSRF tokens: test/http/cross-origin.test.ts. An application that has its own keeps them in the
-  // data.
-  test("R-9 a CSRF secret in the data changes in the step that changes the token, and is no other session's", async () => {
+  // The library uses no CSRF tokens, see test/http/cross-origin.test.ts. An application can keep its own in the data.
+  test("R-9 a CSRF secret in the data changes atomically with the token, and other sessions keep theirs", async () => {
     const store = accounts(await open());
     const other = await store.create({ csrf: "other" });
     const { token } = await store.create({ csrf: "before" });
@@ -223,7 +222,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     expect((await store.peek(other.token))?.data.csrf).toBe("other");
   });
 
-  test("R-10 between two factors nobody sees what only the second one gives", async () => {
+  test("R-10 the old token never sees the role that is granted with the second factor", async () => {
     await atEveryCall(open, async ({ clock, backend: inner }, { around, backend, where }) => {
       const store = accounts({ backend: inner, clock });
       const { token } = await store.create({ role: "pending" });
@@ -239,7 +238,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     });
   });
 
-  test("R-11 what is no id or somebody else's secret ends nothing", async () => {
+  test("R-11 an invalid ID or a secret of another session never ends a session", async () => {
     const ground = await open();
     const store = accounts(ground);
     const mine = await store.create({ userId: "42" });
@@ -255,7 +254,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     expect((await keysOf(ground.backend)).sort()).toEqual(keys);
   });
 
-  test("R-12 fifty rotations at once have one successor, and after its grace the old token is told of and ends nobody", async () => {
+  test("R-12 of fifty concurrent rotations one succeeds, and the old token is reported as reused after the grace period", async () => {
     const events: SessionEvent[] = [];
     const ground = await open();
     const store = accounts(ground, (event) => events.push(event));
@@ -273,9 +272,9 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     expect(await store.get(successor)).not.toBeNull();
   });
 
-  // R-13, answers in every order: test/support/scenarios.ts, "the user stays logged in", for every use of a session.
+  // R-13 (responses in every order) is in test/http/cookie-jar.test.ts and test/support/scenarios.ts.
 
-  test("R-14 no backend is ever told a secret, only its digest", async () => {
+  test("R-14 no secret is passed to the backend, only its hash", async () => {
     const ground = await open();
     const told: unknown[] = [];
     const spy = new Proxy(ground.backend, {
@@ -301,7 +300,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     for (const secret of secrets) expect(JSON.stringify(told)).not.toContain(secret);
   });
 
-  test("R-16 unknown tokens and logouts of nobody store nothing", async () => {
+  test("R-16 nothing is stored by requests with unknown tokens or by logouts without a session", async () => {
     const ground = await open();
     const handle = sessionMiddleware(accounts(ground));
     const ask = (cookie: string | null, logOut: boolean) =>
@@ -320,7 +319,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     expect(await keysOf(ground.backend)).toEqual([]);
   });
 
-  test("R-24 a listener that throws keeps nothing from happening", async () => {
+  test("R-24 every operation succeeds even if the event listener throws", async () => {
     for (const listener of [
       () => {
         throw new Error("listener");
@@ -341,7 +340,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     }
   });
 
-  test("R-25 a session whose last field was removed is read without it", async () => {
+  test("R-25 a session whose optional fields were removed is read without them and leaves its index", async () => {
     const store = accounts(await open());
     const { token } = await store.create({ userId: "42", role: "admin" });
     await store.update(token, { userId: undefined, role: undefined });
@@ -349,7 +348,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     expect(await store.list({ user: "42" })).toEqual([]);
   });
 
-  test("R-27 a record under another key than its own opens with no other token", async () => {
+  test("R-27 a record copied to the key of another session is not readable with that session's token", async () => {
     const { backend, clock } = await open();
     const store = accounts({ backend, clock });
     const mine = await store.create({ userId: "42" });
@@ -361,7 +360,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     await expectNothingOpens(store, mine.token);
   });
 
-  test("R-31 nothing that exists is ever overwritten by a create", async () => {
+  test("R-31 create never overwrites an existing session", async () => {
     const random = vi.spyOn(crypto, "getRandomValues").mockImplementation((bytes) => bytes);
     try {
       const store = accounts(await open());
@@ -374,7 +373,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     }
   });
 
-  test("R-30 without randomness there is no session and no new token", async () => {
+  test("R-30 create and rotate fail and change nothing if the random generator fails", async () => {
     const ground = await open();
     const store = accounts(ground);
     const { token } = await store.create({ userId: "42" });
@@ -391,26 +390,29 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     expect((await store.get(token))?.data.userId).toBe("42");
   });
 
-  test.each(["__proto__", "constructor", "prototype"])("R-33 a stored %s is inert at every depth", async (key) => {
-    const { backend, clock } = await open();
-    const store = accounts({ backend, clock });
-    const { token, session } = await store.create({});
-    const evil = `{"${key}":{"isAdmin":true,"prototype":{"isAdmin":true}},"a":[{"${key}":{"isAdmin":true}}]}`;
-    const access = { verifier: null, previous: false, now: clock.now() };
-    const set = Object.fromEntries([
-      ["anything", evil],
-      [key, evil],
-    ]);
-    await backend.write(session.id, access, { set, remove: [], fields: [] });
-    const data = (await store.get(token))?.data;
-    await store.update(token, ({ views }) => ({ views: views + 1 }));
-    for (const part of [data, data?.anything, data?.anything.a[0], {}, Object]) {
-      expect((part as { isAdmin?: boolean }).isAdmin).toBeUndefined();
-    }
-    expect(Object.keys(data ?? {})).not.toContain(key);
-  });
+  test.each(["__proto__", "constructor", "prototype"])(
+    "R-33 a stored key named %s does not change any prototype, at any depth",
+    async (key) => {
+      const { backend, clock } = await open();
+      const store = accounts({ backend, clock });
+      const { token, session } = await store.create({});
+      const evil = `{"${key}":{"isAdmin":true,"prototype":{"isAdmin":true}},"a":[{"${key}":{"isAdmin":true}}]}`;
+      const access = { verifier: null, previous: false, now: clock.now() };
+      const set = Object.fromEntries([
+        ["anything", evil],
+        [key, evil],
+      ]);
+      await backend.write(session.id, access, { set, remove: [], fields: [] });
+      const data = (await store.get(token))?.data;
+      await store.update(token, ({ views }) => ({ views: views + 1 }));
+      for (const part of [data, data?.anything, data?.anything.a[0], {}, Object]) {
+        expect((part as { isAdmin?: boolean }).isAdmin).toBeUndefined();
+      }
+      expect(Object.keys(data ?? {})).not.toContain(key);
+    },
+  );
 
-  test("R-36 of a thousand requests that overlap each sees its own session", async () => {
+  test("R-36 each of a thousand concurrent requests sees its own session", async () => {
     const store = accounts(await open());
     const handle = sessionMiddleware(store);
     const tokens = await Promise.all(
@@ -433,7 +435,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     expect(mixed.flat()).toEqual([]);
   });
 
-  test("R-36 a request and its clone have sessions of their own that say the same", async () => {
+  test("R-36 a request and its clone have separate session objects with the same data", async () => {
     const store = accounts(await open());
     const handle = sessionMiddleware(store);
     const { token } = await store.create({ userId: "42" });
@@ -450,7 +452,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     });
   });
 
-  test("R-37 a list has ids that open nothing", async () => {
+  test("R-37 the session IDs in a list are not valid tokens", async () => {
     const store = accounts(await open());
     const { token } = await store.create({ userId: "42" });
     const listed = await store.list({ user: "42" });
@@ -462,7 +464,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     }
   });
 
-  test("R-38 a socket that looks again learns in one call that its session was ended", async () => {
+  test("R-38 peek returns null after the session was revoked, so a WebSocket can check its session", async () => {
     const store = accounts(await open());
     const { token, session } = await store.create({ userId: "42" });
     expect(await store.peek(token)).not.toBeNull();
@@ -470,7 +472,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     expect(await store.peek(token)).toBeNull();
   });
 
-  test("R-39 all other sessions of a user end though they are used and rotated meanwhile", async () => {
+  test("R-39 revokeAll ends all other sessions of a user even if they are rotated at the same time", async () => {
     const store = accounts(await open());
     const current = await store.create({ userId: "42" });
     const others = await Promise.all(Array.from({ length: 20 }, () => store.create({ userId: "42" })));
@@ -486,9 +488,9 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     expect((await store.list({ user: "42" })).map(({ id }) => id)).toEqual([current.session.id]);
   });
 
-  describe("R-43 text of a session is never part of a command", () => {
+  describe("R-43 injection through session data", () => {
     test.each(["' OR 1=1 --", "\r\nFLUSHALL\r\n", "redis.call('FLUSHALL')", "#{7*7}", "]]return 1--[[", "\0", "%s"])(
-      "%j is stored as it is",
+      "the text %j is stored and read unchanged",
       async (text) => {
         const ground = await open();
         const store = accounts(ground);

@@ -2,7 +2,7 @@ import type { SessionBackend } from "../../src/backend.ts";
 
 export type BackendMethod = keyof SessionBackend;
 
-/** A backend that first does something else. */
+/** Wraps a backend so that `step` runs before each call. */
 export function intercept(backend: SessionBackend, step: (method: BackendMethod) => unknown): SessionBackend {
   async function after<R>(method: BackendMethod, call: () => Promise<R>): Promise<R> {
     await step(method);
@@ -25,7 +25,7 @@ export function intercept(backend: SessionBackend, step: (method: BackendMethod)
   };
 }
 
-/** A backend that notes the methods that are called. */
+/** Wraps a backend and records the methods that are called. */
 export function counted(backend: SessionBackend): {
   readonly backend: SessionBackend;
   readonly calls: BackendMethod[];
@@ -34,7 +34,7 @@ export function counted(backend: SessionBackend): {
   return { backend: intercept(backend, (method) => calls.push(method)), calls };
 }
 
-/** All keys of a backend that are there now. */
+/** All keys that the backend currently has. */
 export async function keysOf(backend: SessionBackend): Promise<string[]> {
   const keys: string[] = [];
   for await (const page of backend.keys()) keys.push(...page);

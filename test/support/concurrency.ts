@@ -7,24 +7,24 @@ import { gate } from "./gate.ts";
 import { cookieJar, request, tokenOf } from "./http.ts";
 import { atEveryCall } from "./pauses.ts";
 
-// Rows that are shown elsewhere, on memory and on Redis, for every use of a session and at every point of it:
+// These rows are tested elsewhere, on memory and on Redis, for every operation and at every point of it:
 //
-//   X-01, X-02, two requests that write: test/support/races.ts "two requests that write", test/support/scenarios.ts
-//         "two requests at once";
-//   X-03, a session that is destroyed meanwhile: scenarios.ts "a log out while a request runs", races.ts "after a logout";
-//   X-04, one that expires meanwhile: races.ts "after the session expired";
-//   X-05, two ends at once: races.ts "a session ended twice";
-//   X-06, two rotations at once: races.ts "at once with another one wins, and the other sets no cookie";
-//   X-07, a rotation and late requests: scenarios.ts "a login that rotates the token while requests run with the old one";
-//   X-09, revokeAll against create, rotate and moves: test/support/revocations.ts;
-//   X-10, many first visits: races.ts "a hundred first visits at once".
+//   X-01, X-02 (two requests that write): test/support/races.ts "concurrent writes", test/support/scenarios.ts
+//         "two concurrent requests that write";
+//   X-03 (a session that is destroyed during a request): scenarios.ts "a logout during another request", races.ts "late
+//         requests after a logout";
+//   X-04 (a session that expires during a request): races.ts "late requests after expiration";
+//   X-05 (two concurrent logouts): races.ts "two requests that end the session";
+//   X-06 (two concurrent rotations): races.ts "of two concurrent rotations one succeeds";
+//   X-07 (a rotation and late requests): scenarios.ts "a login that rotates the token during other requests";
+//   X-09 (revokeAll during create, rotate and moves): test/support/revocations.ts;
+//   X-10 (many first visits): races.ts "concurrent first visits".
 //
-// X-14, an end of the process in the middle of a request, cannot lose anything that was answered: every write goes
-// through when it is made, and the library has nothing to close.
+// X-14 (the process ends during a request) needs no test: the library buffers no writes, so no confirmed write is lost.
 
-/** What happens at once, on every backend. */
+/** Tests of concurrent requests. They run on every backend. */
 export function concurrency(open: () => Ground | Promise<Ground>): void {
-  test("X-08 a login in one tab and a logout of the session before it in another leave the login", async () => {
+  test("X-08 a login in one tab survives a concurrent logout of the previous session in another tab", async () => {
     for (const first of ["login", "logout"] as const) {
       await atEveryCall(open, async ({ clock, backend: inner }, { around, backend, where }) => {
         const store = accounts({ backend: inner, clock });
@@ -42,20 +42,20 @@ export function concurrency(open: () => Ground | Promise<Ground>): void {
             return new Response();
           });
         const [held, whole] = first === "login" ? [logIn, logOut] : [logOut, logIn];
-        // The browser hears of them in the order in which they were answered.
+        // The browser receives the responses in the order in which they were sent.
         await around(
           async () => jar.receive(await held(backend)),
           async () => jar.receive(await whole(inner)),
         );
         expect(await store.peek(token), where).toBeNull();
-        // The logout ended what it was asked to end, before the login did or not at all: the login stays.
+        // The logout ends the previous session or nothing, but never the session of the login.
         expect((await store.peek(tokenOf(jar.cookie)))?.data.userId, where).toBe("43");
         expect(await keysOf(inner), where).toEqual([tokenOf(jar.cookie).slice(0, 22)]);
       });
     }
   });
 
-  test("X-11 a handler that runs for long finds its session alive, and its late patch changes what it names alone", async () => {
+  test("X-11 a late update of a slow handler changes only its own fields, and the session is still alive", async () => {
     const { clock, backend } = await open();
     const store = accounts({ backend, clock });
     const { token } = await store.create({ userId: "42", role: "old" });
@@ -72,7 +72,7 @@ export function concurrency(open: () => Ground | Promise<Ground>): void {
     expect((await store.peek(token))?.data).toMatchObject({ views: 10, role: "others", csrf: "late" });
   });
 
-  test("X-12 a request that is given up at any point has done all of a change or nothing", async () => {
+  test("X-12 an update that is aborted at any point is applied completely or not at all", async () => {
     const rejections: unknown[] = [];
     const note = (reason: unknown): void => void rejections.push(reason);
     process.on("unhandledRejection", note);
@@ -109,7 +109,7 @@ export function concurrency(open: () => Ground | Promise<Ground>): void {
     expect(rejections).toEqual([]);
   });
 
-  test("X-13 the same request can be handled twice, one after the other, and each sees what is there", async () => {
+  test("X-13 a request object can be handled twice in a row, and each handler sees the current data", async () => {
     const store = accounts(await open());
     const handle = sessionMiddleware(store);
     const { token } = await store.create({ userId: "42" });
@@ -124,7 +124,7 @@ export function concurrency(open: () => Ground | Promise<Ground>): void {
     }
   });
 
-  test("X-15 ten thousand requests of one session all get it, and those after its touch touch no more", async () => {
+  test("X-15 ten thousand concurrent reads of one session all succeed, and each touchInterval extends it only once", async () => {
     const { clock, backend: inner } = await open();
     const { backend, calls } = counted(inner);
     const { token } = await accounts({ clock, backend }).create({ userId: "42" });
@@ -140,7 +140,7 @@ export function concurrency(open: () => Ground | Promise<Ground>): void {
     expect(calls).toEqual(Array.from({ length: 10_000 }, () => "read"));
     clock.advance(60_000);
     calls.length = 0;
-    // The first one touches: a second call. None after it does.
+    // Only the first of them extends the session, with a second call.
     for (let at = 0; at < 100; at++) await store.get(token);
     expect(calls).toHaveLength(101);
   });

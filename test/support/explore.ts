@@ -2,75 +2,75 @@ import { setImmediate } from "node:timers";
 import { type SessionBackend, SessionBackendError } from "../../src/index.ts";
 
 /**
- * What may happen to a call besides being performed: its caller dies before or after it, its answer is lost, or it is
- * given up and performed later all the same.
+ * What can happen to a call instead of being performed normally: its caller crashes before or after it, its reply is
+ * lost, or the caller gives up and the call is performed later.
  */
 const FAULTS = ["crash-before", "crash-after", "lost-reply", "late"] as const;
 type Kind = "perform" | (typeof FAULTS)[number];
 
-/** A call of a backend that waits for its turn. */
+/** A backend call that waits for its turn. */
 interface Call {
   readonly actor: number;
-  /** Tells it from the actor's other calls, alike in every run. */
+  /** Identifies the call among the actor's calls, and is the same in every run. */
   readonly name: string;
   readonly method: string;
   readonly footprint: Footprint;
   readonly perform: () => Promise<unknown>;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
-  /** Was it given up by its caller? */
+  /** Whether its caller has given up on it. */
   late: boolean;
 }
 
-/** What a call reads or writes: `*` for what every other call depends on. */
+/** What a call reads or writes. `*` conflicts with every other place. */
 interface Footprint {
   readonly place: string;
   readonly writes: boolean;
 }
 
-/** One way for a run to go on. */
+/** One possible next step of a run. */
 interface Option {
   readonly call: Call;
   readonly kind: Kind;
   readonly name: string;
 }
 
-/** What one actor did; `pending` if it died. */
+/** The result of one actor; `pending` if it crashed. */
 export interface Outcome {
   readonly status: "pending" | "fulfilled" | "rejected";
   readonly value?: unknown;
   readonly reason?: unknown;
 }
 
-/** A call as it was performed. */
+/** A call that was performed. */
 export interface Performed {
   readonly actor: number;
   readonly method: string;
 }
 
-/** A world to try orders in: made anew for each. */
+/** The actors and backend of one run; created anew for each order. */
 export interface World {
   readonly backend: SessionBackend;
-  /** Each gets a backend whose calls are scheduling points. One that only lets time pass says so by `page("*", ...)`. */
+  /** Each gets a backend whose calls are scheduling points. Before it advances the clock, it calls `page("*", ...)`. */
   readonly actors: readonly ((backend: SessionBackend) => Promise<unknown>)[];
-  /** Holds what must hold when all is over. */
+  /** Checks the invariants at the end of the run. */
   check(outcomes: readonly Outcome[], trace: readonly Performed[]): Promise<void>;
 }
 
-/** A point of a run at which it could go on in several ways, kept from run to run. */
+/** A point of a run with several possible next steps; kept from run to run. */
 interface Point {
   taken: string;
-  /** Ways that were tried. */
+  /** Options that were tried. */
   readonly done: string[];
   /**
-   * Ways that need not be tried: they were, before a step that has nothing to do with them, and the order of two such
-   * steps makes no difference (sleep sets, after Godefroid).
+   * Options that need not be tried: they were tried before an independent step, and the order of independent steps is
+   * irrelevant (sleep sets, after Godefroid).
    */
   readonly sleep: ReadonlySet<string>;
   options: readonly string[];
 }
 
-/** Lets everything run that can run without another call being performed. */
+/** Lets all pending callbacks run, without performing another backend call. */
 const quiet = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 function footprintOf(method: string, args: readonly unknown[]): Footprint {
@@ -92,7 +92,7 @@ function independent(a: Option, b: Option): boolean {
   return x.place !== y.place || !(x.writes || y.writes);
 }
 
-/** One run along the points given, and on from there by new ones. `false` if all of it was seen in another order. */
+/** Runs along the given points and adds new ones. Returns false if the run is equivalent to an earlier one. */
 async function run(world: World, points: Point[], faults: boolean): Promise<boolean> {
   const waiting: Call[] = [];
   const trace: Performed[] = [];
@@ -161,7 +161,7 @@ async function run(world: World, points: Point[], faults: boolean): Promise<bool
     await quiet();
     if (waiting.length === 0) {
       if (unsettled === 0) break;
-      // Whoever waits for time to pass, as before a further try, will be back.
+      // An actor that waits for a timer, for example before a retry, continues later.
       await new Promise((resolve) => setTimeout(resolve, 1));
       depth--;
       continue;
@@ -193,10 +193,10 @@ async function run(world: World, points: Point[], faults: boolean): Promise<bool
 }
 
 /**
- * Runs every order of the calls of some actors that can make a difference, and with `faults` each with one fault at every
+ * Runs all orders of the actors' calls, up to equivalence. With `faults`, also runs each order with one fault at every
  * point.
  *
- * @returns How many schedules that were.
+ * @returns The number of schedules.
  */
 export async function explore(makeWorld: () => Promise<World>, faults: boolean): Promise<number> {
   const points: Point[] = [];
@@ -207,7 +207,7 @@ export async function explore(makeWorld: () => Promise<World>, faults: boolean):
   return count;
 }
 
-/** Turns to the deepest point with a way left, or says that there is none. */
+/** Moves to the next option of the deepest point that has one left. Returns false if there is none. */
 function advance(points: Point[]): boolean {
   for (let point = points.pop(); point !== undefined; point = points.pop()) {
     point.done.push(point.taken);
@@ -221,8 +221,8 @@ function advance(points: Point[]): boolean {
 }
 
 /**
- * Takes the time when a call is performed, as a server does, and not when it was made: between the two a packet may have
- * been on its way.
+ * Passes the time at which a call is performed, not the time at which it was made. A server does the same, and the call
+ * may have been delayed on its way.
  */
 export function timedOnArrival(backend: SessionBackend, now: () => number): SessionBackend {
   return {

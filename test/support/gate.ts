@@ -1,4 +1,4 @@
-/** Holds up whoever awaits `passed` until it is opened or broken. */
+/** `passed` stays pending until the gate is opened, and rejects if it fails. */
 export interface Gate {
   readonly passed: Promise<void>;
   open(): void;
@@ -15,12 +15,12 @@ export function gate(): Gate {
   return { passed, open, fail };
 }
 
-/** For what must not answer. */
+/** A promise that never settles. */
 export function never(): Promise<never> {
   return new Promise(() => {});
 }
 
-/** Lets everything run that is ready to. */
+/** Lets all pending callbacks run. */
 export function idle(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(() => setImmediate(resolve));

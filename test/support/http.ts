@@ -1,9 +1,9 @@
-/** A request with this `Cookie` header. */
+/** Creates a request with this `Cookie` header. */
 export function request(cookie?: string | null): Request {
   return new Request("https://app.example/", { headers: cookie ? { cookie } : {} });
 }
 
-/** What a browser keeps of one cookie: its pair, for the next request, until it is cleared. */
+/** A browser's cookie jar for one cookie: holds its `name=value` pair until a response clears it. */
 export interface Jar {
   readonly cookie: string | null;
   request(): Request;
@@ -27,7 +27,7 @@ export function cookieJar(name = "__Host-sid", cookie: string | null = null): Ja
   };
 }
 
-/** The token in a pair or a `Set-Cookie` line. */
+/** The token in a `name=value` pair or a `Set-Cookie` line. */
 export function tokenOf(cookie: string | null | undefined): string {
   const [, token] = /^[^=]+=([^;]+)/.exec(cookie ?? "") ?? [];
   if (token === undefined) throw new Error("There is no token in this cookie");

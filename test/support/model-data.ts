@@ -1,4 +1,4 @@
-/** The data of the model's sessions, and by hand what the schema says of it. */
+/** The data of the model's sessions. The rules of the schema are written out by hand below. */
 export interface Data {
   userId?: string | undefined;
   tags: string[];
@@ -8,7 +8,7 @@ export interface Data {
   flash?: string | undefined;
 }
 
-/** What may be wrong with it as well. */
+/** A patch that may be invalid. */
 export type Patch = Readonly<Record<string, unknown>>;
 
 export const MIN_VIEWS = -3;
@@ -24,22 +24,22 @@ const FIELDS: Readonly<Record<keyof Data, (value: unknown) => boolean>> = {
   flash: (value) => value === undefined || typeof value === "string",
 };
 
-/** Do these fields fit, each by itself? */
+/** Whether each of these fields fits the schema by itself. */
 export function fieldsFit(patch: Patch): boolean {
   return Object.entries(patch).every(([name, value]) => name in FIELDS && FIELDS[name as keyof Data](value));
 }
 
-/** What a schema that checks objects as a whole asks for: nobody in the dark has seen less than nothing. */
+/** The check of the whole object in the refined schema: with the dark theme, `views` is not negative. */
 export function isLit({ theme, views }: Pick<Data, "theme" | "views">): boolean {
   return theme === "light" || views >= 0;
 }
 
-/** New data with what the schema fills in; `null` if it does not fit. */
+/** New data with defaults, or `null` if it does not fit the schema. */
 export function filledIn(given: Patch, refined: boolean): Data | null {
   return patched({ tags: [], theme: "light", views: 0, steps: 10 }, definedOnly(given), refined);
 }
 
-/** The data after a patch; `null` if it does not fit. */
+/** The data after a patch, or `null` if it does not fit the schema. */
 export function patched(data: Data, patch: Patch, refined: boolean): Data | null {
   if (!fieldsFit(patch)) return null;
   const next = definedOnly({ ...data, ...structuredClone(patch) }) as unknown as Data;
@@ -60,7 +60,7 @@ export const USERS: readonly string[] = ["a", "b", "ü:*?[x]"];
 export const TAGS: readonly string[] = ["x", "y"];
 export const ENTRIES: readonly string[] = [...USERS.map((user) => `user:${user}`), ...TAGS.map((tag) => `tag:${tag}`)];
 
-/** Updates by a function, by their names. */
+/** Functions for `update`, by name. */
 export const FUNCTIONS = {
   bump: ({ views }) => ({ views: views + 1 }),
   flip: ({ theme }) => ({ theme: theme === "light" ? "dark" : "light" }),
@@ -72,7 +72,7 @@ export const FUNCTIONS = {
   foreign: () => ({ session_ttl: 1 }),
 } satisfies Record<string, (data: Readonly<Data>) => Patch>;
 
-/** A change as a step of a test has it. */
+/** A change in a test step: a patch or the name of a function. */
 export type ChangeBy = { readonly patch: Patch } | { readonly by: keyof typeof FUNCTIONS };
 
 export function changeOf(change: ChangeBy): Patch | ((data: Readonly<Data>) => Patch) {

@@ -4,23 +4,23 @@ import { type RedisClient, redisBackend } from "../../src/redis/index.ts";
 import { manualClock } from "../../src/testing/index.ts";
 import { ENTRIES } from "./model-data.ts";
 
-/** What is stored, by id and by index entry. `left`: milliseconds of the key, `null` where nobody can tell. */
+/** The stored records by session ID and the indexes by entry. `left` is the time to live in ms, `null` if unknown. */
 export interface Stored {
   readonly records: ReadonlyMap<string, { readonly fields: StoredSession; readonly left: number | null }>;
   readonly indexes: ReadonlyMap<string, { readonly members: readonly string[]; readonly left: number | null }>;
 }
 
-/** Where a store is held against the model. */
+/** The backend and clock with which a store is compared to the model. */
 export interface Ground {
   readonly backend: SessionBackend;
   readonly now: () => number;
-  /** Do members of an index get older as the clock is moved? */
+  /** Whether advancing the clock also ages the members of an index. */
   readonly aging: boolean;
-  /** How near to the end of a session the clock may be moved, in milliseconds. */
+  /** The minimum distance in milliseconds that the clock keeps from the end of a session. */
   readonly blur: number;
   advance(milliseconds: number): Promise<void>;
   stored(): Promise<Stored>;
-  /** Milliseconds by which what is stored may have less time left than the clock says. */
+  /** The real time in milliseconds by which stored keys may expire earlier than the clock says. */
   lag(): number;
   close(): Promise<void>;
 }
@@ -76,13 +76,12 @@ const DELETE = /* lua */ `
 for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do redis.call('DEL', key) end
 `;
 
-/** Ahead of Redis's clock, so that deadlines, which are held against the later of the two, are held against this one. */
+/** The store's clock is ahead of Redis's, as deadlines are compared with the later of the two. */
 const AHEAD_MS = 60_000;
 
 /**
- * Below a prefix of its own. The store's clock stands still until it is moved, and then every key is made to end so much
- * earlier, so that the two agree. Redis's own clock cannot be moved: by it, which gives the members of an index their
- * ages, a sequence takes no time. The little that really passes shows as the lag.
+ * A Redis backend with its own key prefix. Advancing the store's clock shortens the time to live of every key. The
+ * clock of Redis, which determines the age of index members, cannot be advanced. The real time that passes is the lag.
  */
 export async function redisGround(client: RedisClient): Promise<Ground> {
   const prefix = `zession-model:${randomUUID()}:`;

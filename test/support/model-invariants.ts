@@ -12,10 +12,10 @@ import { actOf, issuedOf, kindOf, type World } from "./model-world.ts";
 const ID = /^[A-Za-z0-9_-]{22}$/;
 const TOKEN = /^([A-Za-z0-9_-]{22})\.[A-Za-z0-9_-]{43}$/;
 const TOMBSTONE_MS = 60_000;
-/** The longest that an index lasts: 400 days, and a minute for what is on its way. */
+/** The maximum lifetime of an index: 400 days, plus a minute for sessions that are being created. */
 export const LONGEST_MS = 400 * 86_400_000 + 60_000;
 
-/** Does a step, and holds what comes of it against the model, and then all that must hold at any time. */
+/** Performs a step, compares the result with the model and then checks the invariants. */
 export async function take(world: World, step: Step): Promise<void> {
   const act = actOf(world, step);
   const known = world.model.sessions.flatMap(({ tokens }) => tokens);
@@ -50,14 +50,14 @@ function sameEvents(world: World, presented?: string): void {
   keepsSecrets(world, events, presented);
 }
 
-/** Whether a record is still there to show that its deadline has passed is up to the backend. */
+/** Whether the event reports a passed deadline. It is optional, as the backend may have removed the record before. */
 function tellsTheEnd({ model }: World, event: SessionEvent): boolean {
   const session = model.sessions.find(({ id }) => id === event.id);
   if (event.type !== "expired" || session === undefined) return false;
   return !session.ended && session.deadline !== null && session.deadline <= model.now();
 }
 
-/** An answer can be kept, shown and logged: it is frozen, and, the token that was asked for aside, says no secret. */
+/** Checks that a result is frozen and contains no secret apart from the issued token. */
 function isSafe(world: World, value: unknown, presented?: string): void {
   const issued = value !== null && typeof value === "object" && "token" in value;
   const shown = issued ? (value as unknown as { session: unknown }).session : value;
@@ -75,24 +75,24 @@ function keepsSecrets({ model }: World, shown: unknown, presented = ""): void {
   const tokens = [...model.sessions.flatMap(({ tokens }) => tokens), presented];
   for (const token of tokens) {
     const secret = token.slice(23);
-    assert.ok(secret === "" || !text.includes(secret), "no secret leaves the store");
+    assert.ok(secret === "" || !text.includes(secret), "a result, event or record contains a secret");
   }
 }
 
-/** What holds at any time. */
+/** Checks the invariants that hold after every step. */
 async function holds(world: World): Promise<void> {
   const { ground, model, store } = world;
   const held = model.sessions.flatMap(({ tokens }) => tokens.slice(-2));
   const seen = await Promise.all(held.map((token) => store.peek(token)));
   held.forEach((token, at) => {
-    same({ value: seen[at] }, model.peek(token), "who is reached, and what by");
+    same({ value: seen[at] }, model.peek(token), "the result of peek for every token");
   });
-  // What opens nothing to a read opens nothing to a touch either, and moves nothing.
+  // A token that is invalid for peek is also invalid for get, which then changes nothing.
   const closed = held.filter((_, at) => seen[at] === null);
   const touches = closed.map((token) => store.get(token));
   const [stored, ...touched] = await Promise.all([ground.stored(), ...touches]);
   closed.forEach((token, at) => {
-    same({ value: touched[at] }, model.get(token), "what opens nothing");
+    same({ value: touched[at] }, model.get(token), "the result of get for an invalid token");
   });
   sameEvents(world);
   keepsSecrets(world, [...stored.records]);
@@ -122,7 +122,7 @@ function storesWhatItShould({ model, ground }: World, { records }: Stored): void
   }
 }
 
-/** As the documentation describes the stored form. */
+/** The stored record of a session as the documentation describes it. */
 function recordOf(session: ModelSession): Record<string, string | undefined> {
   const { data, tokens, authenticatedAt, deadline, grace } = session;
   const [previous, current] = [tokens.at(-2), tokens.at(-1)];

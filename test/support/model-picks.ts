@@ -2,7 +2,7 @@ import type { Model } from "./model.ts";
 import type { ModelSession, Rules } from "./model-state.ts";
 import type { TokenOf, Until } from "./model-steps.ts";
 
-/** A session that lives and had so many tokens, if there is one, counted from the newest. */
+/** Picks a live session that has had at least `tokens` tokens, if there is one, counted from the newest. */
 export function pick(
   { sessions, isLive }: Model,
   { session, any }: { readonly session: number; readonly any?: boolean },
@@ -37,7 +37,7 @@ export function tokenOf(model: Model, of: TokenOf): string {
   }
 }
 
-/** How long the clock step lasts. */
+/** The length of a clock step in milliseconds. */
 export function timeUntil(until: Until, model: Model, { touchInterval }: Rules, blur: number): number {
   if ("seconds" in until) return keptOff(until.seconds * 1000, model, blur);
   if ("ms" in until) return keptOff(until.ms, model, blur);
@@ -49,7 +49,7 @@ export function timeUntil(until: Until, model: Model, { touchInterval }: Rules, 
   return keptOff(Math.max(0, moment + beside - model.now()), model, blur);
 }
 
-/** So much time that it is clear to a server on whose clock it passes as well who has ended. */
+/** Lengthens the time so that it ends at least `blur` away from the end of any session: a server's clock may differ. */
 function keptOff(milliseconds: number, { sessions, isLive, now }: Model, blur: number): number {
   const ends = sessions.filter(isLive).flatMap(({ end, deadline }) => (deadline === null ? [end] : [end, deadline]));
   const near = ends.find((end) => Math.abs(end - now() - milliseconds) < blur);

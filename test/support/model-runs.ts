@@ -7,21 +7,21 @@ import { LONGEST_MS, take } from "./model-invariants.ts";
 import { type Sequence, type Step, sequences } from "./model-steps.ts";
 import { worldOf } from "./model-world.ts";
 
-/** How much real time a sequence may take before what Redis keeps and the clock say different things. */
+/** The real time that a sequence may take before Redis and the store's clock disagree too much. */
 const MAX_LAG_MS = 1500;
 
-/** What was run. */
+/** The result of a run. */
 export interface Report {
   readonly seed: number;
   readonly sequences: number;
-  /** How many of them were given up as this machine was too slow for them. */
+  /** The number of sequences that were stopped because this machine was too slow. */
   readonly late: number;
   readonly steps: number;
-  /** Seed, the smallest counterexample, and what was wrong; `null` if nothing was. */
+  /** The seed, the smallest counterexample and its error, or `null` if nothing failed. */
   readonly failure: string | null;
 }
 
-/** Runs random sequences of operations on a store and on its model side by side. */
+/** Runs random sequences of operations on a store and on its model in parallel. */
 export async function runModel(
   makeGround: () => Promise<Ground>,
   { runs, seed, path }: { readonly runs: number; readonly seed: number; readonly path?: string | undefined },
@@ -73,7 +73,7 @@ export async function runModel(
   return { seed, sequences: details.numRuns, late, steps, failure };
 }
 
-/** Goes to the last millisecond of each session, and to the first one after it. */
+/** Advances the clock to the last millisecond of each session and to the first one after it. */
 async function liveOut({ model }: ReturnType<typeof worldOf>, doing: (step: Step) => Promise<void>): Promise<void> {
   for (;;) {
     const ends = model.sessions.filter(model.isLive).map(({ end }) => end);
@@ -83,7 +83,7 @@ async function liveOut({ model }: ReturnType<typeof worldOf>, doing: (step: Step
   }
 }
 
-/** `MODEL_RUNS`, `MODEL_SEED` and, from a counterexample, `MODEL_PATH`. */
+/** Reads `MODEL_RUNS`, `MODEL_SEED` and, to repeat a counterexample, `MODEL_PATH` from the environment. */
 export function settings(runs: number): { runs: number; seed: number; path: string | undefined } {
   const { MODEL_RUNS, MODEL_SEED, MODEL_PATH } = process.env;
   return { runs: Number(MODEL_RUNS ?? runs), seed: Number(MODEL_SEED ?? newSeed()), path: MODEL_PATH };

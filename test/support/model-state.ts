@@ -1,6 +1,6 @@
 import { type Data, entriesOf } from "./model-data.ts";
 
-/** How the store is set up that the model stands for. Times in seconds. */
+/** The options of the store that the model imitates. Times in seconds. */
 export interface Rules {
   readonly idleTimeout: number;
   readonly absoluteTimeout: number | undefined;
@@ -10,13 +10,13 @@ export interface Rules {
   readonly refined: boolean;
 }
 
-/** Of sessions of one user, where there is a limit. */
+/** The maximum number of sessions of one user if there is a limit. */
 export const MAX_SESSIONS = 2;
 
 /** A session as the model knows it. Times in Unix milliseconds. */
 export interface ModelSession {
   readonly id: string;
-  /** All it ever had; the last one opens. */
+  /** All tokens of the session; the last one is the current one. */
   readonly tokens: string[];
   readonly createdAt: number;
   readonly deadline: number | null;
@@ -24,36 +24,36 @@ export interface ModelSession {
   lastAccessedAt: number;
   authenticatedAt: number | null;
   idleTimeout: number;
-  /** Until when the token before the last one opens, too. */
+  /** The time until which the previous token is valid, too. */
   grace: number | null;
-  /** Its last millisecond, unless it is touched before. */
+  /** The last millisecond of the session, unless it is touched before. */
   end: number;
   ended: boolean;
 }
 
-/** For so long a member of an index may be one whose session is yet to come. */
+/** How long an index member without a session may belong to a session that is being created. */
 const PENDING_MS = 60_000;
 
 export type State = ReturnType<typeof stateOf>;
 
 /**
- * Sessions on plain objects, who reaches them, and what is reported of them.
+ * The model's state: sessions as plain objects, their tokens and the reported events.
  *
  * @param start Unix milliseconds.
- * @param aging Do members of an index get older as the clock is moved?
+ * @param aging Whether advancing the clock also ages the members of an index.
  */
 export function stateOf(rules: Rules, start: number, aging: boolean) {
   let now = start;
   let events: Record<string, unknown>[] = [];
   const sessions: ModelSession[] = [];
-  /** When which id was entered, in order; ids that were taken out are missing. */
+  /** For each index entry, the times at which session IDs were entered, in order, without removed IDs. */
   const entered = new Map<string, Map<string, number>>();
 
   const report = (type: string, { id }: ModelSession, more: object = {}) =>
     events.push({ type, id, at: new Date(now), ...more });
   const isLive = ({ ended, end, deadline }: ModelSession): boolean =>
     !ended && now <= end && (deadline === null || now < deadline);
-  /** At its deadline a session has ended, but its record is there for another millisecond: it may still be reported. */
+  /** At its deadline a session has ended, but its record exists for another millisecond and may still be reported. */
   const isLingering = ({ ended, end, deadline }: ModelSession): boolean => !ended && now === end && now === deadline;
   const entries = ({ data }: ModelSession): string[] => (rules.indexed ? entriesOf(data) : []);
   const isUnder = (session: ModelSession, entry: string): boolean =>
@@ -62,7 +62,7 @@ export function stateOf(rules: Rules, start: number, aging: boolean) {
     if (!entered.has(entry)) entered.set(entry, new Map());
     return entered.get(entry) as Map<string, number>;
   };
-  /** In the order in which they were entered. */
+  /** The sessions of an index entry, in the order in which they were entered. */
   const under = (entry: string): ModelSession[] =>
     [...members(entry).keys()]
       .map((id) => sessions.find((session) => session.id === id))
@@ -83,7 +83,7 @@ export function stateOf(rules: Rules, start: number, aging: boolean) {
     };
   }
 
-  /** What a token reaches: with `now` its own session, and whether it is only let in by the grace. */
+  /** The session of a token, and whether the token is valid only by the grace period; `null` if it is invalid. */
   function reach(token: string): { readonly session: ModelSession; readonly graced: boolean } | null {
     const session = sessions.find(({ tokens }) => tokens.includes(token));
     const age = session ? session.tokens.length - 1 - session.tokens.indexOf(token) : 2;
@@ -120,7 +120,7 @@ export function stateOf(rules: Rules, start: number, aging: boolean) {
     for (const entry of entries) members(entry).delete(session.id);
   }
 
-  /** May a session of this user be refused, and must it? */
+  /** Whether a new session of this user must be accepted, must be rejected, or either. */
   function room(entry: string): "free" | "full" | "unsure" {
     const live = under(entry).length;
     if (live >= MAX_SESSIONS) return "full";

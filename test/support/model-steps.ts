@@ -2,14 +2,14 @@ import * as fc from "fast-check";
 import { type ChangeBy, ENTRIES, FUNCTIONS, type Patch, TAGS, USERS } from "./model-data.ts";
 import type { Rules } from "./model-state.ts";
 
-/** Which token is presented: of a session, counted from the newest, that still lives unless `any` will do. */
+/** The token to present: that of a session counted from the newest, which is live unless `any` is set. */
 export interface TokenOf {
   readonly session: number;
   readonly any?: boolean;
   readonly token: "current" | "previous" | "older" | "wrong secret" | "another's secret" | "unknown" | "malformed";
 }
 
-/** When a clock step ends: after some time, or about an end of a session. */
+/** The end of a clock step: after some time, or around the end of a session. */
 export type Until =
   | { readonly seconds: number }
   | { readonly ms: number }
@@ -48,7 +48,7 @@ export type Step =
   | { readonly do: "scan" }
   | { readonly do: "wait"; readonly until: Until };
 
-/** A store and what is done with it. */
+/** The options of a store and the steps to perform on it. */
 export interface Sequence {
   readonly rules: Rules;
   readonly steps: readonly Step[];
@@ -70,7 +70,7 @@ const tokenOf: fc.Arbitrary<TokenOf> = fc
   )
   .map(([session, token]) => ({ ...session, token }));
 
-/** Text that a careless encoding would take for something else. */
+/** Text that a wrong encoding would change. */
 const text = oneOf("", "hello", "null", "1", '{"a":1}', '"', "ü\u2028\u0000", "__proto__");
 const values = {
   userId: oneOf(...USERS),
@@ -136,7 +136,7 @@ const until: fc.Arbitrary<Until> = fc.oneof(
   }),
 );
 
-/** Most sessions are of one user. */
+/** Data in which most sessions belong to one user. */
 const data = fc.record(
   { ...values, userId: fc.oneof({ weight: 2, arbitrary: oneOf("a") }, values.userId) },
   { requiredKeys: ["userId"] },
@@ -181,7 +181,7 @@ const byIndex: [number, fc.Arbitrary<Step>][] = [
   [1, fc.record({ do: oneOf("count" as const), entry })],
 ];
 
-/** Some sessions first, so that there is something to do it with. */
+/** Sequences that create a few sessions first, so that later steps have sessions to use. */
 function stepsOf(kinds: [number, fc.Arbitrary<Step>][]): fc.Arbitrary<Step[]> {
   const step = fc.oneof(...kinds.map(([weight, arbitrary]) => ({ weight, arbitrary })));
   return fc
@@ -198,7 +198,7 @@ const without = fc.record({ ...timeouts, indexed: oneOf(false), limit: oneOf(nul
 const limit = oneOf(null, "evict-oldest" as const, "reject");
 const withIndexes = fc.record({ ...timeouts, indexed: oneOf(true), limit, refined: fc.boolean() });
 
-/** Random stores and random uses of them. */
+/** Random store options with random steps. */
 export const sequences: fc.Arbitrary<Sequence> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ rules: without, steps: stepsOf(plain) }) },
   { weight: 3, arbitrary: fc.record({ rules: withIndexes, steps: stepsOf([...plain, ...byIndex]) }) },

@@ -34,7 +34,7 @@ export interface World {
   readonly rules: Rules;
   readonly store: Store;
   readonly model: Model;
-  /** What the store reported since this was asked last. */
+  /** Returns the events since the previous call. */
   takeEvents(): SessionEvent[];
 }
 
@@ -64,7 +64,7 @@ export function worldOf(ground: Ground, rules: Rules): World {
   };
 }
 
-/** A step on the store, and what the model says must come of it, once it is known what did. */
+/** A step on the store, and the result that the model expects, given the actual one. */
 export interface Act {
   readonly call: () => Promise<unknown>;
   readonly expected: (actual: Outcome) => Outcome;
@@ -136,7 +136,7 @@ export function actOf({ ground, store, model, rules }: World, step: Step): Act {
   return { presented, ...byToken(store, model, presented, step) };
 }
 
-/** What takes a token. */
+/** Steps that present a token. */
 function byToken(store: Store, model: Model, token: string, step: Extract<Step, { of: TokenOf }>): Act {
   switch (step.do) {
     case "get":
@@ -175,7 +175,7 @@ function byToken(store: Store, model: Model, token: string, step: Extract<Step, 
   }
 }
 
-/** Gives a copy, and spoils it afterwards: what was stored must not change with it. */
+/** Passes a copy and modifies it afterwards, as the stored data must not change with it. */
 async function withCopy<R>(change: Change | undefined, call: (copy: Change | undefined) => Promise<R>): Promise<R> {
   if (typeof change !== "object") return await call(change);
   const copy: Record<string, unknown> = structuredClone(change);
@@ -205,7 +205,7 @@ function listed(model: Model, entry: string, limit: number | undefined, actual: 
 
 const byId = <S extends { readonly id: string }>(sessions: S[]): S[] => sessions.sort((a, b) => (a.id < b.id ? -1 : 1));
 
-/** The kind of an error. */
+/** The class and reason of an error, as text. */
 export function kindOf(error: unknown): string {
   if (error instanceof SessionDataError) return `SessionDataError ${error.origin}`;
   if (error instanceof SessionConflictError) return `SessionConflictError ${error.reason}`;

@@ -11,7 +11,7 @@ import {
 } from "./model-data.ts";
 import { type ModelSession, type Rules, stateOf } from "./model-state.ts";
 
-/** What came of a call: its answer, or the kind of its error. */
+/** The result of a call: its value, or the kind of its error. */
 export type Outcome = { readonly value: unknown } | { readonly error: string };
 
 export type Change = Patch | ((data: Readonly<Data>) => Patch);
@@ -35,10 +35,11 @@ const YEARLESS_SECONDS = 400 * 86_400;
 export type Model = ReturnType<typeof modelOf>;
 
 /**
- * A store on plain objects: what it has to answer and to report. Tokens and ids it takes from the real one.
+ * A session store on plain objects, which predicts results and events. It takes tokens and session IDs from the real
+ * store.
  *
  * @param start Unix milliseconds.
- * @param aging Do members of an index get older as the clock is moved?
+ * @param aging Whether advancing the clock also ages the members of an index.
  */
 export function modelOf(rules: Rules, start: number, aging: boolean) {
   const state = stateOf(rules, start, aging);
@@ -49,7 +50,7 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
   const outOfRange = (seconds: number | undefined): boolean =>
     seconds !== undefined && !(Number.isInteger(seconds) && seconds >= 1 && seconds < 2 ** 31);
 
-  /** A change by token, as most operations are. */
+  /** Changes the session of a token, as most operations do. */
   function changing(token: string, change: Change, answer: (session: ModelSession, before: Data) => unknown): Outcome {
     if (!TOKEN.test(token)) return ABSENT;
     if (typeof change !== "function" && !fieldsFit(change)) return UNFIT;
@@ -66,7 +67,7 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
 
   return {
     ...state,
-    /** @param issued What the store answered, `null` if nothing. */
+    /** @param issued The result of the real store, or `null` if it failed. */
     create(
       given: Patch,
       options: { idleTimeout?: number | undefined; absoluteTimeout?: number | undefined },
@@ -201,7 +202,7 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
       return { value: Math.min(Math.max(count, ended.length), ended.length + over.length) };
     },
 
-    /** Which of the sessions are written before one is refused is nobody's promise. */
+    /** Whether the change fits only some of the sessions. Which of them are written before the error is unspecified. */
     isMixed(entry: string, change: Change): boolean {
       const unfit = under(entry).filter(({ data }) => after(data, change) === null).length;
       return unfit > 0 && unfit < under(entry).length;

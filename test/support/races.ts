@@ -12,12 +12,12 @@ import { keysOf } from "./backends.ts";
 import { gate } from "./gate.ts";
 import { cookieJar, type Jar, tokenOf } from "./http.ts";
 
-/** Where the races take place. */
+/** The backend and clock of a race. */
 export interface Ground {
   readonly backend: SessionBackend;
   /** Unix milliseconds. */
   now(): number;
-  /** Lets the idle timeout of a session pass. */
+  /** Makes a session expire by its idle timeout. */
   expire(id: string): unknown;
 }
 
@@ -31,14 +31,14 @@ type Visit = z.output<typeof visit>;
 type Visitor = RequestSession<Visit, NewSession<typeof visit>>;
 type Half<R> = (session: Visitor) => Promise<R>;
 
-/** A signed-in browser whose requests overlap as a test says. */
+/** A signed-in browser whose requests overlap as the test determines. */
 async function scene({ backend, now, expire }: Ground) {
   const events: SessionEvent[] = [];
   const store = createSessionStore({ schema: visit, backend, now, onEvent: (event) => events.push(event) });
   const handle = sessionMiddleware(store);
   const jar = cookieJar();
 
-  /** A request that has done its first half and waits to be told to do the second. */
+  /** Sends a request that runs `first` and then waits; the returned function lets it run `second` and finish. */
   async function halfway<R>(first: Half<unknown>, second: Half<R>, from: Jar = jar) {
     const reached = gate();
     const going = gate();
@@ -58,7 +58,7 @@ async function scene({ backend, now, expire }: Ground) {
     };
   }
 
-  /** A request without a pause. */
+  /** Sends a request that does not wait. */
   async function whole<R>(handler: Half<R>, from: Jar = jar) {
     const finish = await halfway(async () => {}, handler, from);
     return await finish();
@@ -72,19 +72,19 @@ async function scene({ backend, now, expire }: Ground) {
     jar,
     events,
     session,
-    /** The cookie of the sign-in. */
+    /** The cookie that the sign-in set. */
     signedIn,
     halfway,
     whole,
     expire: () => expire(session.id),
-    /** Another browser with this one's cookie. */
+    /** Another browser with a copy of the cookie. */
     copy: () => cookieJar("__Host-sid", jar.cookie),
     stored: async () => (await store.peek(tokenOf(jar.cookie)))?.data ?? null,
     keys: () => keysOf(backend),
   };
 }
 
-/** What a late request may do, and what it gets where its session is gone. */
+/** Calls of a late request, and their results if the session no longer exists. */
 const late: readonly (readonly [string, Half<unknown>, null | false])[] = [
   ["get", (session) => session.get(), null],
   ["update with a patch", (session) => session.update({ theme: "dark" }), null],
@@ -97,15 +97,15 @@ const late: readonly (readonly [string, Half<unknown>, null | false])[] = [
   ["destroy", (session) => session.destroy(), false],
 ];
 
-/** Requests that overlap, forced and not left to luck. */
+/** Tests of overlapping requests; every overlap is forced, not left to chance. */
 export function races(prepare: () => Ground | Promise<Ground>): void {
   let ground: Ground;
   beforeEach(async () => {
     ground = await prepare();
   });
 
-  describe("two requests that write", () => {
-    test("different fields both win", async () => {
+  describe("concurrent writes", () => {
+    test("two concurrent updates of different fields are both stored", async () => {
       const { halfway, whole, stored } = await scene(ground);
       const finish = await halfway(
         (session) => session.get(),
@@ -116,7 +116,7 @@ export function races(prepare: () => Ground | Promise<Ground>): void {
       expect(await stored()).toMatchObject({ theme: "dark", userId: "43" });
     });
 
-    test("the same field: the last one wins, and neither is refused", async () => {
+    test("of two concurrent updates of the same field the later one wins, and neither fails", async () => {
       const { halfway, whole, stored } = await scene(ground);
       const finish = await halfway(
         (session) => session.get(),
@@ -127,7 +127,7 @@ export function races(prepare: () => Ground | Promise<Ground>): void {
       expect(await stored()).toMatchObject({ theme: "late" });
     });
 
-    test("the same field by functions both count", async () => {
+    test("two concurrent updates of the same field with functions are both applied", async () => {
       const { halfway, stored } = await scene(ground);
       const count: Half<unknown> = (session) => session.update(({ pageViews }) => ({ pageViews: pageViews + 1 }));
       const one = await halfway((session) => session.get(), count);
@@ -136,14 +136,14 @@ export function races(prepare: () => Ground | Promise<Ground>): void {
       expect(await stored()).toMatchObject({ pageViews: 2 });
     });
 
-    test("the same field by functions all count, be they a hundred", async () => {
+    test("a hundred concurrent updates of the same field with functions are all applied", async () => {
       const { whole, stored } = await scene(ground);
       const count = () => whole((session) => session.update(({ pageViews }) => ({ pageViews: pageViews + 1 })));
       await Promise.all(Array.from({ length: 100 }, count));
       expect(await stored()).toMatchObject({ pageViews: 100 });
     });
 
-    test("by a function and by a step both count", async () => {
+    test("an update with a function and a concurrent increment are both applied", async () => {
       const { halfway, whole, stored } = await scene(ground);
       const finish = await halfway(
         (session) => session.get(),
@@ -154,7 +154,7 @@ export function races(prepare: () => Ground | Promise<Ground>): void {
       expect(await stored()).toMatchObject({ pageViews: 2 });
     });
 
-    test("a one-time code: one of them gets it", async () => {
+    test("only one of two concurrent take calls gets a one-time code", async () => {
       const { halfway } = await scene(ground);
       const one = await halfway(
         (session) => session.get(),
@@ -169,17 +169,20 @@ export function races(prepare: () => Ground | Promise<Ground>): void {
     });
   });
 
-  describe("after a logout", () => {
-    test.each(late)("a late %s finds nothing, leaves no key and sets no cookie", async (_, method, none) => {
-      const { halfway, whole, keys, jar } = await scene(ground);
-      const finish = await halfway((session) => session.peek(), method);
-      expect((await whole((session) => session.destroy())).result).toBe(true);
-      expect(await finish()).toEqual({ result: none, setCookies: [] });
-      expect(await keys()).toEqual([]);
-      expect(jar.cookie).toBeNull();
-    });
+  describe("late requests after a logout", () => {
+    test.each(late)(
+      "a late %s after a logout finds no session, leaves no key and sets no cookie",
+      async (_, method, none) => {
+        const { halfway, whole, keys, jar } = await scene(ground);
+        const finish = await halfway((session) => session.peek(), method);
+        expect((await whole((session) => session.destroy())).result).toBe(true);
+        expect(await finish()).toEqual({ result: none, setCookies: [] });
+        expect(await keys()).toEqual([]);
+        expect(jar.cookie).toBeNull();
+      },
+    );
 
-    test("everything that comes late at once finds nothing", async () => {
+    test("all kinds of late calls at the same time find no session after a logout", async () => {
       const { halfway, whole, keys } = await scene(ground);
       const finishes = await Promise.all(late.map(([, method]) => halfway((session) => session.peek(), method)));
       await whole((session) => session.destroy());
@@ -188,7 +191,7 @@ export function races(prepare: () => Ground | Promise<Ground>): void {
       expect(await keys()).toEqual([]);
     });
 
-    test("a late login is a session of its own, and the browser has it", async () => {
+    test("a late login after a logout creates a new session, and the browser holds its cookie", async () => {
       const { halfway, whole, keys, stored } = await scene(ground);
       const finish = await halfway(
         (session) => session.get(),
@@ -201,9 +204,9 @@ export function races(prepare: () => Ground | Promise<Ground>): void {
     });
   });
 
-  describe("after a rotation", () => {
+  describe("late requests after a rotation", () => {
     test.each(late)(
-      "a late %s with the old cookie finds nothing, and the browser keeps the new one",
+      "a late %s with the old cookie finds no session after a rotation, and the browser keeps the new cookie",
       async (_, method, none) => {
         const { halfway, whole, jar, signedIn, events, session, stored } = await scene(ground);
         const finish = await halfway((visitor) => visitor.peek(), method);
@@ -218,7 +221,7 @@ export function races(prepare: () => Ground | Promise<Ground>): void {
       },
     );
 
-    test("in its grace a late write with the old cookie is kept, and the browser keeps the new one", async () => {
+    test("a late update with the old cookie is stored in the grace period, and the browser keeps the new cookie", async () => {
       const { halfway, whole, jar, stored } = await scene(ground);
       const finish = await halfway(
         (visitor) => visitor.get(),
@@ -231,7 +234,7 @@ export function races(prepare: () => Ground | Promise<Ground>): void {
       expect(await stored()).toMatchObject({ theme: "dark" });
     });
 
-    test("in its grace a late rotation with the old cookie gets nothing", async () => {
+    test("a late rotation with the old cookie returns null in the grace period, and the browser keeps the new cookie", async () => {
       const { halfway, whole, jar, stored } = await scene(ground);
       const finish = await halfway(
         (visitor) => visitor.get(),
@@ -244,7 +247,7 @@ export function races(prepare: () => Ground | Promise<Ground>): void {
       expect(await stored()).not.toBeNull();
     });
 
-    test("at once with another one wins, and the other sets no cookie", async () => {
+    test("of two concurrent rotations one succeeds, and the other sets no cookie", async () => {
       const { halfway, keys, session, stored } = await scene(ground);
       const one = await halfway(
         (visitor) => visitor.get(),
@@ -261,7 +264,7 @@ export function races(prepare: () => Ground | Promise<Ground>): void {
       expect(await stored()).toEqual(session.data);
     });
 
-    test("at once with a write, the session is there with or without it", async () => {
+    test("a rotation concurrent with an update keeps the session, and the update is stored unless it returned null", async () => {
       const { halfway, stored } = await scene(ground);
       const write = await halfway(
         (visitor) => visitor.get(),
@@ -276,8 +279,8 @@ export function races(prepare: () => Ground | Promise<Ground>): void {
     });
   });
 
-  describe("a session ended twice", () => {
-    test("is ended by one of two requests, and the other sets no cookie", async () => {
+  describe("two requests that end the session", () => {
+    test("only one of two concurrent logouts ends the session, and the other sets no cookie", async () => {
       const { halfway, keys, jar } = await scene(ground);
       const one = await halfway(
         (session) => session.get(),
@@ -294,7 +297,7 @@ export function races(prepare: () => Ground | Promise<Ground>): void {
       expect(jar.cookie).toBeNull();
     });
 
-    test("by a logout that is late keeps the cookie of the login that came between", async () => {
+    test("a logout that runs after a login in another request does not clear the cookie of that login", async () => {
       const { halfway, whole, jar, stored } = await scene(ground);
       const finish = await halfway(
         (session) => session.get(),
@@ -307,7 +310,7 @@ export function races(prepare: () => Ground | Promise<Ground>): void {
       expect(await stored()).toMatchObject({ userId: "43" });
     });
 
-    test("rotation against logout leaves what one of their orders leaves", async () => {
+    test("a rotation and a concurrent logout have the same result as if they had run one after the other", async () => {
       const { halfway, keys, session, copy, store } = await scene(ground);
       const rotating = copy();
       const rotation = await halfway(
@@ -326,19 +329,22 @@ export function races(prepare: () => Ground | Promise<Ground>): void {
     });
   });
 
-  describe("after the session expired", () => {
-    test.each(late)("a late %s finds nothing, leaves no key and sets no cookie", async (_, method, none) => {
-      const { halfway, expire, keys, jar, signedIn } = await scene(ground);
-      const finish = await halfway((session) => session.peek(), method);
-      await expire();
-      expect(await finish()).toEqual({ result: none, setCookies: [] });
-      expect(await keys()).toEqual([]);
-      expect(jar.cookie).toBe(signedIn);
-    });
+  describe("late requests after expiration", () => {
+    test.each(late)(
+      "a late %s after expiration finds no session, leaves no key and sets no cookie",
+      async (_, method, none) => {
+        const { halfway, expire, keys, jar, signedIn } = await scene(ground);
+        const finish = await halfway((session) => session.peek(), method);
+        await expire();
+        expect(await finish()).toEqual({ result: none, setCookies: [] });
+        expect(await keys()).toEqual([]);
+        expect(jar.cookie).toBe(signedIn);
+      },
+    );
   });
 
-  describe("a hundred first visits at once", () => {
-    test("get a session each", async () => {
+  describe("concurrent first visits", () => {
+    test("each of a hundred concurrent first visits gets its own session", async () => {
       const { whole, keys } = await scene(ground);
       const visits = Array.from({ length: 100 }, () => whole((session) => session.create({}), cookieJar()));
       const ids = (await Promise.all(visits)).map(({ result }) => result?.id);

@@ -19,7 +19,7 @@ const visit = z.object({
   code: z.string().optional(),
 });
 
-/** Where requests are handled: no session is stored there yet. */
+/** An empty backend and its clock. */
 export type Place = Pick<Ground, "backend" | "now">;
 
 const TOUCH_SECONDS = 60;
@@ -30,12 +30,12 @@ export type Visits = SessionStore<Visit, NewSession<typeof visit>, "user">;
 export type Visitor = RequestSession<Visit, NewSession<typeof visit>>;
 export type Options = Partial<SessionStoreOptions<Visit, z.input<typeof visit>, "user">>;
 
-/** The store of one of several processes: what they know of each other is in the backend. */
+/** The store of one of several processes that share only the backend. */
 export function processOn(backend: SessionBackend, now: () => number, options: Options = {}): Visits {
   return createSessionStore({ schema: visit, indexes: { user: "userId" }, now, ...options, backend });
 }
 
-/** Handles a request as an application would. */
+/** Handles a request with the middleware and returns the response and the result of `act`. */
 export async function send<R>(
   store: Visits,
   request: Request,
@@ -49,7 +49,7 @@ export async function send<R>(
   return { response, result };
 }
 
-/** Signs in, so long ago that a touch is due for those who put it off. */
+/** Signs in a browser long enough ago that a `get` with a `touchInterval` touches the session. */
 export async function signIn(
   place: Place,
   data: Partial<Visit> = visitor,
@@ -62,20 +62,20 @@ export async function signIn(
   return { jar, session: result };
 }
 
-/** What a request does with its session. */
+/** One way in which a request uses its session. */
 export interface Use {
   readonly act: (session: Visitor) => Promise<unknown>;
-  /** What of the visit is different afterwards. */
+  /** The fields of the visit that the use changes. */
   readonly effect?: (visit: Visit) => Partial<Visit>;
-  /** For the store of the process that does it. */
+  /** Options for the store of the process that handles the request. */
   readonly options?: Options;
 }
 
-/** Whatever keeps the session and its token. */
+/** All uses that keep the session and its token. */
 export const uses: Readonly<Record<string, Use>> = {
-  read: { act: (session) => session.get() },
-  look: { act: (session) => session.peek() },
-  "touch that is due": { act: (session) => session.get(), options: { touchInterval: TOUCH_SECONDS } },
+  get: { act: (session) => session.get() },
+  peek: { act: (session) => session.peek() },
+  "get with a touch": { act: (session) => session.get(), options: { touchInterval: TOUCH_SECONDS } },
   patch: { act: (session) => session.update({ theme: "dark" }), effect: () => ({ theme: "dark" }) },
   "patch by a function": {
     act: (session) => session.update(({ pageViews }) => ({ pageViews: pageViews + 1 })),
@@ -87,5 +87,5 @@ export const uses: Readonly<Record<string, Use>> = {
   },
   take: { act: (session) => session.take("code"), effect: () => ({ code: undefined }) },
   "move to another user": { act: (session) => session.update({ userId: "43" }), effect: () => ({ userId: "43" }) },
-  "new idle timeout": { act: (session) => session.setIdleTimeout(3600) },
+  setIdleTimeout: { act: (session) => session.setIdleTimeout(3600) },
 };

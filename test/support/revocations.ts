@@ -7,8 +7,8 @@ import { type Options, type Place, processOn, send, signIn, type Use, type Visit
 const user = "42";
 const limits: Readonly<Record<string, Options>> = {
   "": {},
-  " where a user has so many at most that the oldest ends": { limits: { user: { max: 2, whenFull: "evict-oldest" } } },
-  " where a user has so many at most": { limits: { user: { max: 3, whenFull: "reject" } } },
+  " with an evict-oldest limit": { limits: { user: { max: 2, whenFull: "evict-oldest" } } },
+  " with a reject limit": { limits: { user: { max: 3, whenFull: "reject" } } },
 };
 
 async function living(store: Visits): Promise<Session<Visit>[]> {
@@ -19,7 +19,7 @@ async function living(store: Visits): Promise<Session<Visit>[]> {
 
 const idsOf = (sessions: readonly Session<Visit>[]): string[] => sessions.map(({ id }) => id).sort();
 
-/** Whoever is there is listed and counted, and a further revocation ends them all. */
+/** All existing sessions of the user are listed and counted, and another `revokeAll` ends them all. */
 async function expectAllListed(store: Visits, where: string): Promise<void> {
   const ids = idsOf(await living(store));
   expect(idsOf(await store.list({ user })), where).toEqual(ids);
@@ -33,11 +33,11 @@ function expectRevoked(error: unknown, where: string): void {
   expect(error, where).toMatchObject({ reason: "revoked" });
 }
 
-/** "Log out everywhere" while something else runs. */
+/** Tests of "log out everywhere" during other operations. */
 export function revocations(open: () => Place | Promise<Place>): void {
-  describe("a log out everywhere", () => {
+  describe("logging out everywhere", () => {
     for (const [condition, options] of Object.entries(limits)) {
-      test(`while a sign-in runs${condition}: it is refused, or listed and ended by a second one`, async () => {
+      test(`a sign-in${condition} that overlaps with revokeAll is rejected, or its session is listed and a second revokeAll ends it`, async () => {
         const refused: string[] = [];
         await atEveryCall(open, async (place, { around, backend, where }) => {
           const store = processOn(place.backend, place.now, options);
@@ -56,7 +56,7 @@ export function revocations(open: () => Place | Promise<Place>): void {
         expect(refused).toContain("held up before call 1");
       });
 
-      test(`during which somebody signs in${condition}: they are listed, or ended by it`, async () => {
+      test(`a session that is created${condition} while revokeAll runs is listed or ended by it`, async () => {
         await atEveryCall(open, async (place, { around, backend, where }) => {
           const store = processOn(place.backend, place.now, options);
           const before = [await store.create({ userId: user }), await store.create({ userId: user })];
@@ -70,7 +70,7 @@ export function revocations(open: () => Place | Promise<Place>): void {
       });
     }
 
-    test("while many sign-ins run, each held up somewhere else, ends all that had answered", async () => {
+    test("revokeAll ends every session whose create had returned, even while many sign-ins run", async () => {
       const place = await open();
       const store = processOn(place.backend, place.now);
       const answered = await Promise.all(Array.from({ length: 6 }, () => store.create({ userId: user })));
@@ -88,7 +88,8 @@ export function revocations(open: () => Place | Promise<Place>): void {
       const lives = await Promise.all(
         attempts.map((attempt) => (attempt.status === "fulfilled" ? store.peek(attempt.value.token) : null)),
       );
-      // Before entering: they come after it. Between entering and inserting: refused. After that: ended.
+      // A sign-in held before its index entry succeeds, as it follows the revocation. One held between the entry and
+      // the record is rejected. One held after the record is ended.
       expect(lives.map((session) => session !== null)).toEqual(signIns.map((_, at) => at % 3 === 0));
       expect(attempts.map(({ status }) => status === "rejected")).toEqual(signIns.map((_, at) => at % 3 === 1));
       await expectAllListed(store, "");
@@ -104,7 +105,7 @@ export function revocations(open: () => Place | Promise<Place>): void {
       },
     };
     for (const [change, { act, leaves = false }] of Object.entries(changes)) {
-      test(`while ${change} runs ends that session${leaves ? ", or finds it elsewhere" : ""}`, async () => {
+      test(`revokeAll during ${change} ends that session${leaves ? ", or it belongs to the other user" : ""}`, async () => {
         await atEveryCall(open, async (place, { around, backend, where }) => {
           const { jar, session } = await signIn(place);
           const store = processOn(place.backend, place.now);
@@ -123,24 +124,27 @@ export function revocations(open: () => Place | Promise<Place>): void {
     }
 
     const arrivals: Readonly<Record<string, Use["act"]>> = {
-      move: (session) => session.update({ userId: user }),
-      "move by a function": (session) => session.update(() => ({ userId: user })),
-      "rotation that moves": (session) => session.rotate({ patch: { userId: user } }),
+      update: (session) => session.update({ userId: user }),
+      "update with a function": (session) => session.update(() => ({ userId: user })),
+      rotate: (session) => session.rotate({ patch: { userId: user } }),
     };
-    test.each(Object.entries(arrivals))("while a %s to this user runs: it is listed, or ended", async (_, act) => {
-      await atEveryCall(open, async (place, { around, backend, where }) => {
-        const { jar } = await signIn(place, { userId: "43" });
-        const store = processOn(place.backend, place.now);
-        const before = await store.create({ userId: user });
-        const arrival = await around(
-          () => settle(send(processOn(backend, place.now), jar.request(), act)),
-          () => store.revokeAll({ user }),
-        );
-        if (arrival.status === "rejected") expectRevoked(arrival.reason, where);
-        expect(await store.peek(before.token), where).toBeNull();
-        await expectAllListed(store, where);
-      });
-    });
+    test.each(Object.entries(arrivals))(
+      "a session that moves to the user by %s while revokeAll runs is listed or ended",
+      async (_, act) => {
+        await atEveryCall(open, async (place, { around, backend, where }) => {
+          const { jar } = await signIn(place, { userId: "43" });
+          const store = processOn(place.backend, place.now);
+          const before = await store.create({ userId: user });
+          const arrival = await around(
+            () => settle(send(processOn(backend, place.now), jar.request(), act)),
+            () => store.revokeAll({ user }),
+          );
+          if (arrival.status === "rejected") expectRevoked(arrival.reason, where);
+          expect(await store.peek(before.token), where).toBeNull();
+          await expectAllListed(store, where);
+        });
+      },
+    );
   });
 }
 

@@ -22,7 +22,7 @@ import { request, tokenOf } from "./http.ts";
 type Inspect = (value: unknown, options: object) => string;
 const runtimes = globalThis as { Bun?: { inspect: Inspect }; Deno?: { inspect: Inspect } };
 
-/** All that a log, a debugger or a curious caller can make of a value. */
+/** Everything that a log, a debugger or a caller could show of a value, as one string. */
 export function shown(value: unknown): string {
   const texts: string[] = [];
   const seen = new Set<unknown>();
@@ -39,7 +39,7 @@ export function shown(value: unknown): string {
       try {
         walk(Reflect.get(one, key));
       } catch {
-        // As `arguments` of a function.
+        // Some properties throw, such as `arguments` of a function.
       }
     }
     if (one instanceof Map || one instanceof Set || one instanceof Headers) for (const item of one) walk(item);
@@ -60,13 +60,13 @@ export function shown(value: unknown): string {
     try {
       texts.push(view());
     } catch {
-      // There is no such view of it.
+      // Not every value can be shown in every way.
     }
   }
   return texts.join("\n");
 }
 
-/** Has the value a part of a token in it? The id of `<id>.<secret>` is public, a bare one is not. */
+/** The part of a token that must stay secret: of `<id>.<secret>` the secret, of a plain ID all of it. */
 function secretOf(token: string): string {
   return token.includes(".") ? token.slice(23) : token;
 }
@@ -75,7 +75,7 @@ function digestOf(secret: string): string {
   return createHash("sha256").update(secret).digest("base64url");
 }
 
-/** What must not be there, in any of the spellings in which it could be. */
+/** Fails if the value shows one of the secrets. */
 export function expectHidden(what: string, value: unknown, secrets: readonly string[]): void {
   const text = shown(value);
   for (const secret of secrets) {
@@ -96,7 +96,7 @@ const schema = z.object({
 
 type Data = z.output<typeof schema>;
 
-/** @param plainIds With them the token is the key, and only its digest is shown. */
+/** @param plainIds If true, the token is the key, and sessions show only its hash. */
 function world({ backend, clock }: Ground, plainIds: boolean) {
   const events: SessionEvent[] = [];
   let fail: (() => unknown) | null = null;
@@ -125,26 +125,26 @@ async function errorOf(promise: Promise<unknown>): Promise<unknown> {
   );
 }
 
-/** Makes stored data of a token's session unfit. */
+/** Stores data that does not fit the schema in the session of this token. */
 async function spoil(backend: SessionBackend, token: string, now: number): Promise<void> {
   const key = token.includes(".") ? token.slice(0, 22) : token;
   const access = { verifier: null, previous: false, now };
   await backend.write(key, access, { set: { profile: `{"email":"${DATA}","age":"${DATA}"}` }, remove: [], fields: [] });
 }
 
-/** Where tokens and data never appear, on every backend. */
+/** Tests that tokens and data are never exposed. They run on every backend. */
 export function secrecy(open: () => Ground | Promise<Ground>): void {
   test.each([
-    ["tokens with a secret", false],
-    ["bare ids", true],
-  ])("nothing that the library hands out shows a token: %s", async (_, plainIds) => {
+    ["default tokens", false],
+    ["plain IDs", true],
+  ])("no object that the library returns shows a token, for a store with %s", async (_, plainIds) => {
     const ground = await open();
     const { store, events } = world(ground, plainIds);
     const first = await store.create({ userId: DATA, code: "1" });
     const rotated = plainIds ? null : await store.rotate(first.token, { grace: 60 });
     const token = rotated?.token ?? first.token;
     const opening = [first.token, token].map(secretOf);
-    // Nor what is kept to check it by, but for bare ids, whose public id that is.
+    // The stored token hash is secret as well, except with plain IDs, where it is the public ID.
     const secrets = [...opening, ...(plainIds ? [] : opening.map(digestOf))];
     const things: Record<string, unknown> = {
       store,
@@ -152,10 +152,10 @@ export function secrecy(open: () => Ground | Promise<Ground>): void {
       "a session that was created": first.session,
       "a session that was rotated": rotated?.session,
       "a session that was read": await store.get(token),
-      "a session that was looked at": await store.peek(token),
+      "a session that was peeked at": await store.peek(token),
       "a session that was updated": await store.update(token, { theme: "dark" }),
       "the result of an increment": await store.increment(token, "views"),
-      "what was taken": await store.take(token, "code"),
+      "the result of take": await store.take(token, "code"),
       "a session with another timeout": await store.setIdleTimeout(token, 60),
       events,
     };
@@ -163,7 +163,7 @@ export function secrecy(open: () => Ground | Promise<Ground>): void {
     for await (const session of store.scan()) all.push(session);
     expect(all).toHaveLength(1);
     things["all sessions"] = all;
-    things["what goes through them"] = store.scan();
+    things["the scan iterator"] = store.scan();
     if (!plainIds)
       things["a list"] = await (store as unknown as { list(by: object): Promise<unknown> }).list({ user: DATA });
     const cookie = sessionCookie();
@@ -173,13 +173,13 @@ export function secrecy(open: () => Ground | Promise<Ground>): void {
     const middleware = sessionMiddleware(store);
     things["a middleware"] = middleware;
     const exchangeOf = sessionExchange(store);
-    things["what makes exchanges"] = exchangeOf;
+    things["the function that starts exchanges"] = exchangeOf;
     const exchange = exchangeOf(`__Host-sid=${token}`);
     await exchange.session.get();
     things["an exchange"] = exchange;
     things["the session of a request"] = exchange.session;
     await middleware(request(`__Host-sid=${token}`), async (session: RequestSession<Data, never>) => {
-      things["what get answers in a request"] = await session.get();
+      things["the result of get in a request"] = await session.get();
       things["the session of a middleware"] = session;
       return new Response();
     });
@@ -190,9 +190,9 @@ export function secrecy(open: () => Ground | Promise<Ground>): void {
   });
 
   test.each([
-    ["tokens with a secret", false],
-    ["bare ids", true],
-  ])("no answer but for Set-Cookie has a token in it: %s", async (_, plainIds) => {
+    ["default tokens", false],
+    ["plain IDs", true],
+  ])("a response contains a token only in Set-Cookie, for a store with %s", async (_, plainIds) => {
     const { store } = world(await open(), plainIds);
     const handle = sessionMiddleware(store);
     let cookie: string | null = null;
@@ -222,38 +222,38 @@ export function secrecy(open: () => Ground | Promise<Ground>): void {
   });
 
   test.each([
-    ["tokens with a secret", false],
-    ["bare ids", true],
-  ])("no error and no event shows a token or data: %s", async (_, plainIds) => {
+    ["default tokens", false],
+    ["plain IDs", true],
+  ])("no error and no event shows a token or data, for a store with %s", async (_, plainIds) => {
     const ground = await open();
     const { store, events, failing } = world(ground, plainIds);
     const { token } = await store.create({ userId: DATA, code: DATA });
     const bad = { profile: { email: DATA, age: DATA as never } };
     const errors: Record<string, unknown> = {
-      "data that is given to create": await errorOf(store.create({ userId: DATA, theme: DATA as never, ...bad })),
-      "a key that is unknown": await errorOf(store.create({ userId: DATA, more: DATA } as never)),
-      "data that is given to update": await errorOf(store.update(token, bad)),
-      "data that a function gives": await errorOf(store.update(token, () => bad)),
-      "undefined for what is required": await errorOf(store.update(token, { userId: undefined as never })),
-      "a function that is async": await errorOf(store.update(token, (async () => ({})) as never)),
-      "a sum beyond its bound": await errorOf(store.increment(token, "views", 6)),
-      "an increment of text": await errorOf(store.increment(token, "userId" as never)),
-      "a take of what is required": await errorOf(store.take(token, "userId" as never)),
+      "invalid data for create": await errorOf(store.create({ userId: DATA, theme: DATA as never, ...bad })),
+      "an unknown key": await errorOf(store.create({ userId: DATA, more: DATA } as never)),
+      "invalid data for update": await errorOf(store.update(token, bad)),
+      "invalid data from an update function": await errorOf(store.update(token, () => bad)),
+      "undefined for a required field": await errorOf(store.update(token, { userId: undefined as never })),
+      "an async update function": await errorOf(store.update(token, (async () => ({})) as never)),
+      "an increment beyond the maximum": await errorOf(store.increment(token, "views", 6)),
+      "an increment of a string field": await errorOf(store.increment(token, "userId" as never)),
+      "a take of a required field": await errorOf(store.take(token, "userId" as never)),
       "an idle timeout of 0": await errorOf(store.setIdleTimeout(token, 0)),
       "a grace that is too long": await errorOf(store.rotate(token, { grace: 1e6 })),
       "a login with a grace": await errorOf(store.rotate(token, { grace: 1, authenticated: true })),
-      "a signal": await errorOf(store.get(token, { signal: AbortSignal.abort() })),
-      "a token that is no cookie": await errorOf((async () => sessionCookie().write(`${token};`))()),
-      "an age that is none": await errorOf((async () => sessionCookie().write(token, -1))()),
+      "an aborted signal": await errorOf(store.get(token, { signal: AbortSignal.abort() })),
+      "a malformed token for a cookie": await errorOf((async () => sessionCookie().write(`${token};`))()),
+      "a negative Max-Age": await errorOf((async () => sessionCookie().write(token, -1))()),
     };
     const late = sessionExchange(store)(`__Host-sid=${token}`);
     late.finish(new Headers());
-    errors["a session that is issued late"] = await errorOf(late.session.create({ userId: DATA }));
+    errors["a create after the response"] = await errorOf(late.session.create({ userId: DATA }));
     const failures: Record<string, () => unknown> = {
       "a backend that hangs": () => new Promise(() => {}),
       "a backend that fails": () =>
         Promise.reject(new SessionBackendError("down", { reason: "unavailable", outcome: "unknown" })),
-      "a backend that refuses": () => Promise.reject(new SessionConflictError("others", "contended")),
+      "a backend that reports a conflict": () => Promise.reject(new SessionConflictError("others", "contended")),
     };
     for (const [what, failure] of Object.entries(failures)) {
       failing(failure);
@@ -279,7 +279,7 @@ export function secrecy(open: () => Ground | Promise<Ground>): void {
     expectHidden("the events", events, [secretOf(token), DATA]);
   });
 
-  test("nothing is written to the console", async () => {
+  test("the library writes nothing to the console", async () => {
     const written: unknown[] = [];
     const note = (...args: unknown[]): true => {
       written.push(args);

@@ -7,10 +7,10 @@ import {
 import { cookieJar, tokenOf } from "./http.ts";
 import { type NewVisit, type Visit, type VisitOptions, visits } from "./visits.ts";
 
-/** What a request does with its session. */
+/** Uses the session of a request. */
 export type Handler = (session: RequestSession<Visit, NewVisit>) => unknown;
 
-/** A middleware on a store of its own, and a browser. */
+/** A middleware with its own store, and a browser without a cookie. */
 export function site(options: SessionMiddlewareOptions<Visit> = {}, storeOptions: VisitOptions = {}) {
   const base = visits(storeOptions);
   const handle = sessionMiddleware(base.store, options);
@@ -25,12 +25,12 @@ export function site(options: SessionMiddlewareOptions<Visit> = {}, storeOptions
     ...base,
     handle,
     jar,
-    /** One request of the browser. */
+    /** Sends one request with the browser's cookie and stores the cookie of the response. */
     visit: async (handler: Handler, answer?: () => Response) => jar.receive(await visitBy(handler, answer)),
   };
 }
 
-/** One whose browser has a session. */
+/** A site whose browser has a session. */
 export async function signedIn(options?: SessionMiddlewareOptions<Visit>, storeOptions?: VisitOptions) {
   const made = site(options, storeOptions);
   await made.visit((session) => session.create({ userId: "42", flash: "hi" }));

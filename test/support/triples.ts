@@ -10,17 +10,18 @@ export const hasRotation = (names: Triple): boolean => names.some((name) => ROTA
 export const hasRevocation = (names: Triple): boolean => names.includes("revokeAll");
 
 /**
- * Tries every three operations that are meant.
+ * Defines a test that explores all triples of operations for which `isMeant` is true.
  *
- * @param faults Each with every single fault, too? There are minutes of these: once, on one runtime, is enough.
+ * @param what Describes these triples in the test title.
+ * @param faults Whether to inject every single fault, too. This takes minutes, so by default only on Node.
  */
 export function testTriples(what: string, isMeant: (names: Triple) => boolean, faults = onNode): void {
-  const how = faults ? ", with every single fault," : "";
-  const title = `every order of every three operations with ${what}${how} keeps every promise`;
+  const how = faults ? ", with every single fault" : "";
+  const title = `all invariants hold after every order of every three operations ${what}${how}`;
   test(title, { timeout: 1_200_000 }, async () => {
     const meant = triples.filter(isMeant);
     const count = await exploreAll(meant, faults);
-    console.log(`${count} schedules of ${meant.length} triples with ${what}${how}`);
+    console.log(`${count} schedules of ${meant.length} triples ${what}${how}`);
     expect(count).toBeGreaterThan(faults ? 100_000 : 5000);
   });
 }

@@ -25,7 +25,7 @@ export type VisitOptions = Partial<
   Omit<SessionStoreOptions<Visit, z.input<typeof visit>>, "schema" | "now" | "onEvent">
 >;
 
-/** A store of visits on a clock that stands still, the calls of its backend and what it reports. */
+/** A store of visits with a manual clock, the calls to its backend and its events. */
 export function visits(options: VisitOptions = {}) {
   const clock = manualClock();
   const { backend, calls } = counted(options.backend ?? memoryBackend());
