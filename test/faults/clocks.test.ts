@@ -64,7 +64,7 @@ describe("a host whose clock is wrong", () => {
   test("K-01 a clock that is fast by less than the time to the deadline has no effect", async () => {
     const { right, here } = hosts(onRedis, { here: HOUR, there: 0 });
     const { token } = await right.create({ userId: "42" });
-    // An hour of idleness is measured by Redis, which has seen none.
+    // The idle timeout is measured by Redis, for which no time has passed.
     expect(await here.get(token)).not.toBeNull();
     expect(await right.get(token)).not.toBeNull();
   });

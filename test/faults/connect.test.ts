@@ -36,7 +36,7 @@ import { persevering, until } from "../support/until.ts";
 const SECRET = "hunter2";
 const TIME_MS = 1000;
 const PATIENT_MS = 10_000;
-/** A socket that is silent is noticed after three seconds and a ping. */
+/** A silent connection is noticed after three seconds and a ping. */
 const NOTICED_MS = 5000;
 
 ownServers();
@@ -240,7 +240,7 @@ describe("invalid arguments of connectRedis", () => {
     "settings of TLS for a connection without": { tls: { ca: SECRET } },
   };
   for (const [what, given] of Object.entries(options)) {
-    test(what, async () => {
+    test(`connectRedis rejects ${what}`, async () => {
       const { error } = await failure("redis://localhost", given as ConnectOptions);
       expect(error).toMatchObject({ name: expect.stringMatching(/^(TypeError|RangeError)$/) });
       expect(inspect(error)).not.toContain(SECRET);

@@ -61,7 +61,7 @@ describe("a server that does not reply", () => {
 });
 
 describe("a server that replies with an error", () => {
-  fault("F-10 OOM: sessions are used and ended, and nothing new is stored", {
+  fault("F-10 with OOM, sessions can be read and ended, and nothing new is stored", {
     start: (grounds) => configured(grounds, { maxmemory: ["1", "0"] }),
     expected: full,
   });
