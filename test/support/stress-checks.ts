@@ -2,25 +2,25 @@ import { createClient } from "redis";
 import type { StoredSession } from "../../src/index.ts";
 import { FIELDS, idOf, ownField, type Place, type Report, type Store, type Tally, USERS } from "./stress-store.ts";
 
-/** A record as it is, and what is left of its key in milliseconds. */
+/** A stored record, and the milliseconds until its key expires. */
 interface Kept {
   readonly id: string;
   readonly fields: StoredSession;
   readonly left: number;
 }
 
-/** What the world looks like when all is over. */
+/** The state after the run. */
 export interface Scene {
   readonly place: Place;
   readonly store: Store;
   /** The tokens of the shared sessions. */
   readonly tokens: readonly string[];
   readonly reports: readonly Report[];
-  /** How each process ended; 0 is well. */
+  /** The exit code of each process; 0 if all is well. */
   readonly exits: readonly (number | null)[];
 }
 
-/** By what has to hold; each gives what is wrong. */
+/** Returns a description of each violation. */
 export type Check = (scene: Scene) => Promise<string[]> | string[];
 
 const PENDING_MS = 60_000;
@@ -49,7 +49,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
   "every key has an end": async ({ place }) =>
     await withKeys(place, async (client, keys) => {
       const left = await Promise.all(keys.map((key) => client.pTTL(key)));
-      // -2: it has ended meanwhile.
+      // -2 means that the key has expired meanwhile.
       return keys.filter((_, at) => (left[at] ?? 0) === -1);
     }),
 
@@ -74,7 +74,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
     for (const user of USERS) {
       const listed = (await store.list({ user })).map(({ id }) => id);
       const there = records.filter(({ fields }) => fields["userId"] === user);
-      // What ended between the two is in neither.
+      // A session that ended between the two reads is in neither.
       const missing = there.filter(({ id, left }) => left > 5000 && !listed.includes(id));
       wrong.push(...missing.map(({ id }) => `${id} is not listed under ${user}`));
       wrong.push(
@@ -90,12 +90,12 @@ export const CHECKS: Readonly<Record<string, Check>> = {
     await withKeys(place, async (client) => {
       const indexes = USERS.map((user) => ({ user, key: `${place.prefix}index:user:${user}` }));
       for (const { key } of indexes) {
-        // As if the minute had passed for which a session may still be on its way.
+        // As if the minute had passed within which the session of a new member may still be stored.
         const members = await client.zRangeWithScores(key, 0, -1);
         const older = members.map(({ value, score }) => ({ value, score: score - (PENDING_MS + 1000) * 1000 }));
         if (older.length > 0) await client.zAdd(key, older);
       }
-      // What ends while the lists are made is for the next ones.
+      // A session that ends while the lists are read is checked with the next ones.
       const users = new Map((await recordsOf(place)).map(({ id, fields }) => [id, fields["userId"]]));
       for (const { user } of indexes) await store.list({ user });
       const left = await Promise.all(
@@ -175,7 +175,7 @@ async function recordsOf(place: Place): Promise<Kept[]> {
   });
 }
 
-/** Nothing stays behind on a server that is not the tests' own. */
+/** Deletes all keys, as the server may not belong to the tests. */
 export async function clear(place: Place): Promise<void> {
   await withKeys(place, async (client, keys) => {
     for (const key of keys) await client.del(key);
