@@ -1,16 +1,16 @@
 /** The rules that must hold during every fault. */
 export const CHECKS = {
-  time: "every request is answered within 2000 ms for each operation on the store, and 500 ms",
-  answers: "every answer is one that the demo gives",
-  crash: "the server lives, ends well when asked, and writes no stack trace",
+  time: "every response arrives within 2000 ms for each store operation, plus 500 ms",
+  answers: "every response is one that the demo can send",
+  crash: "the server does not crash, exits cleanly when asked, and writes no stack trace",
   user: "nobody sees another user's session",
-  counter: "counters have each acknowledged increment once, and no other more than once",
+  counter: "counters contain each acknowledged increment once, and any other at most once",
   logout: "nobody is logged out of a session that Redis holds",
-  lost: "no acknowledged session is gone that nobody ended",
-  ended: "what ended stays so",
+  lost: "no acknowledged session is missing unless it was ended",
+  ended: "a session that has ended does not come back",
   cookie: "cookies are set on logins, rotations and logouts, and never on a failure",
-  recovery: "each fault is over within 3 s after its end",
-  memory: "the memory of the server has a bound",
+  recovery: "requests work again within 3 s after the end of each fault",
+  memory: "the memory of the server does not grow without limit",
 } as const;
 
 export type Check = keyof typeof CHECKS;

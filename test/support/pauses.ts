@@ -51,7 +51,6 @@ export interface Pause {
  *
  * @param open Returns the backend for one scene.
  */
- */
 export async function atEveryCall<B extends { readonly backend: SessionBackend }>(
   open: () => B | Promise<B>,
   scene: (ground: B, pause: Pause) => Promise<void>,

@@ -40,20 +40,20 @@ const EXPECTED_ERRORS = [
 ];
 
 export const CHECKS: Readonly<Record<string, Check>> = {
-  "every process ended well": ({ exits }) =>
+  "every process exited without an error": ({ exits }) =>
     exits.flatMap((code, at) => (code === 0 ? [] : [`process ${at}: exit code ${code}`])),
 
-  "no call failed in a way that nobody expects": ({ reports }) =>
+  "calls failed only with expected errors": ({ reports }) =>
     reports.flatMap(({ errors }) => Object.keys(errors).filter((kind) => !EXPECTED_ERRORS.includes(kind))),
 
-  "every key has an end": async ({ place }) =>
+  "every key has an expiry": async ({ place }) =>
     await withKeys(place, async (client, keys) => {
       const left = await Promise.all(keys.map((key) => client.pTTL(key)));
       // -2 means that the key has expired meanwhile.
       return keys.filter((_, at) => (left[at] ?? 0) === -1);
     }),
 
-  "every session is whole, and ends in time": async ({ place }) =>
+  "every session has all its fields and expires in time": async ({ place }) =>
     (await recordsOf(place)).flatMap(({ id, fields, left }) => {
       if (fields["session_revoked"] !== undefined) {
         return Object.keys(fields).length === 1 && left <= PENDING_MS ? [] : [`${id}: a tombstone that is more`];
@@ -68,7 +68,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
       return [...missing.map((name) => `no ${name}`), ...foreign, ...late].map((what) => `${id}: ${what}`);
     }),
 
-  "every session is in the index of its value": async ({ place, store }) => {
+  "every session is in the index entry of its value": async ({ place, store }) => {
     const wrong: string[] = [];
     const records = (await recordsOf(place)).filter(({ fields }) => fields["created_at"] !== undefined);
     for (const user of USERS) {
@@ -86,7 +86,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
     return wrong;
   },
 
-  "a minute later one list leaves an index no members that are no sessions": async ({ place, store }) =>
+  "a list a minute later removes all members without a session from the index": async ({ place, store }) =>
     await withKeys(place, async (client) => {
       const indexes = USERS.map((user) => ({ user, key: `${place.prefix}index:user:${user}` }));
       for (const { key } of indexes) {
@@ -106,7 +106,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
       return left.flat();
     }),
 
-  "counters have what was acknowledged, and no field lost what was": async ({ place, tokens, reports }) => {
+  "counters and fields have every acknowledged write": async ({ place, tokens, reports }) => {
     const records = new Map((await recordsOf(place)).map((record) => [record.id, record.fields]));
     const live = tokens.filter((token) => records.has(idOf(token)));
     if (live.length < tokens.length / 2) return [`only ${live.length} of the shared sessions live`];
@@ -132,7 +132,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
     return taken.filter((code) => seen.size === seen.add(code).size);
   },
 
-  "no session that was ended is there": async ({ place, reports }) => {
+  "no session that was ended still exists": async ({ place, reports }) => {
     const there = new Set((await recordsOf(place)).filter(({ fields }) => fields["created_at"]).map(({ id }) => id));
     return reports.flatMap(({ ended }) => ended.filter((id) => there.has(id)));
   },
