@@ -232,12 +232,12 @@ describe("invalid arguments of connectRedis", () => {
   }
 
   const options: Record<string, unknown> = {
-    "an option that it does not know": { passwort: SECRET },
-    "options that are none": SECRET,
-    "a time that is none": { connectTimeoutMs: SECRET },
-    "a time that is no whole number": { connectTimeoutMs: 0.5 },
-    "no time": { connectTimeoutMs: 0 },
-    "settings of TLS for a connection without": { tls: { ca: SECRET } },
+    "an unknown option": { passwort: SECRET },
+    "options that are not an object": SECRET,
+    "a connectTimeoutMs that is not a number": { connectTimeoutMs: SECRET },
+    "a connectTimeoutMs that is not a whole number": { connectTimeoutMs: 0.5 },
+    "a connectTimeoutMs of 0": { connectTimeoutMs: 0 },
+    "TLS options for a connection without TLS": { tls: { ca: SECRET } },
   };
   for (const [what, given] of Object.entries(options)) {
     test(`connectRedis rejects ${what}`, async () => {

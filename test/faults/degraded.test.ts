@@ -42,7 +42,7 @@ const refusals: Readonly<Record<string, (grounds: Grounds) => Promise<() => unkn
 describe("a touch that Redis rejects", () => {
   for (const [code, refuse] of Object.entries(refusals)) {
     for (const touchInterval of [0, 60]) {
-      test.concurrent(`F-33 a request whose touch fails with ${code} still gets its session, unextended (touchInterval ${touchInterval})`, async () => {
+      test.concurrent(`F-33 a request whose touch fails with ${code} still reads its session, without extending it (touchInterval ${touchInterval})`, async () => {
         await onGrounds({}, async (grounds) => {
           const { admin, client } = grounds;
           const events: SessionEvent[] = [];

@@ -22,7 +22,7 @@ type Act = (store: Visits, token: string) => Promise<unknown>;
 const writes: Readonly<Record<string, Act>> = {
   get: (store, token) => store.get(token),
   update: (store, token) => store.update(token, { theme: "dark" }),
-  "update with nothing": (store, token) => store.update(token, {}),
+  "update with an empty patch": (store, token) => store.update(token, {}),
   increment: (store, token) => store.increment(token, "pageViews"),
   take: (store, token) => store.take(token, "code"),
   setIdleTimeout: (store, token) => store.setIdleTimeout(token, 3600),
@@ -257,7 +257,7 @@ describe("a reply of the wrong type", () => {
     "a list of numbers in JSON": bulk(JSON.stringify(Array(20).fill(1))),
     "a map": "%1\r\n+a\r\n+b\r\n",
     "a set": "~1\r\n+a\r\n",
-    "an error that nobody knows": "-WEIRD things\r\n",
+    "an error that is unknown to the library": "-WEIRD things\r\n",
     "an error without a code": "-things went wrong\r\n",
   };
   const questions: Readonly<Record<string, Act>> = {

@@ -239,10 +239,10 @@ describe("connectRedis", () => {
   });
 
   const nowhere: Record<string, (port: number) => string> = {
-    "a name that nobody knows": () => "redis://app:hunter2@nowhere.invalid:6379",
-    "a port where nobody listens": () => "redis://app:hunter2@127.0.0.1:1",
+    "an unknown host name": () => "redis://app:hunter2@nowhere.invalid:6379",
+    "a port without a server": () => "redis://app:hunter2@127.0.0.1:1",
     "a server that listens on IPv4 only": (port) => `redis://app:hunter2@[::1]:${port}`,
-    "a socket that is not there": () => "unix:///nonexistent/redis.sock",
+    "a socket that does not exist": () => "unix:///nonexistent/redis.sock",
   };
   for (const [where, urlOf] of Object.entries(nowhere)) {
     test.concurrent(`F-29 connectRedis rejects in time and shows no password when given ${where}`, async () => {

@@ -160,7 +160,7 @@ describe("operations that do not extend a session", () => {
     ["peek", ({ store, phone }) => store.peek(phone.token)],
     ["updateAll", ({ store }) => store.updateAll({ user: "andrew" }, { theme: "dark" })],
     ["updateAll with a function", ({ store }) => store.updateAll({ user: "andrew" }, () => ({ theme: "dark" }))],
-    ["revokeAll that spares it", ({ store, phone }) => store.revokeAll({ user: "andrew" }, { except: phone.session })],
+    ["revokeAll with except", ({ store, phone }) => store.revokeAll({ user: "andrew" }, { except: phone.session })],
   ])("%s does not extend the session", async (_, look) => {
     const scene = await three({ idleTimeout: 100 });
     const { store, phone, advance } = scene;
@@ -706,18 +706,18 @@ describe("index and limit options", () => {
     ["a name beyond ASCII", { é: "userId" }],
     ["a name of 65 characters", { ["x".repeat(65)]: "userId" }],
     ["an unknown field", { user: "user" }],
-    ["a field that every object has", { user: "toString" }],
+    ["an inherited property instead of a field", { user: "toString" }],
     ["an unknown field as from", { user: { from: "user", values } }],
-    ["no from", { user: { values } }],
-    ["no values", { product: { from: "cart" } }],
-    ["values that are no function", { product: { from: "cart", values: ["hat"] } }],
-    ["another member", { product: { from: "cart", values, unique: true } }],
+    ["a declaration without from", { user: { values } }],
+    ["a declaration without values", { product: { from: "cart" } }],
+    ["values that are not a function", { product: { from: "cart", values: ["hat"] } }],
+    ["an unknown member", { product: { from: "cart", values, unique: true } }],
     ["a list", { user: ["userId"] }],
     ["null", { user: null }],
     ["undefined", { user: undefined }],
     ["a function", { user: () => "andrew" }],
     ["a list of declarations", ["userId"]],
-    ["text in the place of all declarations", "userId"],
+    ["text instead of declarations", "userId"],
   ])("indexes with %s are rejected with a TypeError", (_, declared) => {
     expect(declare(declared)).toThrow(TypeError);
   });
@@ -736,14 +736,14 @@ describe("index and limit options", () => {
 
   test.each<[string, unknown]>([
     ["of an index that is not declared", { unknown: { max: 1, whenFull: "reject" } }],
-    ["of a name that every object has", { toString: { max: 1, whenFull: "reject" } }],
+    ["of an inherited property instead of an index", { toString: { max: 1, whenFull: "reject" } }],
     ["that is a number", { user: 5 }],
     ["that is null", { user: null }],
     ["without max", { user: { whenFull: "reject" } }],
-    ["of text", { user: { max: "5", whenFull: "reject" } }],
+    ["whose max is text", { user: { max: "5", whenFull: "reject" } }],
     ["without whenFull", { user: { max: 5 } }],
-    ["with another whenFull", { user: { max: 5, whenFull: "evict" } }],
-    ["with another member", { user: { max: 5, whenFull: "reject", per: "day" } }],
+    ["with an unknown whenFull", { user: { max: 5, whenFull: "evict" } }],
+    ["with an unknown member", { user: { max: 5, whenFull: "reject", per: "day" } }],
     ["in a list", [{ max: 5, whenFull: "reject" }]],
   ])("a limit %s is rejected with a TypeError", (_, limits) => {
     expect(declare(indexes, limits)).toThrow(TypeError);

@@ -15,12 +15,12 @@ const change = { set: { name: "barbara" }, remove: ["views"], fields: null };
 /** Every operation on a session except removal. */
 const uses: Record<string, (backend: SessionBackend, key: string) => Promise<unknown>> = {
   peek: (on, key) => on.read(key, access(), { touch: false, fields: null }),
-  "peek at fields": (on, key) => on.read(key, access(), { touch: false, fields: ["name"] }),
+  "peek that reads some fields": (on, key) => on.read(key, access(), { touch: false, fields: ["name"] }),
   touch: (on, key) => on.read(key, access(), { touch: true, fields: null }),
-  "touch of fields": (on, key) => on.read(key, access(), { touch: true, fields: ["name"] }),
+  "touch that reads some fields": (on, key) => on.read(key, access(), { touch: true, fields: ["name"] }),
   write: (on, key) => on.write(key, access(), change),
   "compare-and-set": (on, key) => on.write(key, access(), { ...change, expect: { name: "andrew", other: null } }),
-  "write of nothing": (on, key) => on.write(key, access(), { set: {}, remove: [], fields: [] }),
+  "write without changes": (on, key) => on.write(key, access(), { set: {}, remove: [], fields: [] }),
   increment: (on, key) => on.increment(key, access(), bound),
 };
 
@@ -160,7 +160,7 @@ describe("keys that are not sessions", () => {
   });
 
   const strangers: Record<string, Record<string, string>> = {
-    "a hash that is no session": { name: "andrew", views: "1", last_accessed_at: "then" },
+    "a hash that is not a session": { name: "andrew", views: "1", last_accessed_at: "then" },
     "a session whose deadline cannot be read": record({ session_deadline: "never" }),
   };
   for (const [what, hash] of Object.entries(strangers)) {
@@ -293,10 +293,10 @@ test("calls while the client reconnects reject and are not sent later", async ()
 
 describe("invalid arguments of redisBackend", () => {
   const clients: Record<string, unknown> = {
-    nothing: undefined,
+    undefined: undefined,
     null: null,
     "an empty object": {},
-    "an address": "redis://localhost",
+    "a URL": "redis://localhost",
     "a client of another library": { get() {}, set() {}, evalsha() {}, hgetall() {}, on() {} },
     "a client without events": { evalSha() {}, eval() {}, hGetAll() {}, hmGet() {} },
   };

@@ -17,7 +17,7 @@ describe("T-11 clients in an unusable state", () => {
   });
 
   test.each([2, 3] as const)(
-    "calls on a client that is subscribed (RESP %d) succeed or reject within a second",
+    "calls on a client in subscribe mode (RESP %d) succeed or reject within a second",
     async (RESP) => {
       const own = createClient({ url: inject("redisUrl"), RESP, disableOfflineQueue: true });
       own.on("error", () => {});

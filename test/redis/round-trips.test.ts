@@ -91,7 +91,7 @@ describe("round trips on a server that has the scripts loaded", () => {
     "get within the touch interval": [1, () => lazy.get(token)],
     "peek with a touch interval": [1, () => lazy.peek(token)],
     "update with an object": [1, () => store.update(token, { user: "carol", flash: undefined })],
-    "update with nothing": [1, () => store.update(token, {})],
+    "update with an empty patch": [1, () => store.update(token, {})],
     "update with a function": [2, () => store.update(token, ({ views }) => ({ views: views + 1 }))],
     "update with an object-level refinement": [2, () => refined.update(token, { user: "dave" })],
     increment: [1, () => store.increment(token, "views")],
@@ -99,11 +99,11 @@ describe("round trips on a server that has the scripts loaded", () => {
     take: [1, () => store.take(token, "flash")],
     setIdleTimeout: [1, () => store.setIdleTimeout(token, 900)],
     destroy: [1, () => store.destroy(token)],
-    "destroy of nothing": [1, () => store.destroy(token)],
-    "get of nothing": [1, () => store.get(token)],
-    "get of nothing with a touch interval": [1, () => lazy.get(token)],
-    "update of nothing": [1, () => store.update(token, { user: "eve" })],
-    "update of nothing with a function": [1, () => store.update(token, () => ({ user: "eve" }))],
+    "destroy of a session that does not exist": [1, () => store.destroy(token)],
+    "get of a session that does not exist": [1, () => store.get(token)],
+    "get of a session that does not exist, with a touch interval,": [1, () => lazy.get(token)],
+    "update of a session that does not exist": [1, () => store.update(token, { user: "eve" })],
+    "update by function of a session that does not exist": [1, () => store.update(token, () => ({ user: "eve" }))],
   };
   for (const [operation, [trips, act]] of Object.entries(operations)) {
     test(`${operation} takes ${trips} round trip(s)`, async () => {
@@ -171,7 +171,7 @@ describe("the README's table of Redis commands", async () => {
     "a request without a session cookie": (token) => store.get(token.slice(1)),
   };
 
-  test.for(Object.keys(operations))("it lists the commands that Redis runs for: %s", async (operation) => {
+  test.for(Object.keys(operations))("the README lists the commands that Redis runs for %s", async (operation) => {
     const { token: fresh } = await store.create({ user: "andrew", flash: "hello" });
     const row = rows.find((line) =>
       line
@@ -233,28 +233,28 @@ describe("round trips of a store with indexes", () => {
   });
 
   const operations: Record<string, [trips: number, act: () => Promise<unknown>]> = {
-    "create without a value": [1, () => indexed.create({})],
+    "create without an index value": [1, () => indexed.create({})],
     create: [2, () => indexed.create(start)],
     get: [1, () => indexed.get(held)],
     peek: [1, () => indexed.peek(held)],
     "update of other fields": [1, () => indexed.update(held, { theme: "dark" })],
     "update with a function": [2, () => indexed.update(held, ({ views }) => ({ views: views + 1 }))],
-    "update that leaves its value as it is": [2, () => indexed.update(held, { userId: "andrew" })],
-    "update that moves it": [3, () => indexed.update(held, { userId: "barbara" })],
-    "update that moves it in two indexes": [3, () => indexed.update(held, { userId: "carol", tenant: "b" })],
-    "update that takes it out": [2, () => indexed.update(held, { tenant: null })],
+    "update that does not change the index value": [2, () => indexed.update(held, { userId: "andrew" })],
+    "update that changes an index value": [3, () => indexed.update(held, { userId: "barbara" })],
+    "update that changes two index values": [3, () => indexed.update(held, { userId: "carol", tenant: "b" })],
+    "update that removes an index value": [2, () => indexed.update(held, { tenant: null })],
     increment: [1, () => indexed.increment(held, "views")],
-    "increment that moves it": [3, () => indexed.increment(held, "level")],
+    "increment that changes an index value": [3, () => indexed.increment(held, "level")],
     take: [1, () => indexed.take(held, "flash")],
-    "take that takes it out of an index": [2, () => indexed.take(held, "code")],
+    "take of an indexed field": [2, () => indexed.take(held, "code")],
     setIdleTimeout: [1, () => indexed.setIdleTimeout(held, 900)],
     list: [2, () => indexed.list({ user: "andrew" })],
-    "list of nobody": [1, () => indexed.list({ user: "nobody" })],
+    "list of a value without sessions": [1, () => indexed.list({ user: "nobody" })],
     count: [2, () => indexed.count({ product: "hat" })],
-    "updateAll of a page": [4, () => indexed.updateAll({ user: "andrew" }, { theme: "dark" })],
-    "revoke of nothing": [1, () => indexed.revoke("x".repeat(22))],
-    "revoke of a malformed id": [0, () => indexed.revoke("x")],
-    "revokeAll of a page": [3, () => indexed.revokeAll({ user: "andrew" })],
+    "updateAll of one page of sessions": [4, () => indexed.updateAll({ user: "andrew" }, { theme: "dark" })],
+    "revoke of an unknown ID": [1, () => indexed.revoke("x".repeat(22))],
+    "revoke of a malformed ID": [0, () => indexed.revoke("x")],
+    "revokeAll of one page of sessions": [3, () => indexed.revokeAll({ user: "andrew" })],
     destroy: [1, () => indexed.destroy(held)],
   };
   for (const [operation, [expected, act]] of Object.entries(operations)) {

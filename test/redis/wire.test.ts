@@ -88,7 +88,7 @@ describe("sessions stored by the programs of Redis's session guides", () => {
         (id) => shared.update(id, (old) => ({ page_views: old.page_views + 4 })),
         { page_views: "5" },
       ],
-      "update with nothing": [(id) => shared.update(id, {}), {}],
+      "update with an empty patch": [(id) => shared.update(id, {}), {}],
       increment: [(id) => shared.increment(id, "page_views", 41), { page_views: "42" }],
       setIdleTimeout: [(id) => shared.setIdleTimeout(id, 900), {}, 900],
     };

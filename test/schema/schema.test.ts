@@ -442,7 +442,7 @@ const cases = storable.flatMap(({ mini: makeMini, schema: makeClassic, ...row })
 
 describe("field types that can be stored", () => {
   for (const { kind, flavour, schema, given, text, read = given, since = 1 } of cases) {
-    test.skipIf(!zodSince(since))(`a field of the type ${kind} (${flavour}) is read as it was given`, async () => {
+    test.skipIf(!zodSince(since))(`a field of the type ${kind} (zod ${flavour}) is read as it was given`, async () => {
       const { store, backend } = storeOf(schema());
       const { token, session } = await store.create({ f: given });
       expect(session.data).toEqual({ f: read });
@@ -763,10 +763,10 @@ describe("the schema as a whole", () => {
     ["refined", z.object(field).refine(() => true)],
     ["branded", z.object(field).brand<"Visit">()],
     ["described", z.object(field).meta({ id: "a-visit", title: "Visit" })],
-    ["catching nothing", z.object(field).catchall(z.never())],
-    ["mini", mini.object({ f: mini.string() })],
-    ["refined mini", mini.object({ f: mini.string() }).check(mini.refine(() => true))],
-    ["of another copy of zod", floor.object({ f: floor.string() })],
+    ["an object with a catchall of z.never()", z.object(field).catchall(z.never())],
+    ["a zod/mini object", mini.object({ f: mini.string() })],
+    ["a refined zod/mini object", mini.object({ f: mini.string() }).check(mini.refine(() => true))],
+    ["made by another copy of zod", floor.object({ f: floor.string() })],
     ["empty", z.object({})],
   ])("a schema that is %s is accepted", async (_, schema) => {
     const { store } = storeOf(schema);
@@ -791,17 +791,17 @@ describe("the schema as a whole", () => {
     ["a record", z.record(z.string(), z.string()), /received a schema of type record/],
     ["an intersection", z.intersection(z.object(field), z.object({})), /received a schema of type intersection/],
     ["lazy", z.lazy(() => z.object(field)), /received a schema of type lazy/],
-    ["a mini union", mini.union([mini.object({}), mini.object({})]), /received a schema of type union/],
-    ["like zod 3", { _def: { typeName: "ZodObject" }, shape: {}, parse() {} }, /received a schema of zod 3/],
-    ["a shape", field, /received no zod schema/],
-    ["of another library", { "~standard": { vendor: "valibot" } }, /received no zod schema/],
+    ["a zod/mini union", mini.union([mini.object({}), mini.object({})]), /received a schema of type union/],
+    ["made by zod 3", { _def: { typeName: "ZodObject" }, shape: {}, parse() {} }, /received a schema of zod 3/],
+    ["a plain shape", field, /received no zod schema/],
+    ["made by another library", { "~standard": { vendor: "valibot" } }, /received no zod schema/],
     ["undefined", undefined, /received undefined/],
     ["null", null, /received null/],
     ["a function", () => z.object({}), /received function/],
     ["text", "z.object({})", /received string/],
     ["loose", z.looseObject(field), /a loose schema or a catchall.+z\.object, and z\.record in a field of its own/],
-    ["catching all", z.object(field).catchall(z.string()), /a loose schema or a catchall/],
-    ["loose mini", mini.looseObject({}), /a loose schema or a catchall/],
+    ["an object with a catchall", z.object(field).catchall(z.string()), /a loose schema or a catchall/],
+    ["a loose zod/mini object", mini.looseObject({}), /a loose schema or a catchall/],
     ["asynchronously refined", z.object(field).refine(async () => true), /the schema has an async function/],
   ])("a schema that is %s is rejected, and the message says so", (_, schema, message) => {
     const error = refusalOf(schema);
@@ -1078,18 +1078,21 @@ describe("increment", () => {
     ["default", 6],
     ["prefault", 7],
     ["catch", 8],
-  ] as const)("increment of an absent field with %s adds to the value that it is read as", async (kind, sum) => {
-    for (const check of [undefined, () => true]) {
-      const field: z.ZodType<number | undefined> = absent[kind];
-      const schema = z.object({ n: check ? field.refine(check) : field });
-      const backend = memoryBackend();
-      const store = createSessionStore({ schema: schema as z.ZodObject<{ n: z.ZodOptional<z.ZodInt> }>, backend });
-      const { token } = await store.create({});
-      await plant(backend, token, {}, ["n"]);
-      expect(await store.increment(token, "n")).toBe(sum);
-      expect((await rawOf(backend, token))["n"]).toBe(String(sum));
-    }
-  });
+  ] as const)(
+    "increment of an absent field with %s starts from its default or catch value, or from 0",
+    async (kind, sum) => {
+      for (const check of [undefined, () => true]) {
+        const field: z.ZodType<number | undefined> = absent[kind];
+        const schema = z.object({ n: check ? field.refine(check) : field });
+        const backend = memoryBackend();
+        const store = createSessionStore({ schema: schema as z.ZodObject<{ n: z.ZodOptional<z.ZodInt> }>, backend });
+        const { token } = await store.create({});
+        await plant(backend, token, {}, ["n"]);
+        expect(await store.increment(token, "n")).toBe(sum);
+        expect((await rawOf(backend, token))["n"]).toBe(String(sum));
+      }
+    },
+  );
 
   test.each<[string, Kind, unknown]>([
     ["text", z.string(), "1"],
@@ -1174,11 +1177,11 @@ describe("refinements of the whole object", () => {
     ["a rotation's patch", (store, token) => store.rotate(token, { patch: { limit: 3 } })],
     ["a rotation's function", (store, token) => store.rotate(token, { patch: () => ({ used: 9 }) })],
     [
-      "a value that only inherits what the rule asks for",
+      "an object that only inherits the required property",
       (store, token) => store.update(token, { options: Object.create({ cap: 1 }) }),
     ],
-    ["a removal that brings back a default", (store, token) => store.update(token, { currency: undefined })],
-  ])("a refinement rejects %s that violates it, and nothing is written", async (_, change) => {
+    ["a removal after which a default applies", (store, token) => store.update(token, { currency: undefined })],
+  ])("a violated refinement rejects %s, and nothing is written", async (_, change) => {
     const { backend, store, token } = await cartOf({ used: 6, limit: 6, note: "dollars", currency: "USD" });
     const before = await rawOf(backend, token);
     expect((await failureOf(change(store, token))).origin).toBe("given");
