@@ -84,7 +84,7 @@ describe("the expiry of a key", () => {
       await expectLeft(key, 1_800_000, since);
     });
 
-    test(`a ${use} falls back to 1800 s if the key has no expiry and session_ttl is unreadable`, async () => {
+    test(`a ${use} sets the key's expiry to 1800 s if it has none and session_ttl is unreadable`, async () => {
       const key = await insert({ session_ttl: "soon" });
       await client.persist(prefix + key);
       const since = Date.now();

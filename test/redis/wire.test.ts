@@ -93,14 +93,14 @@ describe("sessions stored by the programs of Redis's session guides", () => {
       setIdleTimeout: [(id) => shared.setIdleTimeout(id, 900), {}, 900],
     };
     for (const [operation, [act, changed, seconds = 500]] of Object.entries(operations)) {
-      test(`a session from the ${guide} guide is still valid there after ${operation}`, async () => {
+      test(`the ${guide} guide's program can still read its session after ${operation}`, async () => {
         const id = await stored();
         expect(await act(id)).not.toBeNull();
         await expectGuideSession(id, { ...fields, ...changed }, seconds);
       });
     }
 
-    test(`a session from the ${guide} guide is still valid there after take`, async () => {
+    test(`the ${guide} guide's program can still read its session after take`, async () => {
       const id = await stored();
       const { nil, ...rest } = fields;
       expect(await shared.take(id, "nil")).toBe(nil ?? null);
@@ -202,7 +202,7 @@ describe("compatibility with the session format of Redis's guides", () => {
     }
   });
 
-  test("R2 timestamps are written in RFC 3339, read in the formats of every guide, and 0 if unreadable", async () => {
+  test("R2 timestamps are written in RFC 3339, read in the formats of every guide, and read as 0 if they are invalid", async () => {
     const id = await guideSession();
     await shared.get(id);
     expect((await hashOf(id))["last_accessed_at"]).toMatch(RFC_3339);

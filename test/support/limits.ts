@@ -338,7 +338,7 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
       ["reject", 2, 1, [2, 2, 2]],
       ["reject", 1, 1, [2, 2]],
     ])(
-      "with %s, a limit of %d holds for concurrent logins after %d logins, in every order of their steps",
+      "with %s, a limit of %d holds for concurrent logins in every order of their steps (earlier logins: %d)",
       async (whenFull, max, before, steps) => {
         for (const order of orders(steps)) {
           userId = crypto.randomUUID();
