@@ -10,8 +10,8 @@ import { type Runtime, serveDemo } from "./support/chaos-server.ts";
 import { live } from "./support/chaos-user.ts";
 
 /**
- * Runs the demo on a Redis that fails in one way after the other, under the load of browsers that check every answer. A
- * load generator that only counts would take a page of somebody else for a success.
+ * Runs the demo on a Redis that fails in one way after another. The load comes from simulated browsers that check every
+ * response, as one that only counts them would take another user's page for a success.
  */
 const { values } = parseArgs({
   options: {
@@ -40,7 +40,7 @@ const LOOK_PAUSE_MS = 250;
 const SILENCE_MS = 3000;
 const LOSING: readonly string[] = ["failed over", "killed and failed over"];
 
-/** Mulberry32: the same numbers for the same seed. */
+/** Mulberry32: the same seed gives the same numbers. */
 function randomFrom(state: number): () => number {
   return () => {
     state = (state + 0x6d2b79f5) | 0;
@@ -76,7 +76,7 @@ const loads = Array.from({ length: users }, (_, at) => {
     ledger,
     lag,
     random,
-    // A step makes some more requests than one.
+    // A step makes 1.4 requests on average.
     think: () => (random() * 2 * 1.4 * 1000 * users) / rate,
     lookUp,
     isOver: () => isOver,
@@ -106,15 +106,15 @@ await ground.stop();
 const held = printSummary({ ledger, samples, lag, start, errors });
 if (trouble !== null) console.error("The chaos itself failed:", trouble);
 process.exitCode = held && trouble === null ? 0 : 1;
-// A connection of a fault may still wait for a server that is gone.
+// A connection of a fault may still wait for a server that no longer runs.
 setTimeout(() => process.exit(), 1000).unref();
 
-/** One after the other, so that the questions are no load of their own. */
+/** One at a time, so that the lookups are no load themselves. */
 async function lookUp(id: string, ...fields: string[]): Promise<(string | null)[]> {
   const found = looking.then(async () => {
     const until = performance.now() + LOOK_UP_MS;
     for (;;) {
-      // A master that is about to be replaced would tell of what is lost.
+      // A master that is about to be replaced may have data that will be lost.
       while (ledger.disturbances.some(({ loses, to }) => loses && to > performance.now())) await pause(LOOK_PAUSE_MS);
       const silence = pause(SILENCE_MS).then(() => Promise.reject(new Error("Redis does not say what it holds")));
       try {
@@ -129,7 +129,7 @@ async function lookUp(id: string, ...fields: string[]): Promise<(string | null)[
   return await found;
 }
 
-/** One fault at a time, each kind once before any comes again, and peace between them. */
+/** Causes one fault at a time with pauses between them, and each kind once before any is repeated. */
 async function disturb(): Promise<void> {
   const kinds = Object.entries(ground.faults).filter(([kind]) => !values.only || values.only.split(",").includes(kind));
   await pause(WARM_UP_MS);

@@ -19,18 +19,18 @@ test("every entry point is built from the source that JSR publishes", () => {
   }
 });
 
-test("JSR resolves zod to the range that npm asks for, and nothing depends on anything else", () => {
+test("JSR resolves zod and redis to the versions that npm demands, and there are no other dependencies", () => {
   const { redis, zod } = npm.peerDependencies;
   expect(jsr.imports).toEqual({ redis: `npm:redis@${redis}`, "zod/v4/core": `npm:zod@${zod}/v4/core` });
   expect(npm.dependencies).toBeUndefined();
   expect(Object.keys(npm.peerDependencies).sort()).toEqual(["redis", "zod"]);
 });
 
-test("the tests run with the oldest zod that is supported", async () => {
+test("the tests run with the oldest supported version of zod", async () => {
   const floor = await read("node_modules/zod-floor/package.json");
   expect(npm.peerDependencies.zod).toBe(`^${floor.version}`);
 });
 
-test("the changelog tells of this version", async () => {
+test("the changelog has a section for this version", async () => {
   expect(await readFile("CHANGELOG.md", "utf8")).toContain(`## ${npm.version}\n`);
 });

@@ -18,7 +18,7 @@ await client.connect();
 const grounds = { memory: [memoryGround, 2000], Redis: [() => redisGround(client), 300] } as const;
 const sequences = { memory: 0, Redis: 0 };
 let failures = 0;
-// Each of the two has had its turn before the end, however near that is.
+// Both backends run at least once, even if the time is nearly over.
 while (failures === 0 && (Date.now() < end || sequences.Redis === 0)) {
   for (const [where, [makeGround, runs]] of Object.entries(grounds)) {
     const report = await runModel(makeGround, { runs, seed: randomInt(2 ** 31) });

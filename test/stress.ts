@@ -19,7 +19,7 @@ import {
 import { type Orders, work } from "./support/stress-worker.ts";
 
 const WORKER = "--worker";
-/** News of a rotation may be on its way while another process already misses the token. */
+/** Another process may use a rotated token before it is told of the rotation. */
 const NEWS_MS = 200;
 
 if (process.argv.includes(WORKER)) {
@@ -31,7 +31,7 @@ if (process.argv.includes(WORKER)) {
   await lead();
 }
 
-/** Deals out the shared sessions, keeps them dealt out, and looks at what is left in the end. */
+/** Hands out the shared sessions, replaces those that end, and checks the result at the end. */
 async function lead(): Promise<void> {
   const { values } = parseArgs({ options: { seconds: { type: "string", default: "60" } } });
   const seconds = Number(values.seconds);

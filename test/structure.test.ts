@@ -8,9 +8,9 @@ const source = new URL("../src/", import.meta.url);
 const files = (await readdir(source, { recursive: true })).map((path) => path.replaceAll("\\", "/"));
 const modules = files.filter((path) => path.endsWith(".ts"));
 
-// Which room may import from which is a matter of the linter: noRestrictedImports in .biome.json.
+// The linter checks which folder may import from which: noRestrictedImports in .biome.json.
 
-test("at most eight modules lie directly in src, and all others in a room", () => {
+test("at most eight modules lie directly in src, and all others in a folder", () => {
   const direct = modules.filter((path) => !path.includes("/"));
   expect(direct).toContain("index.ts");
   expect(direct.length).toBeLessThanOrEqual(MAX_ROOT_FILES);

@@ -15,10 +15,10 @@ const storages = [
 
 afterEach(() => vi.restoreAllMocks());
 
-describe.each(storages)("the demo on $storage", (options) => {
+describe.each(storages)("the demo app on $storage", (options) => {
   const app = demoApp({ ...options, server: "test" });
 
-  test("shows a page without a session", async () => {
+  test("the page without a session shows the login form", async () => {
     const { response, body } = await visitor(app).get("/");
     expect(response.status).toBe(200);
     expect(response.headers.get("content-type")).toBe("text/html; charset=utf-8");
@@ -32,7 +32,7 @@ describe.each(storages)("the demo on $storage", (options) => {
     expect((await visitor(app).get("/index.html")).body).toBe(body);
   });
 
-  test("answers as the guides do, from login to logout", async () => {
+  test("the JSON answers from login to logout match those of Redis's guides", async () => {
     const user = visitor(app);
     expect((await user.get("/session")).json()).toEqual({ authenticated: false, session: null });
 
@@ -74,7 +74,7 @@ describe.each(storages)("the demo on $storage", (options) => {
     user.expectNoToken();
   });
 
-  test("says what it did on the page, which forms reach without a script", async () => {
+  test("the page reports each action, and its forms work without a script", async () => {
     const user = visitor(app);
     const done = async (path: string, form?: string): Promise<string> => {
       const { response } = await user.post(path, form, HTML);
@@ -104,7 +104,7 @@ describe.each(storages)("the demo on $storage", (options) => {
     user.expectNoToken();
   });
 
-  test("does not claim a session that is over", async () => {
+  test("the page does not report a created session if that session has expired", async () => {
     const user = visitor(app);
     expect((await user.get("/?status=created")).body).not.toContain("Session created");
     await user.post("/login");
@@ -116,7 +116,7 @@ describe.each(storages)("the demo on $storage", (options) => {
     expect(response.headers.get("set-cookie")).toBeNull();
   });
 
-  test("tells no session from one that is over, and leaves the cookie to a newer answer", async () => {
+  test("actions reject an expired session differently from none, and do not clear the cookie", async () => {
     const nobody = visitor(app);
     const user = visitor(app);
     await user.post("/login");
@@ -136,7 +136,7 @@ describe.each(storages)("the demo on $storage", (options) => {
     }
   });
 
-  test("ends the session of an old token at a rotation, and the former session at a login", async () => {
+  test("a rotation makes the old token invalid, and a login ends the former session", async () => {
     const user = visitor(app);
     await user.post("/login");
     const first = user.cookie;
@@ -151,7 +151,7 @@ describe.each(storages)("the demo on $storage", (options) => {
     }
   });
 
-  test("takes only whole numbers greater than 0 for a TTL", async () => {
+  test("a TTL must be a whole number greater than 0", async () => {
     const user = visitor(app);
     for (const ttl of ["0", "-1", "1.5", "5e2", "+5", " 5", "x", "2147483648", "99999999999"]) {
       const { response, json } = await user.post("/login", new URLSearchParams({ ttl }).toString());
@@ -169,7 +169,7 @@ describe.each(storages)("the demo on $storage", (options) => {
     expect(page.body).not.toContain("No active session");
   });
 
-  test("fills in what a login leaves out, and lets no name or TTL be too long", async () => {
+  test("a login has default values, and long names and TTLs are limited", async () => {
     const user = visitor(app);
     expect((await user.post("/login")).json()).toMatchObject({ session: { username: "Guest" }, configured_ttl: 60 });
     expect((await user.post("/login", "username=++&ttl=")).json()).toMatchObject({
@@ -186,7 +186,7 @@ describe.each(storages)("the demo on $storage", (options) => {
     expect(longest.deadline).toBe(longest.expires_at);
   });
 
-  test("never ends at a bad cookie", async () => {
+  test("no invalid cookie crashes the app", async () => {
     const user = visitor(app);
     for (const value of ["%E0%A4%A", "x", "", '"', `${"a".repeat(22)}.${"b".repeat(43)}`, "../..", "a".repeat(43)]) {
       user.cookie = `x=%E0%A4%A; =; ;;; __Host-sid=${value}`;
@@ -196,7 +196,7 @@ describe.each(storages)("the demo on $storage", (options) => {
     }
   });
 
-  test("looks without touching where the page asks whether it is over", async () => {
+  test("the page's check whether the session has expired does not extend it", async () => {
     const touches: boolean[] = [];
     const spied: SessionBackend = {
       ...options.backend,
@@ -214,10 +214,10 @@ describe.each(storages)("the demo on $storage", (options) => {
   });
 });
 
-describe("the demo", () => {
+describe("the demo app", () => {
   const app = demoApp({ ...storages[0], server: "test" });
 
-  test("knows its routes and their methods", async () => {
+  test("unknown paths get 404 and wrong methods 405", async () => {
     for (const path of ["/nothing", "/session/", "/login/x", "/constructor", "//"]) {
       const { response, json } = await visitor(app).get(path);
       expect([path, response.status, json()]).toEqual([path, 404, { error: "Not found" }]);
@@ -232,7 +232,7 @@ describe("the demo", () => {
     }
   });
 
-  test("reads no more of a body than a form needs, whatever its length is said to be", async () => {
+  test("a body that is too large, broken or not a form is rejected and not read further", async () => {
     const send = (body: BodyInit, type = "application/x-www-form-urlencoded") =>
       app(new Request(`${ORIGIN}/login`, { method: "POST", body, headers: { "content-type": type }, ...STREAMING }));
     expect((await send(`username=${"x".repeat(8000)}`)).status).toBe(200);
@@ -261,7 +261,7 @@ describe("the demo", () => {
     expect((await send("ttl=5", "Application/X-WWW-Form-URLEncoded; charset=UTF-8")).status).toBe(200);
   });
 
-  test("refuses what another site posts, and changes nothing", async () => {
+  test("cross-origin POST requests are rejected and change nothing", async () => {
     const user = visitor(app);
     await user.post("/login");
     const refused = [
@@ -283,7 +283,7 @@ describe("the demo", () => {
     }
   });
 
-  test("lets no answer be cached, framed or run what is not its own", async () => {
+  test("no response can be cached or framed, or run foreign scripts", async () => {
     for (const path of ["/", "/session", "/nothing"]) {
       const { headers } = (await visitor(app).get(path)).response;
       expect(headers.get("cache-control")).toBe("no-store");
@@ -296,7 +296,7 @@ describe("the demo", () => {
     }
   });
 
-  test("says that the storage is down, and not that nobody is logged in", async () => {
+  test("a failing storage leads to 503, and not to a page without a session", async () => {
     const down = () => {
       throw new SessionBackendError("down", { reason: "unavailable", outcome: "not-applied" });
     };
@@ -313,7 +313,7 @@ describe("the demo", () => {
     }
   });
 
-  test("says nothing of a defect but that there is one", async () => {
+  test("an internal error leads to 500 without details", async () => {
     const log = vi.spyOn(console, "error").mockImplementation(() => {});
     const backend: SessionBackend = {
       ...memoryBackend(),
@@ -327,10 +327,10 @@ describe("the demo", () => {
   });
 });
 
-/** Node asks for it where a body is a stream; TypeScript's DOM does not know it. */
+/** Node demands it for a streamed body; TypeScript's DOM types do not know it. */
 const STREAMING = { duplex: "half" } as RequestInit;
 
-/** A browser as far as cookies go, which remembers every body and token that it saw. */
+/** A browser with cookies that records every body and token it has received. */
 function visitor(app: (request: Request) => Promise<Response>) {
   const bodies: string[] = [];
   const tokens: string[] = [];

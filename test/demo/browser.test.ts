@@ -6,8 +6,8 @@ import { type Demo, startDemo } from "./start.ts";
 
 const CHROMIUM = "/usr/bin/chromium";
 
-// What is tested is the page in a browser, which is the same from any runtime; playwright supports Node only.
-describe.skipIf(!onNode || !existsSync(CHROMIUM))("the page in Chromium", () => {
+// Under test is the page in a browser, which does not depend on the runtime; playwright supports Node only.
+describe.skipIf(!onNode || !existsSync(CHROMIUM))("the demo page in Chromium", () => {
   let browser: Browser;
   let demo: Demo;
 
@@ -25,7 +25,7 @@ describe.skipIf(!onNode || !existsSync(CHROMIUM))("the page in Chromium", () => 
     const page = await context.newPage();
     const errors: string[] = [];
     page.on("pageerror", (error) => errors.push(error.message));
-    // A policy that keeps something from running says so here.
+    // Violations of the content security policy are reported here.
     page.on("console", (message) => {
       if (/Content.Security.Policy/i.test(message.text())) errors.push(message.text());
     });
@@ -47,7 +47,7 @@ describe.skipIf(!onNode || !existsSync(CHROMIUM))("the page in Chromium", () => 
     await status(page, "Session created in memory and cookie issued.");
   }
 
-  test("logs in, counts, changes the TTL, rotates and logs out, without a reload", async () => {
+  test("the page logs in, counts, changes the TTL, rotates and logs out without a reload", async () => {
     const { page, context } = await open();
     await page.waitForSelector('#current:has-text("No active session")');
     await page.evaluate(() => Object.assign(globalThis, { stayed: true }));
@@ -85,7 +85,7 @@ describe.skipIf(!onNode || !existsSync(CHROMIUM))("the page in Chromium", () => 
     expect(await page.evaluate(() => "stayed" in globalThis)).toBe(true);
   });
 
-  test("counts down to the end of the session, without a reload and without keeping it alive", async () => {
+  test("the page counts down to the end of the session without extending it", async () => {
     const { page } = await open();
     await logIn(page, "Andrew", "2");
     const requests: string[] = [];
@@ -99,7 +99,7 @@ describe.skipIf(!onNode || !existsSync(CHROMIUM))("the page in Chromium", () => 
     expect(await page.inputValue("#username")).toBe("half a na");
   });
 
-  test("says what went wrong", async () => {
+  test("the page shows error messages", async () => {
     const { page, context } = await open();
     await logIn(page, "Andrew", "60");
     await context.clearCookies();
@@ -112,7 +112,7 @@ describe.skipIf(!onNode || !existsSync(CHROMIUM))("the page in Chromium", () => 
     await status(page, "The server does not answer.");
   });
 
-  test("works without JavaScript", async () => {
+  test("the page works without JavaScript", async () => {
     const { page, context } = await open({ javaScriptEnabled: false });
     await logIn(page, "Andrew", "60");
     const before = await cookieOf(context);

@@ -8,7 +8,7 @@ const readme = await readFile("README.md", "utf8");
 const [, program = ""] = /```ts\n(.*?)```/s.exec(readme) ?? [];
 const [, transcript = ""] = /```console\n(.*?)```/s.exec(readme) ?? [];
 
-/** Runs the first program of the README on Bun, below node_modules so that it finds zod. */
+/** Runs the first program of the README on Bun, in a folder below node_modules so that zod is found. */
 async function start(): Promise<{ url: string; stop(): Promise<void> }> {
   const folder = resolve("node_modules/.cache/readme", crypto.randomUUID());
   await mkdir(folder, { recursive: true });
@@ -31,7 +31,7 @@ async function start(): Promise<{ url: string; stop(): Promise<void> }> {
   };
 }
 
-/** An answer as the transcript shows it, but for the order and the letters of the headers. */
+/** A response as the transcript shows it, with sorted headers in lower case. */
 async function shown(response: Response): Promise<string[]> {
   const left = ["content-type", "date", "content-length", "connection", "keep-alive"];
   const headers = [...response.headers].filter(([name]) => !left.includes(name));
@@ -53,7 +53,7 @@ function transcribed(command: string): string[] {
   return [`${status}`, ...lines.map((line) => line.replace(/=[\w.-]{66}/, "=TOKEN")).sort(), `${body}`];
 }
 
-test("the README's first program begins by line 8 and answers as its transcript shows", async () => {
+test("the README's first program begins by line 8 and responds as its transcript shows", async () => {
   expect(readme.split("\n").slice(0, 8).join("\n")).toContain("```ts");
   const { url, stop } = await start();
   try {

@@ -6,8 +6,8 @@ import { ENTRIES, runDemo, startDemo } from "./start.ts";
 
 const entries = Object.keys(ENTRIES) as (keyof typeof ENTRIES)[];
 
-describe.each(entries)("demo/%s.ts", (entry) => {
-  test("serves the demo on memory until SIGTERM", async () => {
+describe.each(entries)("the demo server demo/%s.ts", (entry) => {
+  test("the server runs the demo in memory until SIGTERM", async () => {
     const demo = await startDemo(entry);
     expect(demo.output()).toBe(`Session store demo on memory: ${demo.url}\n`);
     await visit(demo.url);
@@ -16,7 +16,7 @@ describe.each(entries)("demo/%s.ts", (entry) => {
     expect(demo.output()).toBe(`Session store demo on memory: ${demo.url}\n`);
   });
 
-  test("serves it on Redis until SIGINT", async () => {
+  test("the server runs the demo on Redis until SIGINT", async () => {
     const redis = await startServer();
     onTestFinished(() => redis.stop());
     const demo = await startDemo(entry, ["--redis-url", redis.url]);
@@ -25,7 +25,7 @@ describe.each(entries)("demo/%s.ts", (entry) => {
     expect(await demo.stop("SIGINT")).toBe(0);
   });
 
-  test("answers a body that is too large, and goes on", async () => {
+  test("the server responds to a body that is too large, and keeps running", async () => {
     const demo = await startDemo(entry);
     onTestFinished(() => demo.stop().then(() => {}));
     const headers = { "content-type": "application/x-www-form-urlencoded" };
@@ -34,7 +34,7 @@ describe.each(entries)("demo/%s.ts", (entry) => {
     await visit(demo.url);
   });
 
-  test("ends with one line at what it cannot start with", async () => {
+  test("the server exits with a one-line error if it cannot start", async () => {
     const taken = createServer().listen(0, "127.0.0.1");
     await once(taken, "listening");
     onTestFinished(() => void taken.close());
@@ -57,7 +57,7 @@ describe.each(entries)("demo/%s.ts", (entry) => {
   });
 });
 
-/** From login to logout, as a browser would. */
+/** Visits the demo from login to logout as a browser does. */
 async function visit(url: string): Promise<void> {
   const login = await fetch(`${url}/login`, {
     method: "POST",

@@ -2,19 +2,19 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
 
-/** The commands that run the demo, by the name of their entry. */
+/** The commands that run the demo, by runtime. */
 export const ENTRIES = {
   bun: ["bun"],
   deno: ["deno", "run", "-A"],
   node: ["node"],
 } as const;
 
-/** A demo that runs as a process of its own. */
+/** A demo in a process of its own. */
 export interface Demo {
   readonly url: string;
-  /** What it printed. */
+  /** What the process has printed. */
   output(): string;
-  /** Ends it and gives its exit code. */
+  /** Ends the process and returns its exit code. */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
 }
 
@@ -24,7 +24,7 @@ process.once("exit", () => {
   for (const child of running) child.kill("SIGKILL");
 });
 
-/** Starts an entry on a free port. */
+/** Starts the demo on a free port. */
 export async function startDemo(entry: keyof typeof ENTRIES, args: readonly string[] = []): Promise<Demo> {
   const { child, output, exited } = launch(entry, ["--port", "0", ...args]);
   const url = await new Promise<string>((resolve, reject) => {
@@ -44,14 +44,14 @@ export async function startDemo(entry: keyof typeof ENTRIES, args: readonly stri
     url,
     output,
     stop(signal = "SIGTERM") {
-      // Not child.kill: Deno then reports the signal in place of the exit code, whatever the process made of it.
+      // Not child.kill: Deno then reports the signal instead of the exit code.
       if (child.pid !== undefined && child.exitCode === null) process.kill(child.pid, signal);
       return exited;
     },
   };
 }
 
-/** Runs an entry that is expected to end by itself. */
+/** Runs the demo with arguments with which it is expected to exit. */
 export async function runDemo(
   entry: keyof typeof ENTRIES,
   args: readonly string[],
@@ -75,7 +75,7 @@ function launch(entry: keyof typeof ENTRIES, args: readonly string[], env: Recor
   };
   child.stdout?.on("data", take);
   child.stderr?.on("data", take);
-  // "close" comes when all output is read.
+  // "close" is emitted when all output has been read.
   const exited = once(child, "close").then(([code]) => {
     running.delete(child);
     return code as number | null;

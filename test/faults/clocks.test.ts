@@ -18,7 +18,7 @@ const stampOf = async (id: string): Promise<number> =>
 
 const backends: Readonly<Record<string, () => SessionBackend>> = { Redis: () => onRedis, memory: memoryBackend };
 
-/** Two processes with clocks of their own on one backend, and one whose clock is right. */
+/** Two processes with different clocks on one backend, and one whose clock is right. */
 function hosts(backend: SessionBackend, offset: { here: number; there: number }, options: object = {}) {
   const events: SessionEvent[] = [];
   const storeAt = (clock: () => number): Visits =>
@@ -47,10 +47,10 @@ const uses: Readonly<Record<string, (store: Visits, token: string) => Promise<un
   rotate: (store, token) => store.rotate(token),
 };
 
-// That a stamp never moves backwards is not wanted: one from the future would stick. Nothing rests on it (K-02, K-04).
-describe("the clock of one host", () => {
-  for (const [jump, milliseconds] of Object.entries({ "an hour": 3 * HOUR, "ten years": 10 * YEAR })) {
-    test(`K-01 that jumps ${jump} ahead, on Redis, ends sessions for itself only: when it is right again they are there`, async () => {
+// A last-access time may move backwards: otherwise one in the future would stay. Nothing depends on it (K-02, K-04).
+describe("a host whose clock is wrong", () => {
+  for (const [jump, milliseconds] of Object.entries({ "three hours": 3 * HOUR, "ten years": 10 * YEAR })) {
+    test(`K-01 a host whose clock is ${jump} fast sees sessions on Redis as expired, and others can still use them`, async () => {
       for (const [use, act] of Object.entries(uses)) {
         const { right, here } = hosts(onRedis, { here: milliseconds, there: 0 });
         const { token, session } = await right.create({ userId: "42", code: "1" });
@@ -61,15 +61,15 @@ describe("the clock of one host", () => {
     });
   }
 
-  test("K-01 that jumps ahead by less than the deadline leaves is noticed by nobody", async () => {
+  test("K-01 a clock that is fast by less than the time to the deadline has no effect", async () => {
     const { right, here } = hosts(onRedis, { here: HOUR, there: 0 });
     const { token } = await right.create({ userId: "42" });
-    // An hour of idleness is measured by Redis, which has seen none.
+    // The idle timeout is measured by Redis, for which no time has passed.
     expect(await here.get(token)).not.toBeNull();
     expect(await right.get(token)).not.toBeNull();
   });
 
-  test("K-02 that jumps back an hour puts off no deadline: the server's own clock counts as well", async () => {
+  test("K-02 a host whose clock is an hour slow cannot extend a session beyond its deadline", async () => {
     const { here, right } = hosts(onRedis, { here: -HOUR, there: 0 });
     const { token, session } = await right.create({ userId: "42", code: "1" }, { absoluteTimeout: IDLE });
     const deadline = session.deadline?.getTime() as number;
@@ -82,12 +82,12 @@ describe("the clock of one host", () => {
     }
   });
 
-  test("K-02 that is an hour behind does not use a session whose deadline has passed", async () => {
+  test("K-02 a host whose clock is an hour slow cannot use a session past its deadline", async () => {
     for (const [use, act] of Object.entries(uses)) {
       const { here, right } = hosts(onRedis, { here: -HOUR, there: 0 });
       const { token, session } = await right.create({ userId: "42", code: "1" });
       await client.hSet(prefix + session.id, "session_deadline", String(Date.now() - 1));
-      // A look leaves it to the expiry of the key, which is set by every other use.
+      // A peek relies on the expiry of the key, which every other operation sets.
       if (use === "peek" || use === "update by a function") await client.pExpireAt(prefix + session.id, Date.now() - 1);
       expect(await act(here, token), use).toBeNull();
       expect(await client.exists(prefix + session.id), use).toBe(0);
@@ -95,9 +95,9 @@ describe("the clock of one host", () => {
   });
 });
 
-describe("two hosts", () => {
+describe("two hosts with different clocks", () => {
   for (const [name, open] of Object.entries(backends)) {
-    test(`K-03 whose clocks are five minutes apart use a session in turns without losing it, on ${name}`, async () => {
+    test(`K-03 hosts whose clocks are ten minutes apart can use the same session in turns, on ${name}`, async () => {
       const { here, there, right, events } = hosts(open(), { here: 5 * MINUTE, there: -5 * MINUTE });
       const { token } = await right.create({ userId: "42" });
       for (let turn = 0; turn < 20; turn++) {
@@ -109,20 +109,20 @@ describe("two hosts", () => {
       expect(events.map(({ type }) => type)).toEqual(["created"]);
     });
 
-    test(`K-03 whose clocks are five minutes apart touch when it is due and not otherwise, on ${name}`, async () => {
+    test(`K-03 hosts whose clocks are ten minutes apart still extend a session when the touch interval has passed, on ${name}`, async () => {
       const backend = open();
       const { here, there, right } = hosts(backend, { here: 5 * MINUTE, there: -5 * MINUTE }, { touchInterval: 60 });
       const { token } = await right.create({ userId: "42" });
       for (let turn = 0; turn < 6; turn++) {
         const session = await ([here, there][turn % 2] as Visits).get(token);
-        // What one wrote is in the future, or long ago, for the other: both are reasons to touch.
+        // The time that one host writes is in the future, or long past, for the other. Both cause a touch.
         expect(Math.abs((session?.lastAccessedAt.getTime() as number) - Date.now())).toBeLessThan(
           5 * MINUTE + 5 * SECOND,
         );
       }
     });
 
-    test(`K-03 whose clocks are apart grant and end a grace by the clock of whoever is asked, on ${name}`, async () => {
+    test(`K-03 a grace period ends by the clock of the host that is asked, on ${name}`, async () => {
       const { here, there, right } = hosts(open(), { here: 2 * MINUTE, there: -2 * MINUTE });
       const { token } = await right.create({ userId: "42" });
       await right.rotate(token, { grace: 60 });
@@ -131,7 +131,7 @@ describe("two hosts", () => {
     });
   }
 
-  test("K-03 whose clocks are apart revoke what the other created, on Redis by its own clock", async () => {
+  test("K-03 a host can list and revoke sessions that a host with another clock created, on Redis", async () => {
     const user = `skewed-${crypto.randomUUID()}`;
     const { here, there } = hosts(onRedis, { here: 5 * MINUTE, there: -5 * MINUTE });
     const created = [await here.create({ userId: user }), await there.create({ userId: user })];
@@ -141,11 +141,11 @@ describe("two hosts", () => {
   });
 });
 
-describe("a stamp from the future", () => {
+describe("a last-access time in the future", () => {
   for (const [name, open] of Object.entries(backends)) {
     for (const [far, milliseconds] of Object.entries({ minute: MINUTE, year: YEAR })) {
-      // Not an error, as nothing rests on it: idleness is measured by the key's expiry.
-      test(`K-04 a ${far} away is replaced by the next touch and keeps nothing alive, on ${name}`, async () => {
+      // Not an error, as nothing depends on it: the key's expiry measures the idle timeout.
+      test(`K-04 a last-access time one ${far} in the future is replaced by the next touch and extends nothing, on ${name}`, async () => {
         const { here, right } = hosts(
           open(),
           { here: milliseconds, there: 0 },
@@ -166,8 +166,8 @@ describe("a stamp from the future", () => {
 });
 
 describe("the clock of Redis", () => {
-  // It cannot be moved from outside (`faketime` is not at hand): an expiry brought forward looks the same to whoever asks.
-  test("K-05 that jumps ahead ends sessions early, which is absence and no error", async () => {
+  // A test cannot move Redis's clock. An expiry that is brought forward looks the same to a client.
+  test("K-05 sessions that end early as Redis's clock jumps ahead are absent, not an error", async () => {
     for (const [use, act] of Object.entries(uses)) {
       const { right, events } = hosts(onRedis, { here: 0, there: 0 });
       const { token, session } = await right.create({ userId: "42", code: "1" });
@@ -180,10 +180,10 @@ describe("the clock of Redis", () => {
     }
   });
 
-  test("K-05 that is ahead of the application's ends a session at its deadline all the same", async () => {
+  test("K-05 a session ends at its deadline even if Redis's clock is ahead of the application's", async () => {
     const { here, right } = hosts(onRedis, { here: -10 * MINUTE, there: 0 });
     const { token, session } = await here.create({ userId: "42" }, { idleTimeout: 300, absoluteTimeout: 300 });
-    // For the application the deadline is five minutes away, for Redis it has been for five.
+    // By the application's clock the deadline is five minutes away, by Redis's it passed five minutes ago.
     expect(session.deadline?.getTime()).toBeLessThan(Date.now());
     expect(await here.get(token)).toBeNull();
     expect(await client.exists(prefix + session.id)).toBe(0);
@@ -191,9 +191,9 @@ describe("the clock of Redis", () => {
   });
 });
 
-describe("time as such", () => {
+describe("unusual clocks", () => {
   for (const [name, open] of Object.entries(backends)) {
-    test(`K-06 that repeats a second, or stands still, changes nothing, on ${name}`, async () => {
+    test(`K-06 a clock that repeats a second or stands still has no effect on sessions, on ${name}`, async () => {
       const start = Date.now();
       const steps = [0, 500, 999, 500, 0, 1000, 999, 2000, 2000, 2000];
       let at = 0;
@@ -208,7 +208,7 @@ describe("time as such", () => {
       }
     });
 
-    test(`K-06 is UTC in milliseconds whatever the zone and the season, on ${name}`, async () => {
+    test(`K-06 times are UTC and ignore the end of daylight saving time, on ${name}`, async () => {
       const clocksGoBack = Date.parse("2026-10-25T00:59:59.500Z");
       let now = clocksGoBack;
       const store = processOn(open(), () => now, { idleTimeout: IDLE, absoluteTimeout: 2_000_000_000 });
@@ -219,7 +219,7 @@ describe("time as such", () => {
       expect((await store.get(token))?.lastAccessedAt.toISOString()).toBe("2026-10-25T01:00:00.500Z");
     });
 
-    test(`K-07 that is none is the application's mistake, told by name, and changes nothing, on ${name}`, async () => {
+    test(`K-07 a clock that returns no valid time rejects every call with a TypeError and changes nothing, on ${name}`, async () => {
       const backend = open();
       let now: () => unknown = Date.now;
       const store = processOn(backend, () => now() as number);
@@ -251,7 +251,7 @@ describe("time as such", () => {
     });
   }
 
-  test("K-07 that is a fraction of a millisecond is cut off", async () => {
+  test("K-07 fractions of a millisecond that a clock returns are cut off", async () => {
     const store = processOn(onRedis, () => Date.now() + 0.75);
     const { token, session } = await store.create({ userId: "42" });
     expect(Number.isInteger(session.createdAt.getTime())).toBe(true);
@@ -259,10 +259,9 @@ describe("time as such", () => {
   });
 });
 
-describe("at the very end", () => {
-  // R16 of wire.test.ts holds Redis and memory against each other at the instant itself; test/memory/backend.test.ts is
-  // exact.
-  test("K-08 a session has ended at its deadline for every use, in both", async () => {
+describe("the last millisecond of a session", () => {
+  // R16 of wire.test.ts compares Redis and memory at the moment of expiry; test/memory/backend.test.ts is exact.
+  test("K-08 a session has expired for every operation at its deadline, in memory and on Redis", async () => {
     for (const [name, open] of Object.entries(backends)) {
       for (const [use, act] of Object.entries(uses)) {
         const start = Date.now();
@@ -275,7 +274,7 @@ describe("at the very end", () => {
     }
   });
 
-  test("K-08 a session that has been idle for a millisecond too long has ended for every use, in both", async () => {
+  test("K-08 a session has expired for every operation a millisecond after its idle timeout, in memory and on Redis", async () => {
     for (const [use, act] of Object.entries(uses)) {
       let now = Date.now();
       const inMemory = processOn(memoryBackend(), () => now, { idleTimeout: IDLE });

@@ -26,8 +26,8 @@ afterAll(async () => {
 
 const many = Array.from({ length: 30 }, (_, at) => `${at}`);
 
-describe("a client of one node", () => {
-  test("F-18 MOVED makes sessions of other nodes unavailable, not anonymous, and those of its own are there", async () => {
+describe("a client of one cluster node", () => {
+  test("F-18 with MOVED, sessions on other nodes are unavailable and not absent, and those on the node work", async () => {
     const prefix = "moved:";
     const created = await Promise.all(many.map((userId) => storeOn(client, prefix, TIMEOUT_MS).create({ userId })));
     const plain = await connectRedis((cluster.servers[0] as Server).url);
@@ -71,7 +71,7 @@ describe("a client of one node", () => {
 });
 
 describe("a cluster client", () => {
-  test("F-04 F-18 answers for the nodes that are well while one has stopped, and for all once it goes on", async () => {
+  test("F-04 F-18 while one node is stopped, sessions on the others work, and all work when it continues", async () => {
     const prefix = "stopped:";
     const created = await Promise.all(many.map((userId) => storeOn(client, prefix, TIMEOUT_MS).create({ userId })));
     const store = storeOn(client, prefix, 300);
@@ -93,7 +93,7 @@ describe("a cluster client", () => {
     for (const { token } of created) await recovers(store, token);
   });
 
-  test("F-18 F-20 answers again for every node after all its connections were ended", async () => {
+  test("F-18 F-20 sessions on every node work again after all connections were closed", async () => {
     const prefix = "ended:";
     const store = storeOn(client, prefix, TIMEOUT_MS);
     const created = await Promise.all(many.map((userId) => store.create({ userId })));
@@ -102,7 +102,7 @@ describe("a cluster client", () => {
     for (const { token } of created) await recovers(store, token);
   });
 
-  test("F-18 CLUSTERDOWN on a slot that nobody serves is unavailable, and only there", async () => {
+  test("F-18 with CLUSTERDOWN for one slot, only the sessions in that slot are unavailable", async () => {
     const prefix = "unserved:";
     const store = storeOn(client, prefix, TIMEOUT_MS);
     const created = await Promise.all(many.map((userId) => store.create({ userId })));
@@ -129,7 +129,7 @@ describe("a cluster client", () => {
     await recovers(store, token);
   });
 
-  test("F-26 that reads from replicas is refused, or is not told to", async () => {
+  test("F-26 a client that reads from replicas is rejected, or sessions are read from the masters all the same", async () => {
     const prefix = "replicas:";
     const own = createCluster({
       rootNodes: cluster.servers.map(({ url }) => ({ url })),
@@ -146,7 +146,7 @@ describe("a cluster client", () => {
     };
     try {
       const store = processOn(backend, Date.now, { touchInterval: 60 });
-      // A client that is not connected yet does not show what it is.
+      // Only a client that is connected shows whether it reads from replicas.
       const refusal = await store.create({ userId: "42" }).catch((error: unknown) => error);
       if (refusal instanceof TypeError) return;
       const created = await Promise.all(many.map((userId) => store.create({ userId })));
@@ -160,7 +160,7 @@ describe("a cluster client", () => {
   });
 });
 
-test("F-19 CROSSSLOT is never an answer, as no step names two keys", async () => {
+test("F-19 CROSSSLOT never occurs, as no command names two keys", async () => {
   const store = storeOn(client, "slots:", TIMEOUT_MS);
   const created = await Promise.all(many.map(() => store.create({ userId: "42" })));
   for (const { token } of created.slice(0, 5)) await store.update(token, { userId: "43" });

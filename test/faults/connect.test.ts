@@ -36,12 +36,12 @@ import { persevering, until } from "../support/until.ts";
 const SECRET = "hunter2";
 const TIME_MS = 1000;
 const PATIENT_MS = 10_000;
-/** A socket that is silent is noticed after three seconds and a ping. */
+/** A silent connection is noticed after three seconds and a ping. */
 const NOTICED_MS = 5000;
 
 ownServers();
 
-/** A client that is destroyed when the tests are over. */
+/** A client that is destroyed after the tests. */
 async function open(address: RedisAddress, options?: ConnectOptions) {
   const client = (await connectRedis(address, options)) as ConnectedRedis & {
     sendCommand(args: readonly string[]): Promise<unknown>;
@@ -52,7 +52,7 @@ async function open(address: RedisAddress, options?: ConnectOptions) {
   return client;
 }
 
-/** Sentinels and their master, which they and the client know by a connection that can break. */
+/** A master and a sentinel that reaches it, as the client does, through a proxy. */
 async function watched() {
   const proxy = await through(await serve());
   const sentinel = await startSentinel(`sentinel monitor main 127.0.0.1 ${proxy.port} 1`);
@@ -87,15 +87,15 @@ async function failure(address: RedisAddress, options?: ConnectOptions) {
   return { error, milliseconds: performance.now() - since };
 }
 
-describe("connectRedis connects", () => {
-  test.concurrent("to a server, a cluster, and the master that sentinels know", async () => {
+describe("connectRedis", () => {
+  test.concurrent("connectRedis connects to a single server, a cluster, and a master with sentinels", async () => {
     const [single, cluster, { sentinel }] = await Promise.all([serve(), serveCluster(), serveSentinel()]);
     expect(await works(await open(single.url))).toBe(true);
     expect(await works(await open({ cluster: [cluster.url] }))).toBe(true);
     expect(await works(await open(bySentinel(sentinel)))).toBe(true);
   });
 
-  test.concurrent("to a unix socket, with the credentials and the database of the URL", async () => {
+  test.concurrent("connectRedis connects to a unix socket with the credentials and database in the URL", async () => {
     const folder = mkdtempSync(join(tmpdir(), "zession-socket-"));
     atEnd(() => rmSync(folder, { recursive: true, force: true }));
     const path = join(folder, "redis.sock");
@@ -106,7 +106,7 @@ describe("connectRedis connects", () => {
     expect(await works(await open(`unix://:wrong@${path}`, { password: SECRET }))).toBe(true);
   });
 
-  test.concurrent("with the credentials and the database of the URL, and those of the options before them", async () => {
+  test.concurrent("connectRedis uses the credentials and database in the URL, and credentials in the options override them", async () => {
     const { port } = await serve("--user", "app", "on", `>p@ss/${SECRET}`, "~*", "+@all");
     const password = `p@ss/${SECRET}`;
     const client = await open(`redis://app:${encodeURIComponent(password)}@127.0.0.1:${port}/2`);
@@ -117,7 +117,7 @@ describe("connectRedis connects", () => {
     expect(await works(await open(`redis://127.0.0.1:${port}`, { username: "app", password }))).toBe(true);
   });
 
-  test.concurrent("to a cluster and behind sentinels with a password", async () => {
+  test.concurrent("connectRedis connects to a cluster and a master with sentinels that require a password", async () => {
     const [{ port }, { sentinel }] = await Promise.all([
       serveCluster("--requirepass", SECRET),
       serveSentinel("--requirepass", SECRET),
@@ -127,7 +127,7 @@ describe("connectRedis connects", () => {
     expect(await works(await open(bySentinel(sentinel), { password: SECRET }))).toBe(true);
   });
 
-  test.concurrent("to a cluster of which one of the nodes it is told is gone", async () => {
+  test.concurrent("connectRedis connects to a cluster even if one of the given nodes is down", async () => {
     const gone = `redis://127.0.0.1:${await freePort()}`;
     const { url } = await serveCluster();
     for (const cluster of [
@@ -138,7 +138,7 @@ describe("connectRedis connects", () => {
     }
   });
 
-  test.concurrent("to a server that appears meanwhile", async () => {
+  test.concurrent("connectRedis connects to a server that becomes available while it waits", async () => {
     const port = await freePort();
     const refusing = createServer((socket) => socket.destroy()).listen(port, "127.0.0.1");
     await once(refusing, "listening");
@@ -149,7 +149,7 @@ describe("connectRedis connects", () => {
     expect(await works(await connecting)).toBe(true);
   });
 
-  test.concurrent("over TLS, if it knows the authority of the certificate", async () => {
+  test.concurrent("connectRedis connects over TLS if it is given the certificate's authority, and rejects otherwise", async () => {
     const folder = mkdtempSync(join(tmpdir(), "zession-tls-"));
     atEnd(() => rmSync(folder, { recursive: true, force: true }));
     const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
@@ -191,7 +191,7 @@ describe("connectRedis connects", () => {
   });
 });
 
-describe("connectRedis refuses", () => {
+describe("invalid arguments of connectRedis", () => {
   const nodes = (...urls: string[]) => [{ cluster: urls }, { sentinel: { name: "main", nodes: urls } }];
   const malformed: unknown[] = [
     "",
@@ -224,7 +224,7 @@ describe("connectRedis refuses", () => {
     { sentinel: { nodes: ["redis://localhost"] } },
   ];
   for (const address of malformed) {
-    test(`the address ${JSON.stringify(address)} without repeating it`, async () => {
+    test(`connectRedis rejects the address ${JSON.stringify(address)} and does not repeat it in the error`, async () => {
       const { error } = await failure(address as RedisAddress, { connectTimeoutMs: 200 });
       expect(error).toBeInstanceOf(TypeError);
       expect(inspect(error)).not.toContain(SECRET);
@@ -232,15 +232,15 @@ describe("connectRedis refuses", () => {
   }
 
   const options: Record<string, unknown> = {
-    "an option that it does not know": { passwort: SECRET },
-    "options that are none": SECRET,
-    "a time that is none": { connectTimeoutMs: SECRET },
-    "a time that is no whole number": { connectTimeoutMs: 0.5 },
-    "no time": { connectTimeoutMs: 0 },
-    "settings of TLS for a connection without": { tls: { ca: SECRET } },
+    "an unknown option": { passwort: SECRET },
+    "options that are not an object": SECRET,
+    "a connectTimeoutMs that is not a number": { connectTimeoutMs: SECRET },
+    "a connectTimeoutMs that is not a whole number": { connectTimeoutMs: 0.5 },
+    "a connectTimeoutMs of 0": { connectTimeoutMs: 0 },
+    "TLS options for a connection without TLS": { tls: { ca: SECRET } },
   };
   for (const [what, given] of Object.entries(options)) {
-    test(what, async () => {
+    test(`connectRedis rejects ${what}`, async () => {
       const { error } = await failure("redis://localhost", given as ConnectOptions);
       expect(error).toMatchObject({ name: expect.stringMatching(/^(TypeError|RangeError)$/) });
       expect(inspect(error)).not.toContain(SECRET);
@@ -248,8 +248,8 @@ describe("connectRedis refuses", () => {
   }
 });
 
-describe("connectRedis gives up", () => {
-  test.concurrent("at once where its credentials are refused, and tells no secret", async () => {
+describe("failing attempts of connectRedis", () => {
+  test.concurrent("connectRedis rejects at once if its credentials are wrong, and shows no password", async () => {
     const [single, cluster, { sentinel }] = await Promise.all([
       serve("--requirepass", "right"),
       serveCluster("--requirepass", "right"),
@@ -266,7 +266,7 @@ describe("connectRedis gives up", () => {
     }
   });
 
-  test.concurrent("in time where there is nobody, or somebody who says nothing", async () => {
+  test.concurrent("connectRedis rejects after connectTimeoutMs if there is no server, or one that never replies", async () => {
     const silent = createServer(() => {}).listen(0, "127.0.0.1");
     atEnd(() => silent.close());
     await until("it listens", () => silent.listening);
@@ -284,8 +284,8 @@ describe("connectRedis gives up", () => {
   });
 });
 
-describe("a client of connectRedis", () => {
-  test.concurrent("has the settings that it is said to have", async () => {
+describe("a client from connectRedis", () => {
+  test.concurrent("the client has the documented settings for the offline queue, ping and timeouts", async () => {
     const settings = {
       disableOfflineQueue: true,
       pingInterval: 1000,
@@ -305,7 +305,7 @@ describe("a client of connectRedis", () => {
     expect((cluster as unknown as { replicas: unknown[] }).replicas).toEqual([]);
   });
 
-  test.concurrent("has one error listener, whatever is built on it", async () => {
+  test.concurrent("the client has one error listener for any number of backends", async () => {
     const [single, node, { sentinel }] = await Promise.all([serve(), serveCluster(), serveSentinel()]);
     for (const address of [single.url, { cluster: [node.url] }, bySentinel(sentinel)]) {
       const client = await open(address);
@@ -324,7 +324,7 @@ describe("a client of connectRedis", () => {
     }
   });
 
-  test.concurrent("answers at once that there is no connection, and has one when the server is back", async () => {
+  test.concurrent("the client rejects calls at once without a connection, and reconnects when the server is back", async () => {
     const server = await serve();
     const client = await open(server.url);
     const store = storeOn(client);
@@ -343,8 +343,8 @@ describe("a client of connectRedis", () => {
   });
 });
 
-describe("a connection that falls silent is made anew although it is written to all the time", () => {
-  /** How long a store cannot be used, once what connects it hears and says nothing any more. */
+describe("a connection that becomes silent under load", () => {
+  /** The milliseconds for which a store cannot be used after its connection has become silent. */
   async function silence(client: ConnectedRedis, fall: () => void): Promise<number> {
     const store = storeOn(client);
     const { token } = await store.create({ userId: "42" });
@@ -364,14 +364,14 @@ describe("a connection that falls silent is made anew although it is written to 
     return recovered;
   }
 
-  test.concurrent("on a server", async () => {
+  test.concurrent("a silent connection to a single server is replaced", async () => {
     const proxy = await through(await serve());
     const client = await open(`redis://127.0.0.1:${proxy.port}`);
     expect(await silence(client, proxy.silence)).toBeLessThan(NOTICED_MS);
     expect(await works(client)).toBe(true);
   });
 
-  test.concurrent("on a cluster", async () => {
+  test.concurrent("a silent connection to a cluster is replaced", async () => {
     const port = await freePort();
     const proxy = await through({ port });
     await serveCluster("--port", `${port}`, "--cluster-announce-port", `${proxy.port}`);
@@ -381,20 +381,20 @@ describe("a connection that falls silent is made anew although it is written to 
     expect(await works(client)).toBe(true);
   });
 
-  test.concurrent("behind sentinels", async () => {
+  test.concurrent("a silent connection to a master with sentinels is replaced", async () => {
     const { proxy, client } = await watched();
     expect(client.getMasterNode?.()).toMatchObject({ port: proxy.port });
     expect(await silence(client, proxy.silence)).toBeLessThan(NOTICED_MS);
     expect(await works(client)).toBe(true);
   });
 
-  test.concurrent("and so are those that confirm", async () => {
+  test.concurrent("a silent connection that waits for replicas is replaced", async () => {
     const proxy = await through(await serve());
     const client = await open(`redis://127.0.0.1:${proxy.port}`);
     const backend = redisBackend(client, { waitForReplicas: { count: 1, timeoutMs: 100 } });
     const store = createSessionStore({ schema: z.object({}), backend, operationTimeoutMs: TIME_MS });
     const issued = await Promise.all(Array.from({ length: 20 }, () => store.create({})));
-    // No replica: it takes its time and its connection.
+    // Without a replica each logout waits for its whole timeout, on a connection of its own.
     const leave = (some: typeof issued) => Promise.allSettled(some.map(({ token }) => store.destroy(token)));
     await leave(issued.slice(0, 8));
     proxy.silence();
@@ -417,7 +417,7 @@ describe("a connection that falls silent is made anew although it is written to 
   });
 });
 
-test.concurrent("a connection on which every sign of life is an error stays as it is", async () => {
+test.concurrent("a connection is kept if the server rejects its pings", async () => {
   const server = await serve();
   const client = await open(server.url);
   const id = await client.sendCommand(["CLIENT", "ID"]);
@@ -435,7 +435,7 @@ test.concurrent("a connection on which every sign of life is an error stays as i
 });
 
 describe("a server that has become a replica", () => {
-  test.concurrent("is left once its address leads to a master, and read until then", async () => {
+  test.concurrent("the client keeps reading from the former master, and reconnects once its address leads to the new one", async () => {
     const [first, second] = await Promise.all([serve(), serve()]);
     const proxy = await through(first);
     const client = await open(`redis://127.0.0.1:${proxy.port}`);
@@ -474,13 +474,13 @@ describe("a server that has become a replica", () => {
   });
 });
 
-test.concurrent("behind sentinels a change whose answer is lost is not made again", async () => {
+test.concurrent("with sentinels, a change whose reply is lost is not applied twice", async () => {
   const { proxy, client } = await watched();
   const store = storeOn(client);
   const { token } = await store.create({ userId: "42" });
   expect(await store.increment(token, "views")).toBe(1);
   const end = proxy.tamper((answer, near) => {
-    // Of the script that increments: the sentinels ask as well.
+    // Only the reply to the increment: the sentinels use the connection as well.
     if (/^\$1\r\n2\r\n/.test(String(answer))) near.destroy();
     else near.write(answer);
   });
@@ -494,7 +494,7 @@ test.concurrent("behind sentinels a change whose answer is lost is not made agai
   expect(views).toBe(2);
 });
 
-describe("a rotation whose answer does not come", () => {
+describe("a rotation whose reply is lost", () => {
   async function scene() {
     const proxy = await through(await serve());
     const store = storeOn(await open(`redis://127.0.0.1:${proxy.port}`));
@@ -504,7 +504,7 @@ describe("a rotation whose answer does not come", () => {
     return { proxy, store, token: rotated?.token ?? "", opens };
   }
 
-  test.concurrent("gives the token that it has made if it has happened", async () => {
+  test.concurrent("the rotation returns its new token if it took effect", async () => {
     const { proxy, store, token, opens } = await scene();
     proxy.loseNextAnswer();
     const rotated = await store.rotate(token, { patch: { views: 7 } });
@@ -513,7 +513,7 @@ describe("a rotation whose answer does not come", () => {
     expect(await opens(token)).toBe(false);
   });
 
-  test.concurrent("fails if it has not happened, and the token stays what it was", async () => {
+  test.concurrent("the rotation rejects if it did not take effect, and the old token stays valid", async () => {
     const { proxy, store, token, opens } = await scene();
     const heard = new Promise<() => void>((hear) => {
       const listen = proxy.replace((question) => {
@@ -531,7 +531,7 @@ describe("a rotation whose answer does not come", () => {
     expect(await opens(token)).toBe(true);
   });
 
-  test.concurrent("fails in time if the server stays away", async () => {
+  test.concurrent("the rotation times out if the server stays unreachable", async () => {
     const { proxy, store, token } = await scene();
     const away = new Promise<() => Promise<void>>((resolve) => {
       const answer = proxy.tamper((_, near) => {
@@ -550,14 +550,14 @@ describe("a rotation whose answer does not come", () => {
         () => "away",
       );
     await until("the store works again", async () => (await answered()) !== "away");
-    // The server had done it.
+    // The rotation took effect on the server.
     expect(await answered()).toBe(true);
   });
 });
 
-describe("a process whose client is closed ends by itself", () => {
+describe("the end of a process after its client was closed", () => {
   for (const how of ["close", "destroy"] as const) {
-    test.concurrent(`with ${how}(), whatever it was connected to`, async () => {
+    test.concurrent(`the process ends after ${how}() on a client of any kind`, async () => {
       const [single, node, { sentinel }] = await Promise.all([serve(), serveCluster(), serveSentinel()]);
       for (const address of [single.url, { cluster: [node.url] }, bySentinel(sentinel)]) {
         const task: Task = { address, how, waits: false };
@@ -567,7 +567,7 @@ describe("a process whose client is closed ends by itself", () => {
       }
     });
 
-    test.concurrent(`with ${how}(), though connections that confirm are looking for the server`, async () => {
+    test.concurrent(`the process ends after ${how}() while connections that wait for replicas try to reconnect`, async () => {
       const proxy = await through(await serve());
       const task: Task = { address: `redis://127.0.0.1:${proxy.port}`, how, waits: true };
       const child = startProcess("ends.ts", JSON.stringify(task));

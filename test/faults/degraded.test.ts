@@ -1,5 +1,5 @@
 /**
- * What of a request still works, and what is said where it does not.
+ * Which parts of a request still work during a failure, and what the caller is told.
  *
  * @module
  */
@@ -22,7 +22,7 @@ const PREFIX = "s:";
 const TIMEOUT_MS = 3000;
 const NOBODY = "1";
 
-/** Ways for a server to take no writes. */
+/** Ways to make a server reject writes. */
 const refusals: Readonly<Record<string, (grounds: Grounds) => Promise<() => unknown>>> = {
   async READONLY({ server }) {
     await command(server, "REPLICAOF", "127.0.0.1", NOBODY);
@@ -39,10 +39,10 @@ const refusals: Readonly<Record<string, (grounds: Grounds) => Promise<() => unkn
   },
 };
 
-describe("a touch that the server refuses", () => {
+describe("a touch that Redis rejects", () => {
   for (const [code, refuse] of Object.entries(refusals)) {
     for (const touchInterval of [0, 60]) {
-      test.concurrent(`F-33 leaves the request served and the end where it was: ${code}, touchInterval ${touchInterval}`, async () => {
+      test.concurrent(`F-33 a request whose touch fails with ${code} still reads its session, without extending it (touchInterval ${touchInterval})`, async () => {
         await onGrounds({}, async (grounds) => {
           const { admin, client } = grounds;
           const events: SessionEvent[] = [];
@@ -61,7 +61,7 @@ describe("a touch that the server refuses", () => {
               expect(result).toMatchObject({ id: session.id, data: session.data });
               expect(result?.lastAccessedAt).toEqual(session.lastAccessedAt);
               expect(events.at(-1)).toMatchObject({ type: "unavailable", id: session.id, reason: "rejected" });
-              // A connection that is made anew because of the refusal is no part of this.
+              // The client may reconnect because of the rejection, which is not under test.
               await until("the client is connected", () => client.isReady !== false);
             }
             expect(events).toHaveLength(3);
@@ -76,7 +76,7 @@ describe("a touch that the server refuses", () => {
     }
   }
 
-  test.concurrent("F-33 does not keep a session whose deadline has passed, nor one with another secret", async () => {
+  test.concurrent("F-33 a session past its deadline or with a wrong secret is absent even if its touch is rejected", async () => {
     await onGrounds({}, async (grounds) => {
       const { admin, client } = grounds;
       const store = storeOn(client, PREFIX, TIMEOUT_MS);
@@ -94,8 +94,8 @@ describe("a touch that the server refuses", () => {
   });
 });
 
-describe("a write that fails", () => {
-  test.concurrent("F-31 takes the place of the answer that the handler was about to give", async () => {
+describe("a write that Redis rejects", () => {
+  test.concurrent("F-31 a handler whose write fails cannot send its success response: the client gets 503", async () => {
     await onGrounds({}, async (grounds) => {
       const store = storeOn(grounds.client, PREFIX, TIMEOUT_MS);
       const { jar, session } = await signIn({
@@ -114,11 +114,11 @@ describe("a write that fails", () => {
         await restore();
       }
       expect((await store.peek(tokenOf(jar.cookie)))?.data).toEqual(session.data);
-      // Nothing is saved when the request ends, so that no answer can go out before its write.
+      // Nothing is written after the handler has returned, so no response can precede its write.
     });
   });
 
-  test.concurrent("F-32 of a log out leaves the cookie, and asking again is safe", async () => {
+  test.concurrent("F-32 a failed logout keeps the cookie, and the logout can be repeated", async () => {
     await onGrounds({}, async (grounds) => {
       const store = storeOn(grounds.client, PREFIX, TIMEOUT_MS);
       const { jar } = await signIn({ backend: redisBackend(grounds.admin, { prefix: PREFIX }), now: Date.now });
@@ -145,8 +145,8 @@ describe("a write that fails", () => {
   });
 });
 
-describe("what a failover or a backup brings back", () => {
-  test.concurrent("F-25 a log out, revocation or rotation that no replica has confirmed does not count as done", async () => {
+describe("sessions that a failover or a backup restores", () => {
+  test.concurrent("F-25 a logout, rotation or revocation that no replica confirmed is reported as a failure", async () => {
     await onGrounds({ server: ["--repl-diskless-sync-delay", "0"] }, async ({ server, admin, client }) => {
       const replica = await startServer();
       try {
@@ -177,7 +177,7 @@ describe("what a failover or a backup brings back", () => {
     });
   });
 
-  test.concurrent("F-27 a session from a backup is there again, until its deadline at the latest", async () => {
+  test.concurrent("F-27 a session restored from a backup is valid again, but not beyond its deadline", async () => {
     await onGrounds({}, async ({ admin, client }) => {
       const store = storeOn(client, PREFIX, TIMEOUT_MS);
       const { token, session } = await store.create({ userId: "42" }, { idleTimeout: 60, absoluteTimeout: 60 });
@@ -194,7 +194,7 @@ describe("what a failover or a backup brings back", () => {
   });
 });
 
-test.concurrent("F-30 a server without the commands that are needed is told from one that is down", async () => {
+test.concurrent("F-30 a server that lacks the needed commands is reported as rejecting them, not as unavailable", async () => {
   await onGrounds({ server: ["--rename-command", "EVALSHA", "", "--rename-command", "EVAL", ""] }, async (grounds) => {
     const store = storeOn(grounds.client, PREFIX, TIMEOUT_MS);
     const { response } = await send(store, cookieJar().request(), (visitor) => visitor.create({ userId: "42" }));
@@ -223,44 +223,41 @@ describe("TLS", () => {
     }
   }
 
-  test.runIf(made)(
-    "F-20 F-29 is used where the address says so, and a certificate that nobody vouches for is refused",
-    async () => {
-      const port = await freePort();
-      const files = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate];
-      const server = await startServer("--tls-port", `${port}`, "--tls-auth-clients", "no", ...files);
+  test.runIf(made)("F-20 F-29 rediss:// connects over TLS, and an untrusted certificate is rejected", async () => {
+    const port = await freePort();
+    const files = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate];
+    const server = await startServer("--tls-port", `${port}`, "--tls-auth-clients", "no", ...files);
+    try {
+      const ca = readFileSync(certificate, "utf8");
+      const client = await connectRedis(`rediss://localhost:${port}`, { tls: { ca } });
       try {
-        const ca = readFileSync(certificate, "utf8");
-        const client = await connectRedis(`rediss://localhost:${port}`, { tls: { ca } });
-        try {
-          const store = storeOn(client, PREFIX, TIMEOUT_MS);
-          const { token } = await store.create({ userId: "42" });
-          await command(server, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
-          await recovers(store, token);
-        } finally {
-          client.destroy();
-        }
-        const wrong: Record<string, [string, object]> = {
-          "an unknown authority": [`rediss://:hunter2@localhost:${port}`, {}],
-          "another name": [`rediss://:hunter2@127.0.0.1:${port}`, { tls: { ca, servername: "elsewhere.example" } }],
-          "no TLS at all": [`redis://:hunter2@127.0.0.1:${port}`, {}],
-          "TLS where there is none": [`rediss://:hunter2@127.0.0.1:${server.port}`, { tls: { ca } }],
-        };
-        for (const [what, [address, options]] of Object.entries(wrong)) {
-          const since = performance.now();
-          const error = await connectRedis(address, { ...options, connectTimeoutMs: 500 }).catch((reason) => reason);
-          expect(error, what).toMatchObject({
-            name: "SessionBackendError",
-            reason: "unavailable",
-            outcome: "not-applied",
-          });
-          expect(performance.now() - since, what).toBeLessThan(5000);
-          expectNoSecrets(error, "hunter2");
-        }
+        const store = storeOn(client, PREFIX, TIMEOUT_MS);
+        const { token } = await store.create({ userId: "42" });
+        await command(server, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+        await recovers(store, token);
       } finally {
-        await server.stop("SIGKILL");
-        rmSync(folder, { recursive: true });
+        client.destroy();
       }
-    },
-  );
+      const wrong: Record<string, [string, object]> = {
+        "an unknown authority": [`rediss://:hunter2@localhost:${port}`, {}],
+        "another name": [`rediss://:hunter2@127.0.0.1:${port}`, { tls: { ca, servername: "elsewhere.example" } }],
+        "no TLS at all": [`redis://:hunter2@127.0.0.1:${port}`, {}],
+        "TLS where there is none": [`rediss://:hunter2@127.0.0.1:${server.port}`, { tls: { ca } }],
+      };
+      for (const [what, [address, options]] of Object.entries(wrong)) {
+        const since = performance.now();
+        const error = await connectRedis(address, { ...options, connectTimeoutMs: 500 }).catch((reason) => reason);
+        expect(error, what).toMatchObject({
+          name: "SessionBackendError",
+          reason: "unavailable",
+          outcome: "not-applied",
+        });
+        expect(performance.now() - since, what).toBeLessThan(5000);
+        expectNoSecrets(error, "hunter2");
+      }
+    } finally {
+      await server.stop("SIGKILL");
+      rmSync(folder, { recursive: true });
+    }
+  });
 });

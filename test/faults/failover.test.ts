@@ -19,11 +19,11 @@ import {
 import { persevering, until } from "../support/until.ts";
 
 const MASTERS = 3;
-/** After which the servers of these tests take one of them for gone. */
+/** The time of silence after which the servers of these tests consider one of them failed. */
 const DOWN_MS = 1000;
 const TIME_MS = 1000;
 const LATE_MS = 500;
-/** Of a load before something happens to it. */
+/** The time for which the load runs before and after an incident. */
 const STEADY_MS = 300;
 
 ownServers();
@@ -64,7 +64,7 @@ describe("a cluster under load", () => {
 
   const idOf = async (server: Server): Promise<string> => String(await command(server, "CLUSTER", "MYID"));
 
-  /** Moves a slot with all that is in it, key by key. */
+  /** Moves a slot and all keys in it, one by one. */
   async function migrate(slot: number, from: Server, to: Server): Promise<void> {
     const [fromId, toId] = await Promise.all([idOf(from), idOf(to)]);
     await command(to, "CLUSTER", "SETSLOT", `${slot}`, "IMPORTING", fromId);
@@ -77,7 +77,7 @@ describe("a cluster under load", () => {
     for (const server of [to, from]) await command(server, "CLUSTER", "SETSLOT", `${slot}`, "NODE", toId);
   }
 
-  test("whose slots move there and back loses nothing that it acknowledged", async () => {
+  test("no acknowledged write is lost while slots move between masters", async () => {
     const prefix = `${randomUUID()}:`;
     const heldUp = holdUps();
     const load = await startLoad(storeOn(client, false, prefix), 24);
@@ -110,7 +110,7 @@ describe("a cluster under load", () => {
     expect(report.acknowledged).toBeGreaterThan(200);
   });
 
-  test("that moved a session does its logout and cannot confirm it once, and then can", async () => {
+  test("the first confirmed logout after a slot has moved rejects with an unknown outcome, but ends the session", async () => {
     const prefix = `${randomUUID()}:`;
     const store = storeOn(client, true, prefix);
     const { token, session } = await store.create({ userId: "42" });
@@ -124,7 +124,7 @@ describe("a cluster under load", () => {
     await migrate(slot, to, from);
   });
 
-  test("of which a master is killed answers again, and is wrong about nothing", async () => {
+  test("every session can be used again after a master was killed, and no reply is wrong", async () => {
     const heldUp = holdUps();
     const load = await startLoad(storeOn(client), 24);
     let down = 0;
@@ -146,10 +146,10 @@ describe("a cluster under load", () => {
     expect(load.errors.every((error) => error instanceof SessionBackendError)).toBe(true);
   });
 
-  test("of which a master is killed right after a confirmed logout has not forgotten it", async () => {
+  test("a logout that a replica confirmed is not lost when the master is killed", async () => {
     const store = storeOn(client, true);
     const ended: string[] = [];
-    // One master is gone since the test before: its shard has no replica, and confirms nothing.
+    // The test before killed a master: its shard has no replica left and confirms nothing.
     await until("some logouts are confirmed", async () => {
       const create = () => persevering(() => store.create({ userId: "42" }));
       const issued = await Promise.all(Array.from({ length: 40 }, create));
@@ -178,7 +178,7 @@ describe("a cluster under load", () => {
   });
 });
 
-describe("a master that sentinels watch, under load", () => {
+describe("a master with sentinels under load", () => {
   let group: SentinelGroup;
   let client: ConnectedRedis;
   beforeAll(async () => {
@@ -187,7 +187,9 @@ describe("a master that sentinels watch, under load", () => {
   });
   afterAll(() => group?.stop());
 
-  test("and is killed, has its place taken, and nothing is wrong", { timeout: 2 * TILT_MS }, async () => {
+  test("every session can be used again after the master was killed, and no reply or confirmed logout is wrong", {
+    timeout: 2 * TILT_MS,
+  }, async () => {
     const heldUp = holdUps();
     const load = await startLoad(storeOn(client), 24);
     let down = 0;
@@ -211,7 +213,7 @@ describe("a master that sentinels watch, under load", () => {
     expect(report.wrong).toEqual([]);
     expect(report.slowest).toBeLessThan(TIME_MS + LATE_MS + heldUp());
     expect(load.errors.every((error) => error instanceof SessionBackendError)).toBe(true);
-    // Of two replicas one has it, and the sentinels promote the one that has most.
+    // One of the two replicas has confirmed it, and the sentinels promote the replica with the most writes.
     expect(ended.filter(Boolean).length).toBeGreaterThan(0);
     for (const [at, { token }] of logouts.entries()) {
       if (ended[at]) expect(await persevering(() => confirming.peek(token))).toBeNull();

@@ -1,5 +1,5 @@
 /**
- * What leaves or arrives late: writes that nobody waits for any more, and answers to other questions.
+ * Commands that reach Redis after their caller has given up, and replies that reach the wrong caller.
  *
  * @module
  */
@@ -22,7 +22,7 @@ type Act = (store: Visits, token: string) => Promise<unknown>;
 const writes: Readonly<Record<string, Act>> = {
   get: (store, token) => store.get(token),
   update: (store, token) => store.update(token, { theme: "dark" }),
-  "update with nothing": (store, token) => store.update(token, {}),
+  "update with an empty patch": (store, token) => store.update(token, {}),
   increment: (store, token) => store.increment(token, "pageViews"),
   take: (store, token) => store.take(token, "code"),
   setIdleTimeout: (store, token) => store.setIdleTimeout(token, 3600),
@@ -31,7 +31,7 @@ const writes: Readonly<Record<string, Act>> = {
   revoke: (store, token) => store.revoke(token.slice(0, 22)),
 };
 
-/** Sees past the fault. */
+/** A store whose connection is not affected by the fault. */
 const elsewhere = ({ admin }: Grounds): Visits =>
   processOn(redisBackend(admin, { prefix: PREFIX }), Date.now, { operationTimeoutMs: 10_000 });
 
@@ -41,9 +41,9 @@ async function hashesOf({ admin }: Grounds): Promise<string[]> {
   return found;
 }
 
-describe("a write that arrives when its caller has long given up", () => {
+describe("a write that reaches Redis after its caller has given up", () => {
   for (const [use, act] of Object.entries(writes)) {
-    test.concurrent(`F-06 revives nothing that ended meanwhile: ${use}`, async () => {
+    test.concurrent(`F-06 a late ${use} does not bring back a session that has ended meanwhile`, async () => {
       await onGrounds({}, async (grounds) => {
         const { proxy, client } = grounds;
         const store = storeOn(client, PREFIX, SHORT_MS);
@@ -64,7 +64,7 @@ describe("a write that arrives when its caller has long given up", () => {
     });
   }
 
-  test.concurrent("F-06 and one that stands in the way of a newer one changes what it was about and nothing else", async () => {
+  test.concurrent("F-06 late writes with a token that was rotated meanwhile change nothing", async () => {
     await onGrounds({}, async (grounds) => {
       const { proxy, client } = grounds;
       const store = storeOn(client, PREFIX, SHORT_MS);
@@ -78,12 +78,12 @@ describe("a write that arrives when its caller has long given up", () => {
       const rotated = await there.rotate(token, { patch: { pageViews: 1 } });
       release();
       await recovers(store, rotated?.token ?? "");
-      // The first of the late writes was made with a token that no longer opens.
+      // The rotation made the token of all late writes invalid.
       expect((await there.get(rotated?.token ?? ""))?.data).toMatchObject({ theme: "light", pageViews: 1 });
     });
   });
 
-  test.concurrent("F-06 does not sign in who was logged out everywhere", async () => {
+  test.concurrent("F-06 a late login does not create a session after revokeAll", async () => {
     await onGrounds({}, async (grounds) => {
       const { proxy, client } = grounds;
       const store = storeOn(client, PREFIX, SHORT_MS);
@@ -100,7 +100,7 @@ describe("a write that arrives when its caller has long given up", () => {
     });
   });
 
-  test.concurrent("F-06 F-04 nor after a server went on that had stopped", async () => {
+  test.concurrent("F-06 F-04 late writes to a server that was paused do not bring back sessions that have ended", async () => {
     await onGrounds({}, async (grounds) => {
       const { server, client } = grounds;
       const store = storeOn(client, PREFIX, SHORT_MS);
@@ -115,7 +115,7 @@ describe("a write that arrives when its caller has long given up", () => {
         );
         for (const outcome of late)
           expect(outcome).toMatchObject({ status: "rejected", reason: { reason: "timeout" } });
-        // By id, as a rotation among the late ones may have been done.
+        // By ID, as a late rotation may have taken effect.
         const ending = ended.map(({ session }) => there.revoke(session.id));
         resume();
         await Promise.all(ending);
@@ -127,9 +127,9 @@ describe("a write that arrives when its caller has long given up", () => {
   });
 });
 
-describe("commands for which there is no connection", () => {
+describe("commands without a connection", () => {
   for (const queue of ["with a queue for later", "without one"]) {
-    test.concurrent(`F-07 F-08 are never sent, by a client ${queue}`, async () => {
+    test.concurrent(`F-07 F-08 calls without a connection reject and are never sent later, by a client ${queue}`, async () => {
       const make = (port: number) =>
         createClient({
           disableOfflineQueue: queue === "without one",
@@ -160,13 +160,13 @@ describe("commands for which there is no connection", () => {
   }
 });
 
-describe("somebody else's answer", () => {
+describe("replies for another caller", () => {
   const MANY = 40;
 
   async function people({ client }: Grounds) {
     const patient = storeOn(client, PREFIX, LONG_MS);
     const created = await Promise.all(Array.from({ length: MANY }, (_, at) => patient.create({ userId: `${at}` })));
-    /** Everybody reads, in every way, and gets what is theirs or nothing. */
+    /** Every user reads in every way. Each must receive their own session or none. */
     async function everybodyReads(store = patient): Promise<number> {
       const attempts = await Promise.allSettled(
         created.flatMap(({ token, session }) =>
@@ -192,7 +192,7 @@ describe("somebody else's answer", () => {
     return { store: patient, created, everybodyReads };
   }
 
-  test.concurrent("R-27 F-24 is nobody's after thousands of reads, many of which were given up", async () => {
+  test.concurrent("R-27 F-24 nobody receives another user's session after thousands of reads that were given up", async () => {
     await onGrounds({}, async (grounds) => {
       const { everybodyReads } = await people(grounds);
       const hasty = storeOn(grounds.client, PREFIX, 25);
@@ -207,7 +207,7 @@ describe("somebody else's answer", () => {
     });
   });
 
-  test.concurrent("R-27 F-24 is nobody's when callers abort at any time", async () => {
+  test.concurrent("R-27 F-24 nobody receives another user's session when callers abort at any time", async () => {
     await onGrounds({}, async (grounds) => {
       const { created, store, everybodyReads } = await people(grounds);
       for (let round = 0; round < 20; round++) {
@@ -224,7 +224,7 @@ describe("somebody else's answer", () => {
     });
   });
 
-  test.concurrent("F-23 F-24 is nobody's when the server answers everything twice", async () => {
+  test.concurrent("F-23 F-24 nobody receives another user's session when the server sends each reply twice", async () => {
     await onGrounds({}, async (grounds) => {
       const { created, everybodyReads, store } = await people(grounds);
       const end = grounds.proxy.tamper((answer, near) => {
@@ -239,7 +239,7 @@ describe("somebody else's answer", () => {
   });
 });
 
-describe("an answer of the wrong kind", () => {
+describe("a reply of the wrong type", () => {
   const bulk = (text: string): string => `$${text.length}\r\n${text}\r\n`;
   const answers: Readonly<Record<string, string>> = {
     "a number": ":42\r\n",
@@ -257,7 +257,7 @@ describe("an answer of the wrong kind", () => {
     "a list of numbers in JSON": bulk(JSON.stringify(Array(20).fill(1))),
     "a map": "%1\r\n+a\r\n+b\r\n",
     "a set": "~1\r\n+a\r\n",
-    "an error that nobody knows": "-WEIRD things\r\n",
+    "an error that is unknown to the library": "-WEIRD things\r\n",
     "an error without a code": "-things went wrong\r\n",
   };
   const questions: Readonly<Record<string, Act>> = {
@@ -270,26 +270,26 @@ describe("an answer of the wrong kind", () => {
     revokeAll: (store) => store.revokeAll({ user: "1" }),
   };
 
-  /** A sign of life may be asked for in the same breath. */
+  /** The number of commands, as a PING may be sent along. */
   const commandsIn = (question: Buffer): number =>
     question.toString("latin1").match(/\*\d+\r\n\$\d+\r\n[A-Z]/g)?.length ?? 0;
 
-  /** An own digit string is what increment waits for. */
+  /** A string of digits is a valid reply to an increment. */
   const right = (what: string, use: string): boolean => what === "a string of digits" && use === "increment";
 
   for (const [what, text] of Object.entries(answers)) {
-    test.concurrent(`F-23 is an error and nobody's session: ${what}`, async () => {
+    test.concurrent(`F-23 a call rejects and returns no session if the reply is ${what}`, async () => {
       await onGrounds({}, async (grounds) => {
         const { client, proxy } = grounds;
         const there = elsewhere(grounds);
         const { token } = await there.create({ userId: "1" });
         await storeOn(client, PREFIX, LONG_MS).get(token);
         for (const [use, act] of Object.entries(questions)) {
-          // A rotation goes on asking whether it happened.
+          // A rotation asks again whether it took effect, until it times out.
           const [timeoutMs, gaveUp] = use === "rotate" ? [PATIENT_MS, "timeout"] : [LONG_MS, "unavailable"];
           const store = storeOn(client, PREFIX, timeoutMs as number);
           if (right(what, use)) continue;
-          // The server is not told, so that what is stored stays as it is.
+          // The question does not reach the server, so the stored session stays as it is.
           let isAnswered = false;
           const release = proxy.replace((question) => {
             isAnswered = true;

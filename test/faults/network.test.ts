@@ -18,12 +18,12 @@ import { until } from "../support/until.ts";
 
 const SILENT_MS = 300;
 const SLOW_MS = 1000;
-/** Of `connectTimeoutMs`. */
+/** The default of `connectTimeoutMs`. */
 const DEFAULT_MS = 10_000;
 
 /**
- * Connections that are used meanwhile go wrong and stay so, as bytes do not come back: it is for the client to make
- * another one.
+ * Tampers with all connections that receive a reply during the fault. They stay broken afterwards, so the client must
+ * open another one.
  */
 function wrong(how: Tampering): Fault["start"] {
   return ({ proxy }) => {
@@ -40,12 +40,12 @@ function wrong(how: Tampering): Fault["start"] {
   };
 }
 
-/** Whoever is told late is told all. */
+/** Delays every reply, and loses none. */
 function delayed(milliseconds: number): Fault["start"] {
   return ({ proxy }) => proxy.tamper((answer, near) => setTimeout(() => near.write(answer), milliseconds));
 }
 
-/** One byte each time. */
+/** Forwards one byte at a time. */
 function dripping(milliseconds: number): Tampering {
   const queues = new WeakMap<Socket, number[]>();
   return (answer, near) => {
@@ -64,7 +64,7 @@ function dripping(milliseconds: number): Tampering {
   };
 }
 
-/** The beginning of the first answer. */
+/** Forwards only the beginning of the first reply. */
 function begun(): Tampering {
   const told = new WeakSet<Socket>();
   return (answer, near) => {
@@ -81,8 +81,8 @@ const unconnected =
 
 const killed = async ({ admin }: Grounds) => await admin.sendCommand(["CLIENT", "KILL", "TYPE", "normal"]);
 
-describe("no connection", () => {
-  fault("F-01 at first: construction does not wait, and the server is found when it is there", {
+describe("without a connection", () => {
+  fault("F-01 calls reject before the first connection is made, and work once the server is available", {
     client: unconnected({ reconnectStrategy: 20 }),
     async start({ client, proxy }) {
       const restore = await proxy.cut();
@@ -92,7 +92,7 @@ describe("no connection", () => {
     expected: unavailable,
   });
 
-  fault("F-02 as nobody told the client to connect", {
+  fault("F-02 calls reject before the client is told to connect", {
     client: unconnected(),
     start:
       ({ client }) =>
@@ -101,34 +101,59 @@ describe("no connection", () => {
     expected: unavailable,
   });
 
-  fault("F-07 any more, with a client that would keep commands for later", {
+  fault("F-07 calls reject after the connection is lost, even with a client that would queue commands", {
     client: connected(unconnected({ reconnectStrategy: 20 })),
     start: away,
     expected: unavailable,
   });
 
-  fault("F-08 any more, with the client that is made for sessions", { start: away, expected: unavailable });
+  fault("F-08 calls reject after the connection of a connectRedis client is lost", {
+    start: away,
+    expected: unavailable,
+  });
 });
 
-describe("a connection that ends", () => {
-  fault("F-03 F-20 reset before the answer", { start: wrong((_, near) => near.resetAndDestroy()), ...brief(breaks) });
-  fault("F-20 closed before the answer", { start: wrong((_, near) => near.destroy()), ...brief(breaks) });
-  fault("F-20 half closed before the answer", { start: wrong((_, near) => near.end()), ...brief(breaks) });
-  fault("F-20 in the middle of an answer", {
+describe("a connection that closes before the reply", () => {
+  fault("F-03 F-20 calls reject when the connection is reset", {
+    start: wrong((_, near) => near.resetAndDestroy()),
+    ...brief(breaks),
+  });
+  fault("F-20 calls reject when the connection is closed", {
+    start: wrong((_, near) => near.destroy()),
+    ...brief(breaks),
+  });
+  fault("F-20 calls reject when the connection is half closed", {
+    start: wrong((_, near) => near.end()),
+    ...brief(breaks),
+  });
+  fault("F-20 calls reject when the connection is closed in the middle of a reply", {
     start: wrong((answer, near) => near.end(answer.subarray(0, 5))),
     ...brief(breaks),
   });
 });
 
-describe("answers that do not come", () => {
-  fault("F-21 at all", { start: wrong(() => {}), ...brief(hangs) });
-  fault("F-21 but by a byte each tenth of a second", { start: wrong(dripping(100)), ...brief(hangs) });
-  fault("F-21 but for the beginning of the first", { start: wrong(begun()), ...brief(hangs) });
-  fault("F-21 until 50 ms later", { start: delayed(50), expected: works });
-  fault("F-21 until just in time", { start: delayed(SLOW_MS / 2), expected: works, timeoutMs: 4 * SLOW_MS });
-  fault("F-21 until just too late", { start: delayed(SILENT_MS + 20), ...brief(hangs) });
+describe("late and missing replies", () => {
+  fault("F-21 calls time out when no reply arrives", { start: wrong(() => {}), ...brief(hangs) });
+  fault("F-21 calls time out when replies arrive at a byte every 100 ms", {
+    start: wrong(dripping(100)),
+    ...brief(hangs),
+  });
+  fault("F-21 calls time out when only the beginning of the first reply arrives", {
+    start: wrong(begun()),
+    ...brief(hangs),
+  });
+  fault("F-21 calls succeed when replies arrive 50 ms late", { start: delayed(50), expected: works });
+  fault("F-21 calls succeed when replies arrive late but before the timeout", {
+    start: delayed(SLOW_MS / 2),
+    expected: works,
+    timeoutMs: 4 * SLOW_MS,
+  });
+  fault("F-21 calls time out when replies arrive just after the timeout", {
+    start: delayed(SILENT_MS + 20),
+    ...brief(hangs),
+  });
 
-  test.concurrent("F-05 and a client that gives up a silent connection is connected again by itself", async () => {
+  test.concurrent("F-05 a connectRedis client closes a silent connection and reconnects by itself", async () => {
     await onGrounds({}, async ({ server, admin, client }) => {
       const store = storeOn(client, "s:", SILENT_MS);
       const { token } = await store.create({ userId: "42" });
@@ -145,7 +170,7 @@ describe("answers that do not come", () => {
     });
   });
 
-  test.concurrent("F-05 but one with a socketTimeout and no strategy stays closed, and says so at once", async () => {
+  test.concurrent("F-05 a client with socketTimeout and no reconnect strategy stays closed, and its calls reject at once", async () => {
     const make = connected(unconnected({ socketTimeout: 100 }));
     await onGrounds({ client: make }, async ({ server, client }) => {
       const store = storeOn(client, "s:", SLOW_MS);
@@ -161,25 +186,34 @@ describe("answers that do not come", () => {
   });
 });
 
-describe("answers that are none", () => {
+describe("replies that are not in Redis's protocol", () => {
   const http = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
   const alert = Uint8Array.of(0x15, 3, 3, 0, 2, 2, 40);
   const noise = Uint8Array.from({ length: 512 }, (_, at) => 128 + ((at * 67) % 128));
 
-  fault("F-22 from an HTTP server", { start: wrong((_, near) => near.write(http)), ...brief(hangs) });
-  fault("F-20 but a TLS alert", { start: wrong((_, near) => near.write(alert)), ...brief(hangs) });
-  fault("F-22 but noise", { start: wrong((_, near) => near.write(noise)), ...brief(hangs) });
+  fault("F-22 calls time out when an HTTP server replies", {
+    start: wrong((_, near) => near.write(http)),
+    ...brief(hangs),
+  });
+  fault("F-20 calls time out when the reply is a TLS alert", {
+    start: wrong((_, near) => near.write(alert)),
+    ...brief(hangs),
+  });
+  fault("F-22 calls time out when the reply is random bytes", {
+    start: wrong((_, near) => near.write(noise)),
+    ...brief(hangs),
+  });
 });
 
 describe("a client without an error listener", () => {
-  test.concurrent("F-09 ends nobody's process", async () => {
+  test.concurrent("F-09 a lost connection never ends the process, as the backend listens for errors", async () => {
     const make = connected(unconnected({ reconnectStrategy: 20 }));
     await onGrounds({ client: make }, async (grounds) => {
       const store = storeOn(grounds.client, "s:", SLOW_MS);
       const { token } = await store.create({ userId: "42" });
       for (let round = 0; round < 3; round++) {
         const events = grounds.client as unknown as EventEmitter;
-        // Without a listener for errors, as the `once` of `node:events` would be one.
+        // Not through `once` of `node:events`, which would add an error listener.
         const gone = new Promise<void>((done) => events.once("reconnecting", done));
         await killed(grounds);
         await gone;
@@ -190,7 +224,7 @@ describe("a client without an error listener", () => {
 });
 
 describe("connectRedis", () => {
-  test.concurrent("F-01 waits for a server that starts after it, and connects", async () => {
+  test.concurrent("F-01 connectRedis waits for a server that starts later", async () => {
     const port = await freePort();
     const connecting = connectRedis(`redis://127.0.0.1:${port}`);
     const server = await startServer("--port", `${port}`);
@@ -205,13 +239,13 @@ describe("connectRedis", () => {
   });
 
   const nowhere: Record<string, (port: number) => string> = {
-    "a name that nobody knows": () => "redis://app:hunter2@nowhere.invalid:6379",
-    "a port where nobody listens": () => "redis://app:hunter2@127.0.0.1:1",
+    "an unknown host name": () => "redis://app:hunter2@nowhere.invalid:6379",
+    "a port without a server": () => "redis://app:hunter2@127.0.0.1:1",
     "a server that listens on IPv4 only": (port) => `redis://app:hunter2@[::1]:${port}`,
-    "a socket that is not there": () => "unix:///nonexistent/redis.sock",
+    "a socket that does not exist": () => "unix:///nonexistent/redis.sock",
   };
   for (const [where, urlOf] of Object.entries(nowhere)) {
-    test.concurrent(`F-29 fails in time at ${where}, and tells no secret`, async () => {
+    test.concurrent(`F-29 connectRedis rejects in time and shows no password when given ${where}`, async () => {
       const since = performance.now();
       const attempt = connectRedis(urlOf(await freePort()), { connectTimeoutMs: SILENT_MS, password: "hunter2" });
       const error = await attempt.catch((reason: unknown) => reason);
@@ -221,7 +255,7 @@ describe("connectRedis", () => {
     });
   }
 
-  test.concurrent("F-17 fails in time with credentials that are wrong, and tells no secret", async () => {
+  test.concurrent("F-17 connectRedis rejects wrong credentials in time and shows no password", async () => {
     await onGrounds({ server: ["--user", "app", "on", ">hunter2", "~*", "+@all"] }, async ({ proxy }) => {
       const options = { username: "app", password: "hunter3", connectTimeoutMs: SILENT_MS };
       const error = await connectRedis(`redis://127.0.0.1:${proxy.port}`, options).catch((reason: unknown) => reason);
@@ -231,7 +265,7 @@ describe("connectRedis", () => {
   });
 });
 
-/** Rows in which nobody waits for an answer. */
+/** For faults in which no reply comes, so that the test need not wait long. */
 function brief(expected: Fault["expected"]): Pick<Fault, "expected" | "timeoutMs"> {
   return { expected, timeoutMs: SILENT_MS };
 }
@@ -239,7 +273,7 @@ function brief(expected: Fault["expected"]): Pick<Fault, "expected" | "timeoutMs
 function connected(make: (port: number) => FaultyClient): (port: number) => Promise<FaultyClient> {
   return async (port) => {
     const client = make(port);
-    // The backend adds the listener, before anything can go wrong.
+    // The backend adds its error listener before the connection is opened.
     storeOn(client, "s:", SLOW_MS);
     await client.connect();
     return client;

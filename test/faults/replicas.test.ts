@@ -41,13 +41,13 @@ function storeOn(client: RedisClient, waitForReplicas?: ReplicaConfirmation, pre
 
 type Store = ReturnType<typeof storeOn>;
 
-/** A master and a replica that hears of it through a connection that can break. */
+/** A master, and a replica that is connected to it through a proxy. */
 async function pair() {
   const [master, replica] = await Promise.all([serve("--repl-diskless-sync-delay", "0"), serve()]);
   const [link, front] = await Promise.all([through(master), through(master)]);
   await follow(replica, link.port);
   const client = await open(`redis://127.0.0.1:${front.port}`);
-  /** The master dies and the replica takes its place, also for the client. */
+  /** Kills the master and promotes the replica, also for the client. */
   const failOver = async (): Promise<void> => {
     await master.stop("SIGKILL");
     await command(replica, "REPLICAOF", "NO", "ONE");
@@ -69,7 +69,7 @@ async function opens(store: Store, token = ""): Promise<boolean> {
   return session !== null;
 }
 
-/** Each way in which a token ceases to open a session, and gives the one that does then. */
+/** Every way to make a token invalid. Each returns the token that replaces it, if any. */
 const ways: Record<string, (store: Store, token: string, id: string, user: string) => Promise<string | undefined>> = {
   async destroy(store, token) {
     expect(await store.destroy(token)).toBe(true);
@@ -90,7 +90,7 @@ const ways: Record<string, (store: Store, token: string, id: string, user: strin
   },
 };
 
-/** Those ways at once, each for a session of its own. */
+/** Sets up all these ways, each for a session of its own. */
 async function leave(store: Store) {
   const left = Object.entries(ways).map(async ([way, end]) => {
     const user = randomUUID();
@@ -100,8 +100,10 @@ async function leave(store: Store) {
   return await Promise.all(left);
 }
 
-describe("what replicas have confirmed", () => {
-  test(`stays ended when the master dies at that moment, ${ROUNDS} times`, { timeout: 60_000 }, async () => {
+describe("waiting for replicas", () => {
+  test(`sessions that a replica confirmed as ended stay ended when the master is killed right afterwards, ${ROUNDS} times`, {
+    timeout: 60_000,
+  }, async () => {
     let master = await serve("--repl-diskless-sync-delay", "0");
     const front = await through(master);
     const store = storeOn(await open(`redis://127.0.0.1:${front.port}`), { count: 1, timeoutMs: TIME_MS / 2 });
@@ -124,7 +126,7 @@ describe("what replicas have confirmed", () => {
   });
 
   for (const way of Object.keys(ways)) {
-    test.concurrent(`is asked for: without it a ${way} is undone where the replica has not heard of it`, async () => {
+    test.concurrent(`without waitForReplicas, a failover undoes a ${way} that the replica has not received`, async () => {
       const { link, client, failOver } = await pair();
       const store = storeOn(client);
       const sessions = await leave(store);
@@ -137,7 +139,7 @@ describe("what replicas have confirmed", () => {
       expect(await opens(store, session?.token)).toBe(true);
     });
 
-    test.concurrent(`is asked for: with it a ${way} of which the replica has not heard is unknown, in time`, async () => {
+    test.concurrent(`with waitForReplicas, a ${way} that the replica does not confirm rejects in time with an unknown outcome`, async () => {
       const { link, client } = await pair();
       const store = storeOn(client, { count: 1, timeoutMs: WAIT_MS });
       const sessions = await leave(store);
@@ -155,7 +157,7 @@ describe("what replicas have confirmed", () => {
     });
   }
 
-  test.concurrent("is no less than what was asked for", async () => {
+  test.concurrent("a logout succeeds only if as many replicas confirm it as waitForReplicas demands", async () => {
     const { client, master } = await pair();
     const two = storeOn(client, { count: 2, timeoutMs: TIME_MS / 2 });
     const { token } = await two.create({ userId: "42" });
@@ -166,7 +168,7 @@ describe("what replicas have confirmed", () => {
     expect(await two.destroy(again.token)).toBe(true);
   });
 
-  test.concurrent("is not what a master says that has become a replica meanwhile", async () => {
+  test.concurrent("a logout rejects if the master becomes a replica before it is confirmed", async () => {
     const [server, other] = await Promise.all([serve(), serve()]);
     const store = storeOn(await open(server.url), { count: 1, timeoutMs: TIME_MS - 500 });
     const { token, session } = await store.create({ userId: "42" });
@@ -178,14 +180,14 @@ describe("what replicas have confirmed", () => {
     expect(token).not.toBe("");
   });
 
-  test.concurrent("is not what another connection of a pool wrote before", async () => {
+  test.concurrent("a logout on a pool is confirmed only by replicas that have this logout, not just earlier writes", async () => {
     const { link, master } = await pair();
     const pool = createClientPool({ url: master.url }, { minimum: 4 });
     pool.on("error", () => {});
     await pool.connect();
     atEnd(() => pool.destroy());
     const store = storeOn(pool as unknown as RedisClient, { count: 1, timeoutMs: TIME_MS / 2 });
-    // Each connection has written what the replica has confirmed.
+    // Every connection has written something that the replica has confirmed.
     const issued = await Promise.all(Array.from({ length: 24 }, () => store.create({ userId: "42" })));
     const [last, ...others] = issued;
     expect(await store.destroy(last?.token ?? "")).toBe(true);
@@ -196,12 +198,12 @@ describe("what replicas have confirmed", () => {
   });
 });
 
-/** Waits until the replica has what the client's connection wrote. */
+/** Waits until the replica has received what the client's connection wrote. */
 async function confirmedUpTo(client: RedisClient): Promise<void> {
   expect(await (client as unknown as { wait(count: number, ms: number): Promise<number> }).wait(1, TIME_MS)).toBe(1);
 }
 
-describe("while a confirmation is waited for", () => {
+describe("calls while a logout waits for replicas", () => {
   const kinds: Record<string, () => Promise<RedisClient>> = {
     "on a single client": async () => open((await serve()).url),
     "on a pool": async () => {
@@ -215,7 +217,7 @@ describe("while a confirmation is waited for", () => {
     "behind sentinels": async () => open(bySentinel((await serveSentinel()).sentinel)),
   };
   for (const [kind, make] of Object.entries(kinds)) {
-    test.concurrent(`others are not held up ${kind}`, async () => {
+    test.concurrent(`a logout that waits for replicas does not delay other calls ${kind}`, async () => {
       const store = storeOn(await make(), { count: 1, timeoutMs: 1000 });
       const [leaving, staying] = await Promise.all([store.create({ userId: "42" }), store.create({ userId: "43" })]);
       const [since, heldUp] = [performance.now(), holdUps()];
@@ -242,14 +244,14 @@ describe("while a confirmation is waited for", () => {
       const [took, late] = [performance.now() - since, heldUp()];
       expect(took).toBeGreaterThan(900);
       expect(took).toBeLessThan(2500 + late);
-      // Had the first had to wait, it would have been the last.
+      // If the first read had to wait, it would be the last.
       expect(reads).toBeGreaterThan(1);
       expect(slowest).toBeLessThan(800 + late);
     });
   }
 });
 
-describe("two hundred logouts at once", () => {
+describe("200 logouts at once that wait for replicas", () => {
   const many = Array.from({ length: 200 }, (_, at) => `${at}`);
 
   async function logOut(store: Store) {
@@ -259,7 +261,7 @@ describe("two hundred logouts at once", () => {
     return { issued, outcomes, milliseconds: performance.now() - since };
   }
 
-  test("are confirmed where the replica is well", async () => {
+  test("200 logouts are confirmed in time if the replica works", async () => {
     const { master, replica, client } = await pair();
     await follow(replica, master.port);
     const { outcomes, milliseconds } = await logOut(storeOn(client, { count: 1, timeoutMs: 1000 }));
@@ -277,7 +279,7 @@ describe("two hundred logouts at once", () => {
     "behind sentinels": async () => open(bySentinel((await serveSentinel()).sentinel)),
   };
   for (const [kind, make] of Object.entries(stopped)) {
-    test(`settle in time where there is no answer of a replica, and are told as they are, ${kind}`, async () => {
+    test(`200 logouts reject in time if no replica replies, and each reports whether it may have been applied, ${kind}`, async () => {
       const store = storeOn(await make(), { count: 1, timeoutMs: WAIT_MS });
       const { issued, outcomes, milliseconds } = await logOut(store);
       expect(milliseconds).toBeLessThan(TIME_MS + 500);
@@ -295,7 +297,7 @@ describe("two hundred logouts at once", () => {
   }
 });
 
-test.concurrent("what was asked for while the server was away is confirmed when it is back", async () => {
+test.concurrent("logouts are confirmed again after the master was replaced", async () => {
   const { client, master, replica, failOver } = await pair();
   const store = storeOn(client, { count: 1, timeoutMs: TIME_MS / 2 });
   const sessions = await Promise.all(["1", "2", "3"].map((userId) => store.create({ userId })));

@@ -22,12 +22,12 @@ afterAll(async () => {
   await group?.stop();
 });
 
-/** Does the client take it for the master? */
+/** Whether the client considers this server the master. */
 function isMaster({ port }: Server): boolean {
   return (client.getMasterNode?.() as { port: number } | undefined)?.port === port;
 }
 
-test("F-12 F-18 F-25 while the master changes nobody is anonymous, nothing counts twice, and all goes on by itself", {
+test("F-12 F-18 F-25 during a failover, no session seems absent, no increment counts twice, and calls recover by themselves", {
   timeout: 2 * TILT_MS,
 }, async () => {
   const store = storeOn(client, "failover:", TIMEOUT_MS);
@@ -39,7 +39,7 @@ test("F-12 F-18 F-25 while the master changes nobody is anonymous, nothing count
   const done = created.map(() => ({ sure: 0, open: 0 }));
   let [isOver, longestMs] = [false, 0];
 
-  /** Counts on, as fast as it is answered. */
+  /** Reads and increments until the end of the test. */
   async function visit(at: number): Promise<void> {
     const { token } = created[at] as (typeof created)[number];
     const count = done[at] as (typeof done)[number];
@@ -71,7 +71,7 @@ test("F-12 F-18 F-25 while the master changes nobody is anonymous, nothing count
   await recovers(store, created[0]?.token as string);
   for (const [at, { token }] of created.entries()) {
     const { sure, open } = done[at] as (typeof done)[number];
-    // Fewer are possible: what a master acknowledged that had just been replaced is lost (replication is asynchronous).
+    // The count may be lower: replication is asynchronous, so writes that the old master acknowledged may be lost.
     const session = await store.get(token);
     expect(session).not.toBeNull();
     expect(session?.data.pageViews).toBeLessThanOrEqual(sure + open);

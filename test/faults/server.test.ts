@@ -10,7 +10,7 @@ import { until } from "../support/until.ts";
 const NOBODY = "1";
 const SILENT_MS = 300;
 
-/** Sets what a server can be set to while it runs, and gives what sets it back. */
+/** Changes settings of the running server. Returns a function that restores them. */
 async function configured({ admin }: Grounds, settings: Record<string, [during: string, after: string]>) {
   for (const [name, [value]] of Object.entries(settings)) await admin.configSet(name, value);
   return async () => {
@@ -18,7 +18,7 @@ async function configured({ admin }: Grounds, settings: Record<string, [during: 
   };
 }
 
-/** Waits for a reply of this code to a plain read. */
+/** Waits until the server replies to a plain read with this error code. */
 async function replies({ server }: Grounds, code: string): Promise<void> {
   await until(`the server says ${code}`, () =>
     command(server, "HGETALL", "nothing").then(
@@ -33,7 +33,7 @@ async function replicaOfNobody(grounds: Grounds): Promise<() => unknown> {
   return () => command(grounds.server, "REPLICAOF", "NO", "ONE");
 }
 
-/** Keeps new connections out, and ends the old one. */
+/** Keeps new connections out and closes the existing one. */
 async function lockedOut(
   grounds: Grounds,
   set: (grounds: Grounds, isOut: boolean) => Promise<unknown>,
@@ -44,7 +44,7 @@ async function lockedOut(
   return () => set(grounds, false);
 }
 
-/** Gives all slots to the one node of a cluster, or takes them away. */
+/** Assigns all slots to the only node of a cluster, or removes them. */
 async function served({ admin, server }: Grounds, how: string, state: string): Promise<void> {
   await admin.sendCommand(["CLUSTER", how, "0", "16383"]);
   await until(`the cluster's state is ${state}`, async () =>
@@ -52,17 +52,21 @@ async function served({ admin, server }: Grounds, how: string, state: string): P
   );
 }
 
-describe("a server that does not answer", () => {
-  fault("F-04 stopped", { start: ({ server }) => server.stall(), expected: hangs, timeoutMs: SILENT_MS });
+describe("a server that does not reply", () => {
+  fault("F-04 calls time out while the server is stopped", {
+    start: ({ server }) => server.stall(),
+    expected: hangs,
+    timeoutMs: SILENT_MS,
+  });
 });
 
-describe("a server that answers with an error", () => {
-  fault("F-10 OOM: sessions are used and ended, and nothing new is stored", {
+describe("a server that replies with an error", () => {
+  fault("F-10 with OOM, sessions can be read and ended, and nothing new is stored", {
     start: (grounds) => configured(grounds, { maxmemory: ["1", "0"] }),
     expected: full,
   });
 
-  fault("F-11 LOADING", {
+  fault("F-11 with LOADING, calls reject as unavailable", {
     server: ["--loading-process-events-interval-bytes", "1024"],
     async start(grounds) {
       const { admin, server } = grounds;
@@ -78,15 +82,15 @@ describe("a server that answers with an error", () => {
     expected: unavailable,
   });
 
-  fault("F-12 READONLY", { start: replicaOfNobody, expected: readsOnly });
+  fault("F-12 with READONLY, sessions can be read and writes reject", { start: replicaOfNobody, expected: readsOnly });
 
-  fault("F-13 MASTERDOWN", {
+  fault("F-13 with MASTERDOWN, calls reject as unavailable", {
     server: ["--replica-serve-stale-data", "no"],
     start: replicaOfNobody,
     expected: unavailable,
   });
 
-  fault("F-14 NOSCRIPT", {
+  fault("F-14 with NOSCRIPT, calls succeed as the script is sent again", {
     async start({ admin }) {
       await admin.scriptFlush();
       return () => {};
@@ -94,7 +98,7 @@ describe("a server that answers with an error", () => {
     expected: works,
   });
 
-  fault("F-15 BUSY", {
+  fault("F-15 with BUSY, calls reject as unavailable", {
     server: ["--busy-reply-threshold", "50"],
     async start(grounds) {
       const script = command(grounds.server, "EVAL", "while true do end", "0").catch(() => {});
@@ -107,7 +111,7 @@ describe("a server that answers with an error", () => {
     expected: unavailable,
   });
 
-  fault("F-16 MISCONF", {
+  fault("F-16 with MISCONF, sessions can be read and writes reject", {
     async start(grounds) {
       const { admin, server } = grounds;
       const folder = join(String((await admin.configGet("dir"))["dir"]), "dump.rdb");
@@ -125,18 +129,18 @@ describe("a server that answers with an error", () => {
     expected: readsOnly,
   });
 
-  fault("F-16 NOREPLICAS", {
+  fault("F-16 with NOREPLICAS, sessions can be read and writes reject", {
     start: (grounds) => configured(grounds, { "min-replicas-to-write": ["1", "0"] }),
     expected: readsOnly,
   });
 
-  fault("F-17 NOAUTH: the server demands a password from the next connection on", {
+  fault("F-17 with NOAUTH, calls reject as unavailable when a new connection needs a password", {
     start: (grounds) =>
       lockedOut(grounds, ({ admin }, isOut) => admin.configSet("requirepass", isOut ? "hunter2" : "")),
     expected: unavailable,
   });
 
-  fault("F-17 WRONGPASS: the password is another from the next connection on", {
+  fault("F-17 with WRONGPASS, calls reject as unavailable when a new connection needs another password", {
     server: ["--user", "app", "on", ">hunter2", "~*", "+@all"],
     client: (port) => connectRedis(`redis://app:hunter2@127.0.0.1:${port}`) as Promise<FaultyClient>,
     start: (grounds) =>
@@ -144,7 +148,7 @@ describe("a server that answers with an error", () => {
     expected: unavailable,
   });
 
-  fault("F-17 NOPERM", {
+  fault("F-17 with NOPERM, every call rejects", {
     async start({ admin, client }) {
       await admin.aclSetUser("app", ["on", ">hunter2", "~*", "+auth"]);
       await client.sendCommand(["AUTH", "app", "hunter2"]);
@@ -153,7 +157,7 @@ describe("a server that answers with an error", () => {
     expected: rejectsAll,
   });
 
-  fault("F-17 NOPERM inside a script", {
+  fault("F-17 with NOPERM inside a script, sessions can be read and writes reject", {
     async start({ admin, client }) {
       await admin.aclSetUser("app", ["on", ">hunter2", "~*", "+@all", "-hset", "-hdel", "-del", "-pexpire"]);
       await client.sendCommand(["AUTH", "app", "hunter2"]);
@@ -162,12 +166,12 @@ describe("a server that answers with an error", () => {
     expected: { ...readsOnly, write: rejectsAll.write },
   });
 
-  fault("F-28 as many clients as it takes", {
+  fault("F-28 with maxclients reached, calls reject as unavailable", {
     start: (grounds) => lockedOut(grounds, ({ admin }, isOut) => admin.configSet("maxclients", isOut ? "1" : "1000")),
     expected: unavailable,
   });
 
-  fault("F-18 CLUSTERDOWN", {
+  fault("F-18 with CLUSTERDOWN, calls reject as unavailable", {
     server: ["--cluster-enabled", "yes", "--cluster-node-timeout", "200"],
     prepare: (grounds) => served(grounds, "ADDSLOTSRANGE", "ok"),
     async start(grounds) {

@@ -47,17 +47,17 @@ function open(options: object = {}) {
 const idOf = (token: string): string => token.slice(0, 22);
 const keyOf = (token: string): string => prefix + idOf(token);
 
-/** A session, and then what this does to its key. */
+/** Creates a session and applies a change to its key. */
 async function planted(change: (key: string) => Promise<unknown>, { store } = open()): Promise<string> {
   const { token } = await store.create({ userId: "andrew", code: "123456" });
   await change(keyOf(token));
   return token;
 }
 
-/** A session with other text in its fields. */
+/** Creates a session and overwrites some of its stored fields. */
 const withFields = (fields: Record<string, string | Buffer>) => planted((key) => client.hSet(key, fields));
 
-/** All there is to know of a key, but for what a touch moves. */
+/** The type and the content of a key, without what a touch changes. */
 async function stateOf(key: string): Promise<unknown> {
   const type = await client.type(key);
   if (type !== "hash") return [type, await client.sendCommand(["DUMP", key])];
@@ -65,14 +65,14 @@ async function stateOf(key: string): Promise<unknown> {
   return [type, hash];
 }
 
-/** Every use of a session that leaves its data as it is. */
+/** Every operation that reads and validates the data first. */
 const looks: Readonly<Record<string, (store: Store, token: string) => Promise<unknown>>> = {
   get: (store, token) => store.get(token),
   peek: (store, token) => store.peek(token),
   "update by a function": (store, token) => store.update(token, () => ({ code: "x" })),
 };
 
-/** Every other use. */
+/** Every other operation. */
 const changes: typeof looks = {
   update: (store, token) => store.update(token, { code: "x" }),
   increment: (store, token) => store.increment(token, "pageViews"),
@@ -81,7 +81,7 @@ const changes: typeof looks = {
   rotate: (store, token) => store.rotate(token, { authenticated: true }),
 };
 
-/** What a request does that looks and changes: it is anonymous, is served, and no cookie goes out. */
+/** Checks that a request that reads and changes the session is anonymous, succeeds and sets no cookie. */
 async function expectAnonymous(store: Store, token: string): Promise<void> {
   const response = await sessionMiddleware(store)(request(`__Host-sid=${token}`), async (session) => {
     expect(await session.get()).toBeNull();
@@ -92,7 +92,7 @@ async function expectAnonymous(store: Store, token: string): Promise<void> {
   expect(response.headers.getSetCookie()).toEqual([]);
 }
 
-/** The record cannot be read: who looks is told so, a request is anonymous, and it stays. */
+/** Checks that a read reports the record as invalid, that a request is anonymous, and that the record stays. */
 async function expectUnreadable(token: string, path: readonly PropertyKey[], what = ""): Promise<void> {
   const { store, events } = open();
   const before = await stateOf(keyOf(token));
@@ -111,7 +111,7 @@ async function expectUnreadable(token: string, path: readonly PropertyKey[], wha
   expect(await stateOf(keyOf(token)), what).toEqual(before);
 }
 
-/** There is no session for anybody, and nothing comes into being or changes. */
+/** Checks that no session exists for any operation, and that nothing is created or changed. */
 async function expectAbsent(token: string, what = ""): Promise<void> {
   const { store, events } = open();
   const before = await stateOf(keyOf(token));
@@ -126,7 +126,7 @@ async function expectAbsent(token: string, what = ""): Promise<void> {
   ).toEqual([]);
 }
 
-describe("what is under the key of a session", () => {
+describe("the key of a session", () => {
   const others: Readonly<Record<string, (key: string) => Promise<unknown>>> = {
     string: (key) => client.set(key, "text"),
     list: (key) => client.rPush(key, ["a", "b"]),
@@ -135,7 +135,7 @@ describe("what is under the key of a session", () => {
     stream: (key) => client.xAdd(key, "*", { name: "a" }),
   };
   for (const [type, write] of Object.entries(others)) {
-    test(`S-01 if it is a ${type} cannot be read, is never written, and is not ended`, async () => {
+    test(`S-01 a key of the type ${type} is reported as invalid, never written and never deleted`, async () => {
       const token = await planted(async (key) => [await client.del(key), await write(key)]);
       const { store } = open();
       const before = await stateOf(keyOf(token));
@@ -150,13 +150,13 @@ describe("what is under the key of a session", () => {
     });
   }
 
-  test("S-05 is no session without one of the three fields, or without the verifier; defaults do not fill these in", async () => {
+  test("S-05 a hash without a required field or the token hash is not a session, and defaults do not fill these in", async () => {
     for (const field of ["created_at", "last_accessed_at", "session_ttl", "session_verifier"]) {
       await expectAbsent(await planted((key) => client.hDel(key, field)), field);
     }
   });
 
-  test("S-19 S-20 opens to nobody whose secret it was not made for, wherever it was copied from", async () => {
+  test("S-19 S-20 a record that was copied to another key is invalid for the token of that key", async () => {
     const { store } = open();
     const theirs = await store.create({ userId: "eve" });
     const token = await planted((key) => client.copy(prefix + theirs.session.id, key, { REPLACE: true }));
@@ -166,10 +166,10 @@ describe("what is under the key of a session", () => {
     await expectAbsent(
       await planted((key) => client.copy(`${prefix}other:${other.session.id}`, key, { REPLACE: true })),
     );
-    // With `plainIds` there is no verifier, as the guides' programs write none: whoever may write to Redis may do this.
+    // Not so with `plainIds`, where no token hash is stored: whoever can write to Redis can copy sessions.
   });
 
-  test("S-24 if it is evicted while a request runs, the request goes on without a session and brings none back", async () => {
+  test("S-24 a session that Redis evicts during a request is absent for the rest of it and is not created again", async () => {
     const { store } = open();
     const { token } = await store.create({ userId: "andrew" });
     const response = await sessionMiddleware(store)(request(`__Host-sid=${token}`), async (session) => {
@@ -189,10 +189,10 @@ describe("what is under the key of a session", () => {
   });
 });
 
-describe("a field", () => {
+describe("a stored field that cannot be read", () => {
   const wrong = ["", "null", "true", '"str"', "{}", " ", "undefined"];
 
-  test("S-02 with JSON of another kind cannot be read", async () => {
+  test("S-02 a field that holds JSON of another type than the schema's is reported as invalid", async () => {
     for (const text of [...wrong, "5", "[5]", "[{}]"])
       await expectUnreadable(await withFields({ cart: text }), ["cart"]);
     for (const text of [...wrong, "[]", '"5"', "5.5"]) {
@@ -200,7 +200,7 @@ describe("a field", () => {
     }
   });
 
-  test("S-03 with text that is not exactly one JSON text cannot be read", async () => {
+  test("S-03 a field that does not hold exactly one JSON text is reported as invalid", async () => {
     const texts = [
       '[{"sku":"a","n":1}',
       "[] x",
@@ -215,7 +215,7 @@ describe("a field", () => {
     for (const text of texts) await expectUnreadable(await withFields({ cart: text }), ["cart"], text);
   });
 
-  test("S-04 with bytes that are no text cannot be read where JSON is due", async () => {
+  test("S-04 a JSON field that holds bytes other than UTF-8 is reported as invalid", async () => {
     const bytes = {
       "invalid UTF-8": Buffer.of(0x5b, 0xff, 0xfe, 0x5d),
       gzip: gzipSync("[]"),
@@ -227,7 +227,7 @@ describe("a field", () => {
     }
   });
 
-  test("S-04 with invalid UTF-8 where a string is due is read as well as can be, and stays as it is", async () => {
+  test("S-04 a string field with invalid UTF-8 is read with replacement characters, and its bytes stay unchanged", async () => {
     const bytes = Buffer.of(0x61, 0xff, 0xfe);
     const token = await withFields({ userId: bytes });
     const { store } = open();
@@ -237,29 +237,29 @@ describe("a field", () => {
     expect(await client.sendCommand(["HSTRLEN", keyOf(token), "userId"])).toBe(bytes.length);
   });
 
-  test("S-09 that does not fit the schema any more makes a request anonymous, and the record stays", async () => {
+  test("S-09 a session that no longer fits the schema makes a request anonymous, and its record stays", async () => {
     const token = await withFields({ code: "x".repeat(101) });
     await expectUnreadable(token, ["code"]);
     expect(await open().store.destroy(token)).toBe(true);
   });
 
-  test("S-16 of megabytes is refused by a schema with bounds, quickly", async () => {
+  test("S-16 a field of 32 MB is rejected within seconds if the schema limits its length", async () => {
     const since = performance.now();
     for (const megabytes of [1, 32]) {
       await expectUnreadable(await withFields({ code: "x".repeat(megabytes * 2 ** 20) }), ["code"]);
     }
     expect(performance.now() - since).toBeLessThan(10_000);
-    // The library has no bound of its own; 512 MB is more than Redis takes in one field (proto-max-bulk-len).
+    // The library has no limit of its own. Redis accepts at most 512 MB in a field (proto-max-bulk-len).
   });
 
-  test("S-17 with JSON two hundred thousand deep cannot be read, and ends nobody's process", async () => {
+  test("S-17 a field with JSON nested 200,000 levels deep is reported as invalid and does not crash the process", async () => {
     const deep = "[".repeat(200_000) + "]".repeat(200_000);
     for (const field of ["extra", "cart", "pageViews"]) {
       await expectUnreadable(await withFields({ [field]: deep }), [field], field);
     }
   });
 
-  test("S-18 named or filled like a prototype is inert", async () => {
+  test("S-18 fields that name or contain a prototype do not pollute any prototype", async () => {
     const polluting = '{"__proto__":{"admin":true},"constructor":{"prototype":{"admin":true}}}';
     const token = await withFields({ extra: polluting, __proto__: polluting, constructor: "x", toString: "x" });
     await client.hSet(keyOf(token), "__proto__", polluting);
@@ -271,7 +271,7 @@ describe("a field", () => {
     expect(session?.data.userId).toBe("andrew");
   });
 
-  test("S-18 with the same key twice is read as JSON has it, and with numbers that no number holds not at all", async () => {
+  test("S-18 the last of duplicate JSON keys counts, and a number that is too large is reported as invalid", async () => {
     const { store } = open();
     const twice = await withFields({ cart: '[{"sku":"a","sku":"b","n":1}]' });
     expect((await store.get(twice))?.data.cart).toEqual([{ sku: "b", n: 1 }]);
@@ -280,7 +280,7 @@ describe("a field", () => {
     }
   });
 
-  test("S-26 that is missing is not found in a polluted Object.prototype", async () => {
+  test("S-26 a missing field is not read from a polluted Object.prototype", async () => {
     const strict = createSessionStore({ schema: z.object({ owner: z.string() }), backend });
     const { token } = await strict.create({ owner: "andrew" });
     await client.hDel(keyOf(token), "owner");
@@ -295,8 +295,8 @@ describe("a field", () => {
   });
 });
 
-describe("a reserved field", () => {
-  test("S-06 S-18 with a deadline that is no time makes the session unreadable, not eternal", async () => {
+describe("a reserved field that cannot be read", () => {
+  test("S-06 S-18 a session whose deadline cannot be read is reported as invalid, and only destroy works", async () => {
     const texts = ["", "abc", "-1", "NaN", "1e15", "1.5", " 1", "1 ", "0x10", "12345678901234567890", "\ufffd", "null"];
     for (const text of [...texts, "9".repeat(16)]) {
       const token = await withFields({ session_deadline: text });
@@ -309,7 +309,7 @@ describe("a reserved field", () => {
     }
   });
 
-  test("S-06 with a deadline before its creation has ended; far in the future it is still bound to be idle", async () => {
+  test("S-06 a session whose deadline is in the past has expired, and one in the far future still has its idle timeout", async () => {
     const { store } = open();
     const past = await withFields({ session_deadline: String(Date.now() - DAY_MS) });
     expect(await store.peek(past)).toBeNull();
@@ -319,7 +319,7 @@ describe("a reserved field", () => {
     expect(await client.pTTL(keyOf(far))).toBeLessThanOrEqual(IDLE * 1000);
   });
 
-  test("S-06 with an idle timeout that is none gets what its key has left; with times that are none they are unknown", async () => {
+  test("S-06 an unreadable idle timeout is replaced by the time left of the key, and unreadable timestamps are ignored", async () => {
     const { store } = open();
     for (const text of ["", "abc", "-5", "0", "1e3", "1.5", "NaN", "Infinity", "99999999999", "\ufffd"]) {
       const token = await withFields({ session_ttl: text, created_at: text, last_accessed_at: text });
@@ -331,7 +331,7 @@ describe("a reserved field", () => {
     }
   });
 
-  test("S-07 S-11 of a newer version is left alone, and data that only that one reads makes a request anonymous", async () => {
+  test("S-07 S-11 fields of a newer version of the library stay unchanged, and data that it cannot read makes a request anonymous", async () => {
     const newer = { session_format: "2", session_future: '{"a":1}' };
     const readable = await withFields(newer);
     const { store } = open();
@@ -344,7 +344,7 @@ describe("a reserved field", () => {
     await expectUnreadable(await withFields({ ...newer, cart: "cart-of-version-2" }), ["cart"]);
   });
 
-  test("S-25 S-22 with a grace that cannot be read, or a rotation onto itself, opens to no old token", async () => {
+  test("S-25 S-22 a former token is invalid if its grace period cannot be read, and after a second rotation", async () => {
     const { store, events } = open();
     for (const grace of ["abc", "", "-1", "NaN", "1e15", "9".repeat(20)]) {
       const { token } = await store.create({});
@@ -357,14 +357,14 @@ describe("a reserved field", () => {
     const verifier = (await client.hGet(keyOf(token), "session_verifier")) as string;
     await client.hSet(keyOf(token), { session_previous: verifier, session_grace: "1" });
     expect(await store.get(token)).not.toBeNull();
-    // Two hops there are not: what lies before the previous secret is nowhere.
+    // Only the last former token is stored, not those before it.
     const second = await store.rotate(token, { grace: 60 });
     await store.rotate(second?.token as string, { grace: 60 });
     expect(await store.get(token)).toBeNull();
   });
 
-  // There are no epochs (S-22), and no record points to another one (S-25): a tombstone and a previous secret come nearest.
-  test("S-22 of a tombstone is no session, whatever else is there, and is not made one", async () => {
+  // There are no epochs (S-22) and no references between records (S-25): tombstones and former tokens come closest.
+  test("S-22 a tombstone of a revoked session is not a session, and no operation makes it one", async () => {
     const token = await planted(async (key) => [await client.del(key), await client.hSet(key, "session_revoked", "x")]);
     await expectAbsent(token);
     expect(await open().store.destroy(token)).toBe(false);
@@ -372,11 +372,11 @@ describe("a reserved field", () => {
   });
 });
 
-describe("two versions of an application", () => {
+describe("two versions of an application on the same sessions", () => {
   const older = z.object({ userId: z.string(), pageViews: z.int().default(0) });
   const newer = older.extend({ theme: z.string().default("light"), tags: z.array(z.string()).default(() => []) });
 
-  test("S-10 lose none of each other's fields, however they take turns", async () => {
+  test("S-10 an older and a newer version that take turns lose none of each other's fields", async () => {
     const [old, now] = [createSessionStore({ schema: older, backend }), createSessionStore({ schema: newer, backend })];
     const { token } = await now.create({ userId: "andrew", theme: "dark", tags: ["a"] });
     const turns = [
@@ -394,7 +394,7 @@ describe("two versions of an application", () => {
     expect((await now.get(rotated.token))?.data).toEqual(all);
   });
 
-  test("S-08 S-09 with a migration read what the older one wrote, and write it back once", async () => {
+  test("S-08 S-09 the newer version migrates a session of the older one, and stores the result once", async () => {
     const renamed = z.object({ user: z.object({ name: z.string() }) });
     const migrate = (stored: Readonly<Record<string, unknown>>) => ({ user: { name: String(stored["userId"]) } });
     const old = createSessionStore({ schema: older, backend });
@@ -415,7 +415,7 @@ describe("two versions of an application", () => {
     }
   });
 
-  test("S-09 with a migration that does not help leave the record as it was", async () => {
+  test("S-09 a migration whose result does not fit the schema is reported as invalid, and the record stays", async () => {
     const old = createSessionStore({ schema: older, backend });
     const { token } = await old.create({ userId: "andrew" });
     const before = await stateOf(keyOf(token));
@@ -433,10 +433,10 @@ describe("two versions of an application", () => {
   });
 });
 
-describe("the expiry of a key", () => {
+describe("a changed expiry of a session's key", () => {
   const left = (token: string): Promise<number> => client.pTTL(keyOf(token));
 
-  test("S-12 that was taken away comes back with the next touch", async () => {
+  test("S-12 a session whose key lost its expiry gets one again with the next touch", async () => {
     const { store } = open();
     const token = await planted((key) => client.persist(key));
     expect(await store.peek(token)).not.toBeNull();
@@ -446,7 +446,7 @@ describe("the expiry of a key", () => {
     expect(await left(token)).toBeLessThanOrEqual(IDLE * 1000);
   });
 
-  test("S-13 that was taken away does not keep a session whose deadline has passed", async () => {
+  test("S-13 a session whose key lost its expiry has still expired after its deadline", async () => {
     for (const [use, act] of Object.entries({ ...looks, ...changes })) {
       const { store } = open();
       const token = await planted(async (key) => {
@@ -463,7 +463,7 @@ describe("the expiry of a key", () => {
     expect(await client.exists(keyOf(token))).toBe(0);
   });
 
-  test("S-14 that is longer than the deadline leaves is shortened by the next touch", async () => {
+  test("S-14 a key that would outlive the session's deadline is shortened by the next touch", async () => {
     const { store } = open();
     const token = await withFields({ session_deadline: String(Date.now() + 90_000) });
     await client.pExpire(keyOf(token), 10 * DAY_MS);
@@ -471,7 +471,7 @@ describe("the expiry of a key", () => {
     expect(await left(token)).toBeLessThanOrEqual(90_000);
   });
 
-  test("S-15 that somebody made shorter is not put off by a look, nor beyond the idle timeout by a touch", async () => {
+  test("S-15 a key whose expiry was shortened is not extended by a peek, and by get only up to the idle timeout", async () => {
     const { store } = open();
     const token = await planted((key) => client.pExpire(key, 5000));
     await store.peek(token);
@@ -481,7 +481,7 @@ describe("the expiry of a key", () => {
   });
 });
 
-describe("an index", () => {
+describe("a damaged index", () => {
   const by = { user: "42" };
   const listed = () => {
     const own = `${prefix}${crypto.randomUUID()}:`;
@@ -494,7 +494,7 @@ describe("an index", () => {
     };
   };
 
-  test("S-21 of another type fails whoever asks it, and never counts as empty", async () => {
+  test("S-21 every operation on an index key of another Redis type rejects, and does not report an empty list", async () => {
     const { store, index, on } = listed();
     const { token } = await store.create({ userId: "42" });
     await client.del(index);
@@ -515,7 +515,7 @@ describe("an index", () => {
     expect(await store.get(token)).not.toBeNull();
   });
 
-  test("S-21 with thousands of dead members, members that are no ids and sessions of others lists only its own", async () => {
+  test("S-21 list ignores thousands of stale members, members that are not IDs and sessions of other users", async () => {
     const { store, index } = listed();
     const { session } = await store.create({ userId: "42" });
     const foreign = await store.create({ userId: "43" });
@@ -527,10 +527,10 @@ describe("an index", () => {
     expect(await store.count(by)).toBe(1);
     expect(await store.revokeAll(by)).toBe(1);
     expect(await store.peek(foreign.token)).not.toBeNull();
-    // That one misses a live session cannot come about: a key enters before its session is written, and every step says so.
+    // An index never lacks a live session: a session is added to it before the session itself is written.
   });
 
-  test("S-21 named by a session in a way that cannot be read neither lists nor ends it", async () => {
+  test("S-21 a session whose session_index cannot be read is neither listed nor ended by its index, and stays valid", async () => {
     const { store, own } = listed();
     for (const text of ["", "null", "5", "{}", '["user:42"', "\ufffd", '[["user:42"]]']) {
       const { token, session } = await store.create({ userId: "42" });
@@ -542,7 +542,7 @@ describe("an index", () => {
     }
   });
 
-  test("S-23 nothing but it and the sessions' keys is touched, and a request neither lists nor scans keys", async () => {
+  test("S-23 the store touches no other keys, and no operation of a request lists or scans keys", async () => {
     await onGrounds({}, async ({ admin, client: own }) => {
       const on = redisBackend(own, { prefix: "s:" });
       const store = createSessionStore({ schema, backend: on, indexes: { user: "userId" } });

@@ -3,7 +3,7 @@ import { sessionMiddleware } from "../../src/index.ts";
 import { visits } from "../support/visits.ts";
 import { browser, COOKIE, listOf, sessionCookies } from "./browser.ts";
 
-/** What is used of Bun. */
+/** The part of Bun's types that is used here. */
 interface BunRequest extends Request {
   readonly cookies: {
     set(name: string, value: string, options?: { httpOnly?: boolean; secure?: boolean }): void;
@@ -60,7 +60,7 @@ describe.skipIf(Bun === undefined)("Bun.serve with routes and request.cookies", 
   const THEME = expect.stringMatching(/^theme=dark;/);
   const SESSION = expect.stringMatching(new RegExp(`^${COOKIE}=[\\w.-]{66};`));
 
-  test("a cookie that a handler sets through request.cookies goes out beside the session cookie", async () => {
+  test("a cookie that a handler sets through request.cookies is sent together with the session cookie", async () => {
     const visitor = client();
     const response = await visitor.visit("/login-with-theme", { method: "POST" });
     expect(response.headers.getSetCookie().toSorted()).toEqual([SESSION, THEME]);
@@ -68,7 +68,7 @@ describe.skipIf(Bun === undefined)("Bun.serve with routes and request.cookies", 
     expect(await (await visitor.visit("/theme")).json()).toBe("42");
   });
 
-  test("a cookie that a handler sets through request.cookies goes out beside that of a rotation", async () => {
+  test("a cookie that a handler sets through request.cookies is sent together with the cookie of a rotation", async () => {
     const visitor = client();
     await visitor.visit("/login", { method: "POST" });
     const before = visitor.cookie;
@@ -79,7 +79,7 @@ describe.skipIf(Bun === undefined)("Bun.serve with routes and request.cookies", 
     expect(await (await visitor.visit("/theme")).json()).toBe("42");
   });
 
-  test("a handler that reads the session sends only the cookie that it set through request.cookies", async () => {
+  test("a handler that only reads the session sends only the cookie that it set through request.cookies", async () => {
     const visitor = client();
     await visitor.visit("/login", { method: "POST" });
     const response = await visitor.visit("/theme");
@@ -88,9 +88,9 @@ describe.skipIf(Bun === undefined)("Bun.serve with routes and request.cookies", 
     expect(listOf(response, "vary")).toContain("cookie");
   });
 
-  // Bun writes what request.cookies holds after the handler has answered, where no middleware can filter it.
-  describe("request.cookies with the session cookie's own name", () => {
-    test("a value that a handler sets goes out after the session cookie, and a browser keeps the later one", async () => {
+  // Bun adds the cookies of request.cookies after the handler has returned, where no middleware can filter them.
+  describe("a cookie in request.cookies with the name of the session cookie", () => {
+    test("a cookie that a handler sets itself is sent after the session cookie, and the browser keeps the later one", async () => {
       const visitor = client();
       const response = await visitor.visit("/login-with-own", { method: "POST" });
       const chosen = expect.stringMatching(new RegExp(`^${COOKIE}=chosen;.*; Secure`));
@@ -99,14 +99,14 @@ describe.skipIf(Bun === undefined)("Bun.serve with routes and request.cookies", 
       expect(await (await visitor.visit("/theme")).json()).toBeNull();
     });
 
-    test("a value that a handler sets without secure goes out, but lacks what browsers demand of a __Host- name", async () => {
+    test("a cookie that a handler sets without secure is sent, but lacks the Secure attribute that a __Host- name needs", async () => {
       const response = await client().visit("/login-with-plain-own", { method: "POST" });
       const chosen = expect.stringMatching(new RegExp(`^${COOKIE}=chosen;(?!.*Secure)`));
       expect(COOKIE).toMatch(/^__Host-/);
       expect(sessionCookies(response)).toEqual([SESSION, chosen]);
     });
 
-    test("a handler that deletes it clears the session cookie that was issued in the same answer", async () => {
+    test("a handler that deletes the session cookie clears the one that was issued in the same response", async () => {
       const response = await client().visit("/login-with-delete", { method: "POST" });
       const cleared = expect.stringMatching(new RegExp(`^${COOKIE}=;.*Expires=Thu, 01 Jan 1970.*; Secure`));
       expect(sessionCookies(response)).toEqual([SESSION, cleared]);

@@ -10,7 +10,7 @@ import { type RequestSession, type SessionMiddleware, sessionMiddleware } from "
 import { type NewVisit, type Visit, visits } from "../support/visits.ts";
 import { browser, listOf, sessionCookies } from "./browser.ts";
 
-/** `serve` of @hono/node-server, in what its versions have in common. */
+/** `serve` of @hono/node-server, as far as both versions agree. */
 export type Serve = (
   options: { fetch: (request: Request) => Response | Promise<Response>; hostname: string; port: number },
   listening: (info: AddressInfo) => void,
@@ -25,7 +25,7 @@ const FRONT = "https://front.example";
 const UPSTREAM_TEXT = "from upstream";
 const LONG_TEXT = "word ".repeat(1000);
 
-/** The middleware around every route, and around each route by itself. */
+/** Ways to apply the middleware: to the whole application, or to each route. */
 const glues: Readonly<Record<string, Glue>> = {
   "app.use": (withSession, handlers) => {
     const app = new Hono<{ Variables: { session: VisitSession } }>();
@@ -35,8 +35,8 @@ const glues: Readonly<Record<string, Glue>> = {
         await next();
         return c.res;
       });
-      // What a middleware returns after next() is dropped, and an answer that is replaced hands its headers on, of which
-      // Set-Cookie and Cache-Control then win.
+      // Hono drops what a middleware returns after next(). When c.res is replaced, Hono merges the old headers into the new
+      // response, where the old Set-Cookie and Cache-Control would win.
       c.res = undefined;
       c.res = answer;
     });
@@ -54,7 +54,7 @@ const glues: Readonly<Record<string, Glue>> = {
   },
 };
 
-/** An HTTP server of its own, which handlers fetch from. */
+/** Another HTTP server that the handlers fetch from. */
 async function startUpstream(): Promise<{ readonly url: string; close(): void }> {
   const server = createServer((request, response) => {
     const gzipped = request.url === "/gzipped";
@@ -79,9 +79,9 @@ async function listen(serve: Serve, app: Hono): Promise<{ readonly url: string; 
   });
 }
 
-/** States how sessions behave in Hono on this version of @hono/node-server, which replaces the global `Response`. */
+/** Tests sessions in Hono on this version of @hono/node-server, which replaces the global `Response`. */
 export function honoSuite(version: string, serve: Serve): void {
-  // Modules are evaluated before the server replaces the class, and much of an application after that.
+  // Created before the server replaces the class, as by modules at start; `late` is created afterwards.
   const early = new Response(null, { status: 204 });
 
   describe.each(Object.keys(glues))(`Hono on @hono/node-server ${version} with the middleware in %s`, (glue) => {
@@ -163,7 +163,7 @@ export function honoSuite(version: string, serve: Serve): void {
     }
 
     test.each(["early", "late"])(
-      "20 users who log in at once get their own cookies, though the routes share one constant answer (%s)",
+      "20 concurrent logins get their own cookies, even if the routes return the same constant response (%s)",
       async (constant) => {
         const users = Array.from({ length: 20 }, (_, at) => `user-${at}`);
         const logins = users.map(async (user) => {
@@ -181,7 +181,7 @@ export function honoSuite(version: string, serve: Serve): void {
     );
 
     test.each(["early", "late"])(
-      "routes that return the constant answer of a login without using the session send no cookie (%s)",
+      "routes that return the same constant response as a login, without using the session, send no cookie (%s)",
       async (constant) => {
         const visit = (path: string) => browser(url).visit(path, { method: "POST" });
         const [, beside] = await Promise.all([visit(`/login/${constant}?user=a`), visit(`/bare/${constant}`)]);
@@ -194,7 +194,7 @@ export function honoSuite(version: string, serve: Serve): void {
       },
     );
 
-    test("a cookie that a logout clears is not cleared for others who get the same constant answer", async () => {
+    test("a logout clears the cookie only for its own user, even if others get the same constant response", async () => {
       const client = await signedIn();
       const other = await signedIn();
       const response = await client.visit("/logout", { method: "POST" });
@@ -206,7 +206,7 @@ export function honoSuite(version: string, serve: Serve): void {
     });
 
     test.each(["plain", "public", "gzipped"])(
-      "a fetched answer (%s) after a read of the session arrives whole and is kept from shared caches",
+      "a fetched response (%s) after a read of the session arrives complete and is kept out of shared caches",
       async (kind) => {
         const client = await signedIn();
         const response = await client.visit(`/fetch/${kind}`);
@@ -220,7 +220,7 @@ export function honoSuite(version: string, serve: Serve): void {
     );
 
     test.each(["plain", "public", "gzipped"])(
-      "a fetched answer (%s) after a rotation carries the new cookie",
+      "a fetched response (%s) after a rotation carries the new cookie",
       async (kind) => {
         const client = await signedIn();
         const before = client.cookie;
@@ -234,7 +234,7 @@ export function honoSuite(version: string, serve: Serve): void {
       },
     );
 
-    test("an answer that is compressed and shared with another origin outside the middleware keeps its cookie", async () => {
+    test("a response that middleware outside compresses and gives CORS headers keeps its session cookie", async () => {
       const client = browser(url);
       const headers = { origin: FRONT, "accept-encoding": "gzip" };
       const response = await client.visit("/outside/start", { headers });
@@ -247,7 +247,7 @@ export function honoSuite(version: string, serve: Serve): void {
       expect(await (await client.visit("/whoami")).json()).toBe("guest");
     });
 
-    test("an answer that is compressed outside the middleware after a read of the session is kept from shared caches", async () => {
+    test("a response that middleware outside compresses is kept out of shared caches after a read of the session", async () => {
       const client = await signedIn();
       const response = await client.visit("/outside/page", { headers: { "accept-encoding": "gzip" } });
       expect(await response.text()).toBe(LONG_TEXT);
@@ -256,7 +256,7 @@ export function honoSuite(version: string, serve: Serve): void {
       expect(listOf(response, "cache-control").toSorted()).toEqual(["max-age=600", "private"]);
     });
 
-    test("a constant answer that is shared with another origin outside the middleware keeps its cookie", async () => {
+    test("a constant response that middleware outside gives CORS headers keeps its session cookie", async () => {
       const client = await signedIn();
       const before = client.cookie;
       const response = await client.visit("/outside/rotate", { headers: { origin: FRONT } });

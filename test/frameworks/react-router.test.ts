@@ -20,9 +20,9 @@ type VisitSession = RequestSession<Visit, NewVisit>;
 type Body = (session: VisitSession) => Promise<Response>;
 type WithSession = SessionMiddleware<Visit, NewVisit>;
 
-/** Where an application puts the session middleware. */
+/** A place where an application can put the session middleware. */
 interface Place {
-  /** Whether pages have the middleware's caching headers: of a loader's answer React Router copies only the cookies. */
+  /** Whether pages get the middleware's caching headers. React Router copies only the cookies of a loader's response. */
   readonly keepsPagesPrivate: boolean;
   /** Runs the body of a loader or an action with the session. */
   readonly run: (withSession: WithSession, args: LoaderFunctionArgs, body: Body) => Promise<Response>;
@@ -64,7 +64,7 @@ const places: Readonly<Record<string, Place>> = {
   },
 };
 
-/** A server build as the compiler makes it, with what is rendered left out: a page is the data of its loaders. */
+/** A server build like the compiler's, without rendering: a page is the data of its loaders. */
 function serverBuild(withSession: WithSession, { run, middleware }: Place): ServerBuild {
   const action = (body: Body) => ({ action: (args: LoaderFunctionArgs) => run(withSession, args, body) });
   const loader = (body: Body) => ({ loader: (args: LoaderFunctionArgs) => run(withSession, args, body) });
@@ -98,7 +98,7 @@ function serverBuild(withSession: WithSession, { run, middleware }: Place): Serv
         throw redirect("/login");
       }),
     },
-    // Without a component: a resource route.
+    // A route without a component is a resource route.
     "resource-login": action(async (session) => {
       await session.create({ userId: "42" });
       throw redirect("/account");
@@ -152,7 +152,7 @@ describe.each(Object.keys(places))("React Router with the session middleware aro
   let url: string;
   const server = createServer(async (incoming, outgoing) => {
     try {
-      // A plain adapter between node:http and Request and Response, for which another framework's is as good as any.
+      // Any adapter from node:http to Request and Response will do; this one happens to be SvelteKit's.
       await setResponse(outgoing, await handle(await getRequest({ request: incoming, base: url })));
     } catch (error) {
       outgoing.writeHead(500).end(String(error));
@@ -181,7 +181,7 @@ describe.each(Object.keys(places))("React Router with the session middleware aro
   }
 
   test.each(["login", "login-returned", "resource-login"])(
-    "a redirect from the action of /%s carries the cookie of the session that it created, and the session lives",
+    "a redirect from the action of /%s carries the cookie of the new session, and the session works",
     async (path) => {
       const client = browser(url);
       const response = await client.visit(`/${path}`, post);
@@ -193,10 +193,10 @@ describe.each(Object.keys(places))("React Router with the session middleware aro
     },
   );
 
-  test("a redirect that an action throws within a client-side navigation carries the cookie of its session", async () => {
+  test("a redirect that an action throws during client-side navigation carries the cookie of the new session", async () => {
     const client = browser(url);
     const response = await client.visit("/login.data", post);
-    // The status by which the browser's router knows a redirect that is written in the body.
+    // The status that tells React Router in the browser to read the redirect from the body.
     expect(response.status).toBe(202);
     expect(await response.text()).toContain("/account");
     expect(sessionCookies(response)).toHaveLength(1);
@@ -204,7 +204,7 @@ describe.each(Object.keys(places))("React Router with the session middleware aro
   });
 
   test.each(["/rotate", "/rotate.data"])(
-    "a redirect thrown after a rotation by %s carries the new cookie, and the user stays logged in",
+    "a redirect that is thrown after a rotation by %s carries the new cookie, and the user stays logged in",
     async (path) => {
       const client = await signedIn();
       const before = client.cookie;
@@ -216,7 +216,7 @@ describe.each(Object.keys(places))("React Router with the session middleware aro
     },
   );
 
-  test("a redirect thrown after a logout clears the cookie, and the session has ended", async () => {
+  test("a redirect that is thrown after a logout clears the cookie, and the session has ended", async () => {
     const client = await signedIn();
     const headers = { cookie: client.cookie ?? "" };
     const response = await client.visit("/logout", post);
@@ -227,7 +227,7 @@ describe.each(Object.keys(places))("React Router with the session middleware aro
     expect(client.cookie).toBeNull();
   });
 
-  test("a redirect that a loader throws after a read of the session is kept from shared caches", async () => {
+  test("a redirect that a loader throws after a read of the session is kept out of shared caches", async () => {
     const response = await browser(url).visit("/account");
     expect(response.status).toBe(302);
     expect(response.headers.get("location")).toBe("/login");
@@ -236,7 +236,7 @@ describe.each(Object.keys(places))("React Router with the session middleware aro
     expect(response.headers.getSetCookie()).toEqual([]);
   });
 
-  test("a page whose loader reads the session shows its user", async () => {
+  test("a page whose loader reads the session shows the user's data", async () => {
     const client = await signedIn();
     const response = await client.visit("/account");
     expect(response.status).toBe(200);

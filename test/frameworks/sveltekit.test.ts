@@ -4,7 +4,7 @@ import process from "node:process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { browser, COOKIE, listOf, sessionCookies } from "./browser.ts";
 
-/** The attributes of the only session cookie, whose order says nothing. */
+/** The attributes of the only session cookie, sorted. */
 function attributesOf(response: Response): string[] {
   const [line = "", ...more] = sessionCookies(response);
   expect(more).toEqual([]);
@@ -15,7 +15,7 @@ const START_MS = 60_000;
 const CACHE = "node_modules/.cache";
 const SERVE = `${import.meta.dirname}/sveltekit/serve.ts`;
 
-/** Builds the application below node_modules, where it finds its packages, and serves it in a process of its own. */
+/** Builds the application below node_modules, where its packages are found, and runs it in a process of its own. */
 async function startApp(): Promise<{ readonly url: string; stop(): Promise<void> }> {
   await mkdir(CACHE, { recursive: true });
   const cwd = await mkdtemp(`${CACHE}/sveltekit-`);
@@ -64,13 +64,13 @@ describe("SvelteKit with the session middleware in the handle hook", () => {
     return await (await client.visit("/api/me")).json();
   }
 
-  /** The user of whoever presents this cookie, whatever became of it in the browser. */
+  /** The user that this cookie authenticates, even if the browser no longer has it. */
   async function userWith(cookie: string | null): Promise<unknown> {
     const response = await fetch(new URL("/api/me", app.url), { headers: { cookie: cookie ?? "" } });
     return await response.json();
   }
 
-  /** How a page requests its own application: from its `load`, or from a form's action. */
+  /** Ways in which a page can request its own application: from its `load` function, or from a form action. */
   const ways = {
     load: (client: Client, acts: string) => client.visit(`/load/${acts}`),
     "load, after a read by the page": (client: Client, acts: string) =>
@@ -84,10 +84,10 @@ describe("SvelteKit with the session middleware in the handle hook", () => {
       }),
   };
 
-  describe.each(Object.keys(ways) as (keyof typeof ways)[])("event.fetch in %s", (way) => {
+  describe.each(Object.keys(ways) as (keyof typeof ways)[])("requests through event.fetch in %s", (way) => {
     const visit = ways[way];
 
-    test("brings the first session of a visitor without a cookie to the browser", async () => {
+    test("the browser receives the session cookie of a first login", async () => {
       const client = browser(app.url);
       const response = await visit(client, "login");
       expect(response.status).toBe(200);
@@ -99,7 +99,7 @@ describe("SvelteKit with the session middleware in the handle hook", () => {
       expect(await userOf(client)).toBe("42");
     });
 
-    test("gives 20 visitors who log in at once their own sessions", async () => {
+    test("20 concurrent logins get their own sessions", async () => {
       const users = Array.from({ length: 20 }, (_, at) => `user-${at}`);
       const seen = users.map(async (user) => {
         const client = browser(app.url);
@@ -109,7 +109,7 @@ describe("SvelteKit with the session middleware in the handle hook", () => {
       expect(await Promise.all(seen)).toEqual(users);
     });
 
-    test("brings the cookie of a rotated session to the browser", async () => {
+    test("the browser receives the new cookie of a rotated session", async () => {
       const client = await signedIn();
       const before = client.cookie;
       const response = await visit(client, "rotate");
@@ -119,7 +119,7 @@ describe("SvelteKit with the session middleware in the handle hook", () => {
       expect(await userWith(before)).toBeNull();
     });
 
-    test("brings the cookie of a login over an older session to the browser", async () => {
+    test("the browser receives the new cookie of a login that replaces an older session", async () => {
       const client = await signedIn();
       const before = client.cookie;
       const response = await visit(client, "login?user=43");
@@ -128,7 +128,7 @@ describe("SvelteKit with the session middleware in the handle hook", () => {
       expect(await userWith(before)).toBeNull();
     });
 
-    test("clears the cookie in the browser after a logout", async () => {
+    test("a logout clears the cookie in the browser", async () => {
       const client = await signedIn();
       const before = client.cookie;
       const response = await visit(client, "logout");
@@ -137,28 +137,28 @@ describe("SvelteKit with the session middleware in the handle hook", () => {
       expect(await userWith(before)).toBeNull();
     });
 
-    test("lets a second request see the session that the first created", async () => {
+    test("a second request sees the session that the first one created", async () => {
       const client = browser(app.url);
       const response = await visit(client, "login/me");
       expect(await response.text()).toContain("42,42");
       expect(await userOf(client)).toBe("42");
     });
 
-    test("brings only the last of several cookies to the browser", async () => {
+    test("the browser receives only the last of several session cookies", async () => {
       const client = browser(app.url);
       const response = await visit(client, "login/rotate/rotate");
       expect(sessionCookies(response)).toHaveLength(1);
       expect(await userOf(client)).toBe("42");
     });
 
-    test("leaves no session behind after a login and a logout in one page", async () => {
+    test("a login and a logout on the same page leave no session behind", async () => {
       const client = browser(app.url);
       const response = await visit(client, "login/logout");
       expect(await response.text()).toContain("42,true");
       expect(client.cookie).toBeNull();
     });
 
-    test("sets no cookie for a request that only reads the session", async () => {
+    test("a request that only reads the session sets no cookie", async () => {
       const client = await signedIn();
       const response = await visit(client, "me");
       expect(await response.text()).toContain("42");
@@ -166,7 +166,7 @@ describe("SvelteKit with the session middleware in the handle hook", () => {
     });
   });
 
-  test("a redirect that an action throws after a login through event.fetch carries the cookie", async () => {
+  test("a redirect that an action throws after a login through event.fetch carries the session cookie", async () => {
     const client = browser(app.url);
     const response = await ways.action(client, "login?redirect");
     expect(response.status).toBe(303);
@@ -175,7 +175,7 @@ describe("SvelteKit with the session middleware in the handle hook", () => {
     expect(await userOf(client)).toBe("42");
   });
 
-  test("a session cookie that a page sets by itself does not reach the browser, and other cookies do", async () => {
+  test("a session cookie that a page sets by itself does not reach the browser, but other cookies do", async () => {
     const victim = await signedIn();
     const token = (victim.cookie ?? "").slice(COOKIE.length + 1);
     const client = browser(app.url);

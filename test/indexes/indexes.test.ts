@@ -15,7 +15,7 @@ import { type Data, idsOf, indexes, type MemberOptions, member, memberStore, mem
 
 const DAY_MS = 86_400_000;
 
-/** Andrew on two devices, Barbara on one. */
+/** Andrew on two devices and Barbara on one. */
 async function three(options?: MemberOptions) {
   const scene = members(options);
   const phone = await scene.store.create({ userId: "andrew", tenant: "a", cart: [{ sku: "hat" }, { sku: "shoe" }] });
@@ -28,7 +28,7 @@ async function three(options?: MemberOptions) {
 
 type Scene = Awaited<ReturnType<typeof three>>;
 
-/** A store on the same backend and clock whose schema is another. */
+/** A store with another schema on the same backend and clock. */
 function beside<T extends object, In>(
   { backend, clock }: Scene,
   schema: SessionSchema<T, In>,
@@ -39,7 +39,7 @@ function beside<T extends object, In>(
 }
 
 describe("list", () => {
-  test("gives the sessions whose field has the value", async () => {
+  test("list returns the sessions whose field has the value", async () => {
     const { store, phone, laptop, other } = await three();
     expect(idsOf(await store.list({ user: "andrew" }))).toEqual(idsOf([phone.session, laptop.session]));
     expect(await store.list({ user: "barbara" })).toEqual([other.session]);
@@ -48,7 +48,7 @@ describe("list", () => {
     expect(await store.list({ tenant: "andrew" })).toEqual([]);
   });
 
-  test("gives the sessions among whose values it is: several, none, and one twice", async () => {
+  test("list returns a session once for each of its values, even if a value occurs twice", async () => {
     const { store, entered, phone, other } = await three();
     const twice = await store.create({ cart: [{ sku: "bag" }, { sku: "bag" }] });
     const none = await store.create({});
@@ -59,7 +59,7 @@ describe("list", () => {
     expect(await store.peek(none.token)).not.toBeNull();
   });
 
-  test("takes a value as it is, whatever is in it", async () => {
+  test("list finds a value of any text, and never confuses values", async () => {
     const { store } = members();
     for (const userId of [
       "a:b",
@@ -82,7 +82,7 @@ describe("list", () => {
     expect(await store.list({ user: "b" })).toHaveLength(1);
   });
 
-  test("gives ids and data, frozen, and no token", async () => {
+  test("list returns IDs and frozen data, and no token", async () => {
     const { store, phone, laptop } = await three();
     const sessions = await store.list({ user: "andrew" });
     expect(sessions.map(({ data }) => data.tenant).sort()).toEqual(["a", "b"]);
@@ -94,7 +94,7 @@ describe("list", () => {
     for (const { token } of [phone, laptop]) expect(shown).not.toContain(token.split(".")[1]);
   });
 
-  test("stops at its limit", async () => {
+  test("list returns at most as many sessions as its limit", async () => {
     const { store } = await three();
     for (const [limit, expected] of [
       [1, 1],
@@ -111,7 +111,7 @@ describe("list", () => {
     await expect(store.list({ user: "andrew" }, { limit: "1" })).rejects.toThrow(TypeError);
   });
 
-  test("goes through pages to the end", async () => {
+  test("list, count and revokeAll read all pages of an index", async () => {
     const { store, calls } = members();
     const all = await Promise.all(Array.from({ length: 1201 }, () => store.create({ userId: "andrew" })));
     calls.length = 0;
@@ -125,7 +125,7 @@ describe("list", () => {
     expect(await store.count({ user: "andrew" })).toBe(0);
   });
 
-  test("leaves out what no longer fits and reports it once; count counts it and revokeAll ends it", async () => {
+  test("list leaves out sessions that no longer fit the schema and reports them; count and revokeAll include them", async () => {
     const scene = await three();
     const { backend, clock, phone, laptop } = scene;
     await scene.store.update(phone.token, { theme: "dark" });
@@ -153,15 +153,15 @@ describe("list", () => {
   });
 });
 
-describe("what looks", () => {
+describe("operations that do not extend a session", () => {
   test.each<[string, (scene: Scene) => Promise<unknown>]>([
     ["list", ({ store }) => store.list({ user: "andrew" })],
     ["count", ({ store }) => store.count({ user: "andrew" })],
     ["peek", ({ store, phone }) => store.peek(phone.token)],
     ["updateAll", ({ store }) => store.updateAll({ user: "andrew" }, { theme: "dark" })],
     ["updateAll with a function", ({ store }) => store.updateAll({ user: "andrew" }, () => ({ theme: "dark" }))],
-    ["revokeAll that spares it", ({ store, phone }) => store.revokeAll({ user: "andrew" }, { except: phone.session })],
-  ])("%s does not touch", async (_, look) => {
+    ["revokeAll with except", ({ store, phone }) => store.revokeAll({ user: "andrew" }, { except: phone.session })],
+  ])("%s does not extend the session", async (_, look) => {
     const scene = await three({ idleTimeout: 100 });
     const { store, phone, advance } = scene;
     advance(60);
@@ -171,7 +171,7 @@ describe("what looks", () => {
     expect(await store.peek(phone.token)).toBeNull();
   });
 
-  test("an index adds nothing to a read", async () => {
+  test("an index adds no backend call to get and peek", async () => {
     const { store, phone, calls } = await three();
     await store.get(phone.token);
     await store.peek(phone.token);
@@ -180,7 +180,7 @@ describe("what looks", () => {
 });
 
 describe("count", () => {
-  test("counts the live sessions of a value", async () => {
+  test("count returns the number of sessions with the value", async () => {
     const { store, phone } = await three();
     expect(await store.count({ user: "andrew" })).toBe(2);
     expect(await store.count({ product: "hat" })).toBe(2);
@@ -190,7 +190,7 @@ describe("count", () => {
     expect(await store.count({ product: "hat" })).toBe(1);
   });
 
-  test("and list leave out what expired, at once", async () => {
+  test("count and list leave out a session as soon as it has expired", async () => {
     const { store, advance, other } = await three();
     const short = await store.create({ userId: "barbara" }, { idleTimeout: 10 });
     advance(10);
@@ -204,7 +204,7 @@ describe("count", () => {
 });
 
 describe("revoke", () => {
-  test("ends a session by its id and says whether there was one", async () => {
+  test("revoke ends a session by its ID and returns whether it existed", async () => {
     const { store, events, at, entered, phone, laptop } = await three();
     expect(await store.revoke(phone.session.id)).toBe(true);
     expect(await store.get(phone.token)).toBeNull();
@@ -214,14 +214,14 @@ describe("revoke", () => {
     expect(await entered("product:shoe")).toEqual([]);
   });
 
-  test("does it without indexes, too", async () => {
+  test("revoke also works on a store without indexes", async () => {
     const store = createSessionStore({ schema: member, backend: memoryBackend() });
     const { token, session } = await store.create({});
     expect(await store.revoke(session.id)).toBe(true);
     expect(await store.peek(token)).toBeNull();
   });
 
-  test("of a malformed id is false, without the backend", async () => {
+  test("revoke returns false for a malformed ID, without a backend call", async () => {
     const { store, calls, phone } = await three();
     const { id } = phone.session;
     for (const malformed of [
@@ -244,7 +244,7 @@ describe("revoke", () => {
     expect(calls).toEqual([]);
   });
 
-  test("is refused with plainIds, and so are indexes", async () => {
+  test("revoke and indexes are rejected on a store with plainIds", async () => {
     const backend = memoryBackend();
     const bare = createSessionStore({ schema: member, backend, plainIds: true });
     const { token, session } = await bare.create({});
@@ -257,7 +257,7 @@ describe("revoke", () => {
 });
 
 describe("revokeAll", () => {
-  test("ends the sessions of a value and no others", async () => {
+  test("revokeAll ends the sessions with the value and no others", async () => {
     const { store, events, at, backend, entered, phone, laptop, other } = await three();
     expect(await store.revokeAll({ user: "andrew" })).toBe(2);
     expect(await store.revokeAll({ user: "andrew" })).toBe(0);
@@ -269,7 +269,7 @@ describe("revokeAll", () => {
     expect(await entered("user:andrew")).toEqual([]);
   });
 
-  test("spares the session that it is told to", async () => {
+  test("revokeAll spares the session given as except", async () => {
     const { store, phone, laptop } = await three();
     expect(await store.revokeAll({ user: "andrew" }, { except: phone.session })).toBe(1);
     expect(await store.peek(phone.token)).toEqual(phone.session);
@@ -283,14 +283,14 @@ describe("revokeAll", () => {
     expect(await store.count({ user: "andrew" })).toBe(0);
   });
 
-  test("by a value among several ends the whole session", async () => {
+  test("revokeAll by one of several values ends the whole session", async () => {
     const { store, phone, other, laptop } = await three();
     expect(await store.revokeAll({ product: "hat" })).toBe(2);
     for (const { token } of [phone, other]) expect(await store.peek(token)).toBeNull();
     expect(await store.list({ user: "andrew" })).toEqual([laptop.session]);
   });
 
-  test("leaves alone a session that moved away", async () => {
+  test("revokeAll does not end a session whose value has changed", async () => {
     const { store, phone } = await three();
     await store.update(phone.token, { userId: "carol" });
     expect(await store.revokeAll({ user: "andrew" })).toBe(1);
@@ -300,7 +300,7 @@ describe("revokeAll", () => {
 });
 
 describe("updateAll", () => {
-  test("writes a patch to every session of a value", async () => {
+  test("updateAll writes a patch to every session with the value", async () => {
     const { store, phone, laptop, other } = await three();
     expect(await store.updateAll({ user: "andrew" }, { theme: "dark" })).toBe(2);
     for (const { token } of [phone, laptop]) expect((await store.peek(token))?.data.theme).toBe("dark");
@@ -308,14 +308,14 @@ describe("updateAll", () => {
     expect(await store.updateAll({ user: "nobody" }, { theme: "dark" })).toBe(0);
   });
 
-  test("takes a function of each session's data", async () => {
+  test("updateAll calls a function with the data of each session", async () => {
     const { store, laptop } = await three();
     await store.update(laptop.token, { views: 10 });
     expect(await store.updateAll({ user: "andrew" }, ({ views }) => ({ views: views + 1 }))).toBe(2);
     expect((await store.list({ user: "andrew" })).map(({ data }) => data.views).sort()).toEqual([1, 11]);
   });
 
-  test("moves sessions where the patch says so", async () => {
+  test("updateAll moves the sessions in the index if the patch changes their value", async () => {
     const { store } = await three();
     expect(await store.updateAll({ user: "andrew" }, { userId: "carol" })).toBe(2);
     expect(await store.count({ user: "andrew" })).toBe(0);
@@ -325,7 +325,7 @@ describe("updateAll", () => {
     expect(await store.count({ tenant: "a" })).toBe(2);
   });
 
-  test("leaves alone a session that moves away before it comes to it", async () => {
+  test("updateAll skips a session whose value changes before it is reached", async () => {
     const { backend, clock, store, other } = await three();
     let reads = 0;
     const moving = intercept(backend, async (method) => {
@@ -335,7 +335,7 @@ describe("updateAll", () => {
     expect((await store.peek(other.token))?.data).toMatchObject({ userId: "carol", theme: "light" });
   });
 
-  test("checks the patch even where there is nobody, and writes nothing that does not fit", async () => {
+  test("updateAll validates the patch even if no session has the value, and writes nothing if it is invalid", async () => {
     const { store, calls } = await three();
     // @ts-expect-error
     await expect(store.updateAll({ user: "nobody" }, { level: "1" })).rejects.toThrow(SessionDataError);
@@ -346,7 +346,7 @@ describe("updateAll", () => {
   });
 });
 
-describe("a session moves in the indexes", () => {
+describe("a change of an index value", () => {
   const bags = [{ sku: "bag" }, { sku: "bag" }];
   type Move = (store: Scene["store"], token: string) => Promise<unknown>;
   const values = [
@@ -377,7 +377,7 @@ describe("a session moves in the indexes", () => {
       "code:2",
       (store, token) => store.rotate(token, { patch: () => ({ code: "2" }) }),
     ],
-  ])("by %s from %s to %s", async (_, gone, come, move) => {
+  ])("%s changes the session's index value from %s to %s", async (_, gone, come, move) => {
     const { store, advance } = members();
     const start = { userId: "andrew", code: "1", level: 1, cart: [{ sku: "hat" }] };
     const { token, session } = await store.create(start);
@@ -393,7 +393,7 @@ describe("a session moves in the indexes", () => {
     expect((await listedUnder()).sort()).toEqual(after.sort());
   });
 
-  test("by a migration", async () => {
+  test("a migration changes the session's index value", async () => {
     const scene = await three();
     const { phone, store } = scene;
     const schema = z.object({ userId: z.string().startsWith("u-"), tenant: z.string().nullable() });
@@ -405,7 +405,7 @@ describe("a session moves in the indexes", () => {
     expect(await store.peek(phone.token)).toBeNull();
   });
 
-  test("there and back, and is listed once", async () => {
+  test("a session that moves to another value and back is listed once", async () => {
     const { store, phone, entered, advance } = await three();
     for (const userId of ["carol", "andrew", "carol", "andrew"]) {
       await store.update(phone.token, { userId });
@@ -419,7 +419,7 @@ describe("a session moves in the indexes", () => {
     expect(await store.count({ user: "andrew" })).toBe(2);
   });
 
-  test("not by a patch of other fields, which leaves the index alone", async () => {
+  test("an update of other fields makes no call to the index", async () => {
     const { store, phone, calls } = await three();
     await store.update(phone.token, { theme: "dark" });
     await store.update(phone.token, ({ views }) => ({ views: views + 1 }));
@@ -429,13 +429,13 @@ describe("a session moves in the indexes", () => {
     expect(calls).toEqual(["write", "read", "write", "increment", "write", "write"]);
   });
 
-  test("not by a patch that leaves its values as they are", async () => {
+  test("an update that leaves the index values unchanged makes no call to the index", async () => {
     const { store, phone, calls } = await three();
     await store.update(phone.token, { userId: "andrew", cart: [{ sku: "shoe" }, { sku: "hat" }, { sku: "hat" }] });
     expect(calls).toEqual(["read", "write"]);
   });
 
-  test("though it is rotated or destroyed meanwhile, under one value at a time", async () => {
+  test("a session that is destroyed during an update is listed under neither value", async () => {
     const { store, phone, entered } = await three();
     const [moved, ended] = await Promise.all([
       store.update(phone.token, { userId: "carol" }),
@@ -447,7 +447,7 @@ describe("a session moves in the indexes", () => {
     expect(await entered("user:andrew")).not.toContain(phone.session.id);
   });
 
-  test("that was made without indexes, once its field is written", async () => {
+  test("a session that was created without indexes is listed once its indexed field is written", async () => {
     const scene = await three();
     const { store, backend, clock } = scene;
     const plain = createSessionStore({ schema: member, backend, now: clock.now });
@@ -462,7 +462,7 @@ describe("a session moves in the indexes", () => {
 });
 
 describe("an index", () => {
-  test("gives every session of its store a deadline: 400 days unless something else is said", async () => {
+  test("a store with indexes gives every session a deadline, by default after 400 days", async () => {
     const { store, at } = members();
     const inDays = (days: number) => new Date(at().getTime() + days * DAY_MS);
     expect((await store.create({})).session.deadline).toEqual(inDays(400));
@@ -472,14 +472,14 @@ describe("an index", () => {
     expect((await limited.store.create({})).session.deadline).toEqual(inDays(7));
   });
 
-  test("of no name asks for no deadline", async () => {
+  test("a store with an empty indexes option gives sessions no deadline", async () => {
     const store = createSessionStore({ schema: member, backend: memoryBackend(), indexes: {} });
     expect((await store.create({})).session.deadline).toBeNull();
     // @ts-expect-error There is no index.
     await expect(store.list({ user: "andrew" })).rejects.toThrow(TypeError);
   });
 
-  test("lasts as long as its longest session may, and ends by itself", async () => {
+  test("an index entry expires after the latest deadline of its sessions", async () => {
     const { store, entered, advance } = members();
     const long = await store.create({ userId: "andrew" }, { absoluteTimeout: 100_000, idleTimeout: 100_000 });
     await store.create({ userId: "andrew" }, { absoluteTimeout: 2000 });
@@ -490,7 +490,7 @@ describe("an index", () => {
     expect(await entered("user:andrew")).toEqual([]);
   });
 
-  test("drops the members that a list finds dead, once a minute has passed since they entered", async () => {
+  test("list and count remove ended sessions from the index a minute after they were added", async () => {
     const { store, entered, advance } = members();
     const short = await store.create({ userId: "andrew" }, { idleTimeout: 1 });
     const long = await store.create({ userId: "andrew" });
@@ -505,7 +505,7 @@ describe("an index", () => {
     expect(await entered("user:andrew")).toEqual([long.session.id]);
   });
 
-  test("drops by and by, though nobody lists it, what has ended", async () => {
+  test("an index that nobody lists does not accumulate ended sessions", async () => {
     const { store, entered, advance } = members();
     for (let login = 0; login < 3000; login++) {
       await store.create({ userId: "andrew" }, { idleTimeout: 1 });
@@ -515,7 +515,7 @@ describe("an index", () => {
     expect((await entered("user:andrew")).length).toBeLessThan(20);
   });
 
-  test("does so behind sessions that live on, too", async () => {
+  test("an index that nobody lists does not accumulate ended sessions beside live ones", async () => {
     const { store, entered, advance } = members();
     const lasting = await Promise.all(
       Array.from({ length: 5 }, () => store.create({ userId: "andrew" }, { idleTimeout: 86_400 })),
@@ -529,7 +529,7 @@ describe("an index", () => {
     expect(await store.count({ user: "andrew" })).toBe(lasting.length);
   });
 
-  test("does so where sessions only move to it, too", async () => {
+  test("an index that nobody lists does not accumulate ended sessions that moved into it", async () => {
     const { store, entered, advance } = members();
     for (let login = 0; login < 1000; login++) {
       const { token } = await store.create({}, { idleTimeout: 1 });
@@ -540,7 +540,7 @@ describe("an index", () => {
     expect((await entered("user:andrew")).length).toBeLessThan(20);
   });
 
-  test("has a member that was destroyed no longer", async () => {
+  test("a destroyed session is removed from its indexes", async () => {
     const { store, entered, phone, laptop } = await three();
     await store.destroy(phone.token);
     await idle();
@@ -548,7 +548,7 @@ describe("an index", () => {
     expect(await entered("product:shoe")).toEqual([]);
   });
 
-  test("whose upkeep fails does not fail the operation", async () => {
+  test("destroy and revoke succeed even if removing the session from its indexes fails", async () => {
     const inner = memoryBackend();
     const failing: SessionBackend = { ...inner, leave: () => Promise.reject(new Error("leave")) };
     const { store, phone, laptop } = await three({ backend: failing });
@@ -558,12 +558,12 @@ describe("an index", () => {
   });
 });
 
-describe("a value of an index", () => {
+describe("index values", () => {
   const store = (values: (field: string) => unknown, backend = memoryBackend()) =>
     createSessionStore({
       schema: z.object({ name: z.string(), theme: z.string().default("light") }),
       backend,
-      // @ts-expect-error Whatever it returns.
+      // @ts-expect-error Any value.
       indexes: { user: { from: "name", values } },
     });
 
@@ -578,25 +578,31 @@ describe("a value of an index", () => {
     ["a list with an empty string", ["42", ""]],
     ["a list with null", [null]],
     ["a list in a list", [["42"]]],
-  ])("that is %s is a TypeError that names the index, and nothing is written", async (_, value) => {
-    const backend = memoryBackend();
-    const failing = store((name) => (name === "fine" ? "42" : value), backend);
-    await expect(failing.create({ name: "eve" })).rejects.toThrow(TypeError);
-    await expect(failing.create({ name: "eve" })).rejects.toThrow(/index user /);
-    expect(await keysOf(backend)).toEqual([]);
-    const { token, session } = await failing.create({ name: "fine" });
-    await expect(failing.update(token, { name: "eve" })).rejects.toThrow(/index user /);
-    await expect(failing.rotate(token, { patch: { name: "eve" } })).rejects.toThrow(/index user /);
-    await expect(failing.updateAll({ user: "42" }, { name: "eve" })).rejects.toThrow(/index user /);
-    expect(await failing.peek(token)).toEqual(session);
-  });
+  ])(
+    "an index value that is %s is rejected with a TypeError that names the index, and nothing is written",
+    async (_, value) => {
+      const backend = memoryBackend();
+      const failing = store((name) => (name === "fine" ? "42" : value), backend);
+      await expect(failing.create({ name: "eve" })).rejects.toThrow(TypeError);
+      await expect(failing.create({ name: "eve" })).rejects.toThrow(/index user /);
+      expect(await keysOf(backend)).toEqual([]);
+      const { token, session } = await failing.create({ name: "fine" });
+      await expect(failing.update(token, { name: "eve" })).rejects.toThrow(/index user /);
+      await expect(failing.rotate(token, { patch: { name: "eve" } })).rejects.toThrow(/index user /);
+      await expect(failing.updateAll({ user: "42" }, { name: "eve" })).rejects.toThrow(/index user /);
+      expect(await failing.peek(token)).toEqual(session);
+    },
+  );
 
-  test.each([[null], [undefined], [[]]])("that is %j is none", async (value) => {
-    const { session } = await store(() => value).create({ name: "eve" });
-    expect(session.deadline).not.toBeNull();
-  });
+  test.each([[null], [undefined], [[]]])(
+    "an index value of %j means that the session is not in the index",
+    async (value) => {
+      const { session } = await store(() => value).create({ name: "eve" });
+      expect(session.deadline).not.toBeNull();
+    },
+  );
 
-  test("is 1 to 512 bytes of well-formed text", async () => {
+  test("an index value has 1 to 512 bytes of well-formed text", async () => {
     const plain = store((name) => name);
     for (const name of ["x".repeat(512), "é".repeat(256), "💥".repeat(128)]) {
       const { session } = await plain.create({ name });
@@ -613,7 +619,7 @@ describe("a value of an index", () => {
     }
   });
 
-  test("that cannot be had passes the failure on, and nothing is written", async () => {
+  test("an error of the values function rejects the call, and nothing is written", async () => {
     const backend = memoryBackend();
     const failing = store(() => {
       throw new Error("values");
@@ -622,14 +628,14 @@ describe("a value of an index", () => {
     expect(await keysOf(backend)).toEqual([]);
   });
 
-  test("is not shown where it is refused", async () => {
+  test("an error about an index value does not show the value", async () => {
     const name = "s3cret".repeat(100);
     await expect(store(() => name).create({ name })).rejects.toThrow(/^((?!s3cret).)*$/);
     await expect(store(() => name).list({ user: name })).rejects.toThrow(/^((?!s3cret).)*$/);
   });
 });
 
-describe("a query", () => {
+describe("index queries", () => {
   const methods: Record<string, (store: Scene["store"], by: never) => Promise<unknown>> = {
     list: (store, by) => store.list(by),
     count: (store, by) => store.count(by),
@@ -637,36 +643,39 @@ describe("a query", () => {
     updateAll: (store, by) => store.updateAll(by, { theme: "dark" }),
   };
 
-  test.each(Object.keys(methods))("of %s names one index and a value, or is a TypeError", async (method) => {
-    const { store, calls, backend } = await three();
-    const wrong: unknown[] = [
-      {},
-      null,
-      undefined,
-      "user",
-      ["andrew"],
-      { unknown: "andrew" },
-      { userId: "andrew" },
-      { toString: "andrew" },
-      JSON.parse('{"__proto__":"andrew"}'),
-      { user: "andrew", tenant: "a" },
-      { user: "andrew", tenant: undefined },
-      { user: "" },
-      { user: null },
-      { user: undefined },
-      { user: 42 },
-      { user: ["andrew"] },
-      { user: "x".repeat(513) },
-      { user: "\ud800" },
-    ];
-    for (const by of wrong) {
-      await expect(methods[method]?.(store, by as never), inspect(by)).rejects.toThrow(TypeError);
-    }
-    expect(calls).toEqual([]);
-    expect(await keysOf(backend)).toHaveLength(3);
-  });
+  test.each(Object.keys(methods))(
+    "%s rejects a query that does not name exactly one index and a value",
+    async (method) => {
+      const { store, calls, backend } = await three();
+      const wrong: unknown[] = [
+        {},
+        null,
+        undefined,
+        "user",
+        ["andrew"],
+        { unknown: "andrew" },
+        { userId: "andrew" },
+        { toString: "andrew" },
+        JSON.parse('{"__proto__":"andrew"}'),
+        { user: "andrew", tenant: "a" },
+        { user: "andrew", tenant: undefined },
+        { user: "" },
+        { user: null },
+        { user: undefined },
+        { user: 42 },
+        { user: ["andrew"] },
+        { user: "x".repeat(513) },
+        { user: "\ud800" },
+      ];
+      for (const by of wrong) {
+        await expect(methods[method]?.(store, by as never), inspect(by)).rejects.toThrow(TypeError);
+      }
+      expect(calls).toEqual([]);
+      expect(await keysOf(backend)).toHaveLength(3);
+    },
+  );
 
-  test("is checked by TypeScript", async () => {
+  test("TypeScript rejects queries with unknown indexes, several indexes or values that are not text", async () => {
     const { store } = members();
     // @ts-expect-error No such index.
     await expect(store.list({ unknown: "andrew" })).rejects.toThrow(/user, tenant, code, product, level/);
@@ -679,7 +688,7 @@ describe("a query", () => {
   });
 });
 
-describe("a declaration", () => {
+describe("index and limit options", () => {
   const declare = (declared: unknown, limits?: unknown) => () =>
     createSessionStore({
       schema: member,
@@ -697,23 +706,23 @@ describe("a declaration", () => {
     ["a name beyond ASCII", { é: "userId" }],
     ["a name of 65 characters", { ["x".repeat(65)]: "userId" }],
     ["an unknown field", { user: "user" }],
-    ["a field that every object has", { user: "toString" }],
+    ["an inherited property instead of a field", { user: "toString" }],
     ["an unknown field as from", { user: { from: "user", values } }],
-    ["no from", { user: { values } }],
-    ["no values", { product: { from: "cart" } }],
-    ["values that are no function", { product: { from: "cart", values: ["hat"] } }],
-    ["another member", { product: { from: "cart", values, unique: true } }],
+    ["a declaration without from", { user: { values } }],
+    ["a declaration without values", { product: { from: "cart" } }],
+    ["values that are not a function", { product: { from: "cart", values: ["hat"] } }],
+    ["an unknown member", { product: { from: "cart", values, unique: true } }],
     ["a list", { user: ["userId"] }],
     ["null", { user: null }],
     ["undefined", { user: undefined }],
     ["a function", { user: () => "andrew" }],
     ["a list of declarations", ["userId"]],
-    ["text in the place of all declarations", "userId"],
-  ])("with %s is a TypeError", (_, declared) => {
+    ["text instead of declarations", "userId"],
+  ])("indexes with %s are rejected with a TypeError", (_, declared) => {
     expect(declare(declared)).toThrow(TypeError);
   });
 
-  test("may have any name of 1 to 64 letters, digits, _ and -", async () => {
+  test("an index name may have 1 to 64 letters, digits, _ and -", async () => {
     for (const name of ["a", "A-1_b", "toString", "__proto__", "x".repeat(64)]) {
       const store = createSessionStore({
         schema: member,
@@ -727,31 +736,31 @@ describe("a declaration", () => {
 
   test.each<[string, unknown]>([
     ["of an index that is not declared", { unknown: { max: 1, whenFull: "reject" } }],
-    ["of a name that every object has", { toString: { max: 1, whenFull: "reject" } }],
+    ["of an inherited property instead of an index", { toString: { max: 1, whenFull: "reject" } }],
     ["that is a number", { user: 5 }],
     ["that is null", { user: null }],
     ["without max", { user: { whenFull: "reject" } }],
-    ["of text", { user: { max: "5", whenFull: "reject" } }],
+    ["whose max is text", { user: { max: "5", whenFull: "reject" } }],
     ["without whenFull", { user: { max: 5 } }],
-    ["with another whenFull", { user: { max: 5, whenFull: "evict" } }],
-    ["with another member", { user: { max: 5, whenFull: "reject", per: "day" } }],
+    ["with an unknown whenFull", { user: { max: 5, whenFull: "evict" } }],
+    ["with an unknown member", { user: { max: 5, whenFull: "reject", per: "day" } }],
     ["in a list", [{ max: 5, whenFull: "reject" }]],
-  ])("with a limit %s is a TypeError", (_, limits) => {
+  ])("a limit %s is rejected with a TypeError", (_, limits) => {
     expect(declare(indexes, limits)).toThrow(TypeError);
   });
 
   test.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 100_001])(
-    "with a limit of %d is a RangeError",
+    "a limit of %d sessions is rejected with a RangeError",
     (max) => {
       expect(declare(indexes, { user: { max, whenFull: "reject" } })).toThrow(RangeError);
     },
   );
 
-  test("with limits and no indexes is a TypeError", () => {
+  test("limits without indexes are rejected with a TypeError", () => {
     expect(declare(undefined, { user: { max: 1, whenFull: "reject" } })).toThrow(TypeError);
   });
 
-  test("may leave a limit undefined", async () => {
+  test("a limit may be undefined", async () => {
     const store = declare(indexes, { user: undefined })();
     await store.create({ userId: "andrew" });
     expect(await store.count({ user: "andrew" })).toBe(1);

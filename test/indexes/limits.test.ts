@@ -21,7 +21,7 @@ limits(() => {
   };
 });
 
-test("a create that fails while it makes room leaves no session that nobody can open", async () => {
+test("a create that fails while it applies a limit leaves no session behind", async () => {
   const inner = memoryBackend();
   const failing = intercept(inner, (method) => {
     if (method !== "page") return;

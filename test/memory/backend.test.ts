@@ -23,26 +23,26 @@ async function size(backend: ReturnType<typeof memoryBackend>): Promise<number> 
   return count;
 }
 
-describe("the contract on memory", () => {
+describe("the backend contract in memory", () => {
   backendContract(test, () => memoryBackend(), manualClock());
 });
 
-describe("expiry", () => {
-  test("a session lives through the last millisecond of its idle timeout and not longer", async () => {
+describe("expiry in memory", () => {
+  test("a session exists up to the last millisecond of its idle timeout, and not longer", async () => {
     const backend = memoryBackend();
     await backend.insert("a", record(1), START);
     expect(await backend.read("a", access(START + 1000), look)).not.toBeNull();
     expect(await backend.read("a", access(START + 1001), look)).toBeNull();
   });
 
-  test("a session has ended in the millisecond of its deadline", async () => {
+  test("a session has expired at its deadline to the millisecond", async () => {
     const backend = memoryBackend();
     await backend.insert("a", { ...record(60), session_deadline: String(START + 1000) }, START);
     expect(await backend.read("a", access(START + 999), touch)).not.toBeNull();
     expect(await backend.read("a", access(START + 1000), touch)).toBe("expired");
   });
 
-  test("a timeout of 400 days lasts 400 days", async () => {
+  test("an idle timeout of 400 days lasts 400 days", async () => {
     const backend = memoryBackend();
     const days = 400 * 86_400;
     await backend.insert("a", record(days), START);
@@ -51,12 +51,12 @@ describe("expiry", () => {
     expect(await backend.read("a", access(START + 2 * days * 1000 + 1), look)).toBeNull();
   });
 
-  describe("with timers that are counted", () => {
+  describe("timers", () => {
     afterEach(() => {
       vi.useRealTimers();
     });
 
-    test("M-05 sessions hold no timer that would keep the process alive", async () => {
+    test("M-05 sessions in memory use no timer that would keep the process alive", async () => {
       vi.useFakeTimers();
       const store = createSessionStore({ schema: z.object({ name: z.string() }), backend: memoryBackend() });
       const { token } = await store.create({ name: "andrew" });
@@ -67,7 +67,7 @@ describe("expiry", () => {
     });
   });
 
-  test("M-02 a hundred thousand expired sessions are swept by later inserts, a few by each", async () => {
+  test("M-02 later inserts remove 100,000 expired sessions, a few with each insert", async () => {
     const backend = memoryBackend();
     for (let at = 0; at < 100_000; at++) await backend.insert(`old${at}`, record(1 + (at % 7)), START + (at % 11));
     const later = START + 60_000;
@@ -77,7 +77,7 @@ describe("expiry", () => {
     expect(await size(backend)).toBe(50_001);
   });
 
-  test("a sweep takes no session whose end was put off", async () => {
+  test("the removal of expired sessions spares those that were extended", async () => {
     const backend = memoryBackend();
     for (let at = 0; at < 100; at++) await backend.insert(`old${at}`, record(10), START);
     for (let at = 0; at < 100; at += 2) await backend.read(`old${at}`, access(START + 9000), touch);
@@ -90,7 +90,7 @@ describe("expiry", () => {
   });
 });
 
-test("whatever order sessions came and went in, later inserts sweep all that have expired", async () => {
+test("later inserts remove all expired sessions, in whatever order they were created and removed", async () => {
   let state = 1;
   const random = (below: number): number => {
     state = (state * 48_271) % 2_147_483_647;
@@ -113,8 +113,8 @@ test("whatever order sessions came and went in, later inserts sweep all that hav
   }
 });
 
-describe("capacity", () => {
-  test("M-03 an insert beyond it is refused, changes nothing, and says so", async () => {
+describe("the capacity of memoryBackend", () => {
+  test("M-03 an insert beyond the capacity rejects and changes nothing", async () => {
     const backend = memoryBackend({ capacity: 2 });
     await backend.insert("a", record(60), START);
     await backend.insert("b", record(60), START);
@@ -125,7 +125,7 @@ describe("capacity", () => {
     expect(await backend.read("c", access(), look)).toBeNull();
   });
 
-  test("at capacity sessions are used, ended and found to be taken as before", async () => {
+  test("sessions can be used and ended when the capacity is reached", async () => {
     const backend = memoryBackend({ capacity: 1 });
     await backend.insert("a", record(60), START);
     expect(await backend.insert("a", record(60), START)).toBe("taken");
@@ -135,7 +135,7 @@ describe("capacity", () => {
     expect(await backend.insert("b", record(60), START)).toBe("inserted");
   });
 
-  test("room is made as soon as one session has expired", async () => {
+  test("an insert at the capacity succeeds as soon as one session has expired", async () => {
     const backend = memoryBackend({ capacity: 3 });
     for (const [key, idle] of [
       ["a", 60],
@@ -147,14 +147,14 @@ describe("capacity", () => {
     await expect(backend.insert("e", record(60), START + 1001)).rejects.toThrow(SessionBackendError);
   });
 
-  test("room is made as soon as a session has expired whose end was brought forward", async () => {
+  test("an insert at the capacity succeeds as soon as a session has expired whose timeout was shortened", async () => {
     const backend = memoryBackend({ capacity: 3 });
     for (const key of ["a", "b", "c"]) await backend.insert(key, record(3600), START);
     await backend.write("b", access(), { set: { session_ttl: "1" }, remove: [], fields: [] });
     expect(await backend.insert("d", record(60), START + 1001)).toBe("inserted");
   });
 
-  test("the room of a session that was removed or replaced is counted once", async () => {
+  test("removed and replaced sessions do not count towards the capacity", async () => {
     const backend = memoryBackend({ capacity: 50 });
     for (let round = 0; round < 20; round++) {
       const now = START + round * 1000;
@@ -171,7 +171,7 @@ describe("capacity", () => {
     expect(await size(backend)).toBe(50);
   });
 
-  test("one that is no positive whole number is refused at once", () => {
+  test("a capacity that is not a positive whole number is rejected", () => {
     for (const capacity of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
       expect(() => memoryBackend({ capacity })).toThrow(RangeError);
     }
@@ -182,7 +182,7 @@ describe("capacity", () => {
   });
 });
 
-test("M-01 a key is a key, whatever its name", async () => {
+test("M-01 keys like __proto__ work as any other key", async () => {
   const backend = memoryBackend();
   for (const key of ["__proto__", "constructor", "", "0"]) {
     expect(await backend.read(key, access(), look)).toBeNull();
@@ -193,7 +193,7 @@ test("M-01 a key is a key, whatever its name", async () => {
   expect(({} as { name?: string }).name).toBeUndefined();
 });
 
-test("M-02 of a million expired sessions none is read, and no insert waits for all to be swept", async () => {
+test("M-02 no insert takes long after a million sessions have expired, and none of them can be read", async () => {
   const backend = memoryBackend();
   for (let at = 0; at < 1_000_000; at++) await backend.insert(`old${at}`, record(1), START);
   const later = START + 60_000;
@@ -204,11 +204,11 @@ test("M-02 of a million expired sessions none is read, and no insert waits for a
     await backend.insert(`new${at}`, record(60), later);
     longest = Math.max(longest, performance.now() - start);
   }
-  // Sweeping them all takes seconds; what is left is for the garbage collector and a busy machine.
+  // Removing all at once would take seconds. The limit allows for the garbage collector and a busy machine.
   expect(longest).toBeLessThan(500);
 }, 30_000);
 
-test("M-04 what is read or given is a copy: changing it changes nothing stored", async () => {
+test("M-04 records are copied: changing one that was passed in or returned does not change what is stored", async () => {
   const backend = memoryBackend();
   const given = record(60);
   await backend.insert("a", given, START);
@@ -224,9 +224,9 @@ test("M-04 what is read or given is a copy: changing it changes nothing stored",
   expect(await backend.read("a", access(), look)).toMatchObject({ name: "andrew", more: "text" });
 });
 
-// M-06, several processes: each has a memory of its own, as the documentation of `memoryBackend` says.
+// M-06, several processes: each has its own memory, as the documentation of `memoryBackend` says.
 
-test("the keys come in pages", async () => {
+test("keys() returns the keys in pages of 1,000", async () => {
   const backend = memoryBackend();
   for (let at = 0; at < 2500; at++) await backend.insert(`${at}`, record(60), START);
   const pages: number[] = [];

@@ -6,7 +6,7 @@ import { createSessionStore } from "../../src/index.ts";
 import { connectRedis, redisBackend } from "../../src/redis/index.ts";
 import { startServer } from "../support/redis-server.ts";
 
-test("an account with the rights that the README names can do everything, and nothing elsewhere", async () => {
+test("an account with the rights in the README can run every operation, and has no access to other keys", async () => {
   const [, keys = "", rights = ""] =
     /needs the keys `(\S+)` and\n`([^`]+)`/.exec(await readFile("README.md", "utf8")) ?? [];
   const server = await startServer();

@@ -25,7 +25,7 @@ async function allKeys(prefix: string): Promise<string[]> {
   return keys;
 }
 
-/** A client of which something is different. */
+/** A client with some methods replaced. */
 function clientWith(methods: Partial<RedisClient>, inner: RedisClient = client): RedisClient {
   return new Proxy(inner, {
     get(target, name) {
@@ -35,7 +35,7 @@ function clientWith(methods: Partial<RedisClient>, inner: RedisClient = client):
   });
 }
 
-test("R-2 a hash of parts that somebody else wrote is no session and is left as it is", async () => {
+test("R-2 a hash that lacks the required fields is not a session, and the store does not change it", async () => {
   const { prefix, ...ground } = open();
   const store = accounts(ground);
   const { token, session } = await store.create({});
@@ -46,7 +46,7 @@ test("R-2 a hash of parts that somebody else wrote is no session and is left as 
   expect({ ...(await client.hGetAll(prefix + session.id)) }).toEqual(parts);
 });
 
-test("R-4 a session whose key lost its expiry ends at its deadline all the same", async () => {
+test("R-4 a session whose key lost its expiry still ends at its deadline", async () => {
   const { prefix, ...ground } = open();
   const store = accounts(ground);
   const { token, session } = await store.create({ userId: "42" });
@@ -57,8 +57,8 @@ test("R-4 a session whose key lost its expiry ends at its deadline all the same"
   await expectNothingOpens(store, token);
 });
 
-describe("R-23 the token of one store", () => {
-  test("opens nothing below another prefix, be it a part of this one", async () => {
+describe("R-23 stores with different prefixes", () => {
+  test("a token of one store is invalid in another, even if one prefix is the beginning of the other", async () => {
     const users = open();
     const admins = open();
     const within = { ...users, backend: redisBackend(client, { prefix: `${users.prefix}admin:` }) };
@@ -79,8 +79,8 @@ describe("R-23 the token of one store", () => {
   });
 });
 
-describe("R-27 a reply that belongs to somebody else", () => {
-  test("never comes to a request after others gave up on theirs", async () => {
+describe("R-27 replies that reach the wrong caller", () => {
+  test("aborted calls never make a later call receive another session", async () => {
     const server = await startServer();
     const own = createClient({ url: server.url });
     own.on("error", () => {});
@@ -112,7 +112,7 @@ describe("R-27 a reply that belongs to somebody else", () => {
     }
   });
 
-  /** Of two commands that are sent together each gets the other's reply. */
+  /** Swaps the replies of every two commands. */
   function swapping(method: "evalSha" | "hmGet"): RedisClient {
     let first: { resolve(reply: unknown): void; reply: Promise<unknown> } | null = null;
     const send = client[method] as (...args: unknown[]) => Promise<unknown>;
@@ -144,7 +144,7 @@ describe("R-27 a reply that belongs to somebody else", () => {
     }
   }
 
-  test.each(reads)("is absence or a failure to %s, and not somebody else's session", async (read, method) => {
+  test.each(reads)("a %s that receives another session's reply returns null or rejects", async (read, method) => {
     const ground = open();
     const store = accounts(ground);
     const mine = await store.create({ userId: "42" });
@@ -153,7 +153,7 @@ describe("R-27 a reply that belongs to somebody else", () => {
     await expectNobodyElse([mixed[read](mine.token), mixed[read](theirs.token)]);
   });
 
-  test("is absence or a failure to update, and not somebody else's session", async () => {
+  test("an update that receives another session's reply returns null or rejects", async () => {
     const ground = open();
     const store = accounts(ground);
     const mine = await store.create({ userId: "42" });
@@ -163,10 +163,10 @@ describe("R-27 a reply that belongs to somebody else", () => {
   });
 });
 
-/** What PTTL says of a key that is not there. */
+/** What PTTL returns for a key that does not exist. */
 const GONE = -2;
 
-describe("near the deadline", () => {
+describe("R-28 writes close to the deadline", () => {
   const writes = {
     get: (store, token) => store.get(token),
     update: (store, token) => store.update(token, { role: "admin" }),
@@ -179,7 +179,7 @@ describe("near the deadline", () => {
     updateAll: (store) => store.updateAll({ user: "42" }, { role: "admin" }),
   } satisfies Record<string, (store: ReturnType<typeof accounts>, token: string) => Promise<unknown>>;
 
-  test.each(Object.entries(writes))("R-28 %s gives no key a life beyond what is left", async (use, act) => {
+  test.each(Object.entries(writes))("R-28 %s never makes a key outlive the session's deadline", async (use, act) => {
     for (const left of [1500, 1000, 999, 20, 1, 0, -1, -1500]) {
       const { prefix, ...ground } = open();
       const store = accounts(ground);
@@ -187,14 +187,14 @@ describe("near the deadline", () => {
       ground.clock.advance(3600 * 1000 - left);
       await act(store, token);
       const remaining = await client.pTTL(prefix + session.id);
-      // What was written ends with the session; what was not keeps the end that it had. Neither is without one.
+      // A written key expires with the session, any other keeps its expiry. No key is without one.
       const most = left > 0 && use !== "updateAll" ? left : 1800 * 1000;
       expect(remaining === GONE || (remaining >= 0 && remaining <= most), `${left}: ${remaining}`).toBe(true);
     }
   });
 });
 
-test("R-29 no key of the library is ever without an end, those of indexes and of revoked sessions included", async () => {
+test("R-29 every key of the library has an expiry, including those of indexes and of revoked sessions", async () => {
   const { prefix, ...ground } = open();
   const store = accounts(ground);
   const acts: (() => Promise<unknown>)[] = [];
@@ -216,7 +216,7 @@ test("R-29 no key of the library is ever without an end, those of indexes and of
     () => store.count({ user: "43" }),
     () => store.updateAll({ user: "43" }, { role: "c" }),
     () => store.revokeAll({ user: "43" }),
-    // A member without a session, as a sign-in leaves that is under way: it gets a tombstone.
+    // A member without a session, as a login in progress leaves it: revokeAll gives it a tombstone.
     () => ground.backend.enter("user:45", "A".repeat(22), 60_000, 0, ground.clock.now()),
     () => store.revokeAll({ user: "45" }),
     () => store.destroy(other),
@@ -228,7 +228,7 @@ test("R-29 no key of the library is ever without an end, those of indexes and of
   expect(await client.exists(prefix + "A".repeat(22))).toBe(1);
 });
 
-test("R-42 scripts are constants, and what a session holds comes as arguments", async () => {
+test("R-42 Lua scripts are constant, and session data is passed to them only as arguments", async () => {
   const known = new Set<unknown>(
     [...Object.values(scripts), ...Object.values(indexScripts)].map((one) =>
       typeof one === "object" ? one.text : one,
@@ -237,7 +237,7 @@ test("R-42 scripts are constants, and what a session holds comes as arguments", 
   const texts = new Set<string>();
   const keys = new Set<number>();
   const watching = clientWith({
-    // As if no server knew a script by its digest.
+    // Makes every script seem unknown to the server.
     async evalSha(_, { keys: given }) {
       keys.add(given?.length ?? 0);
       throw new Error("NOSCRIPT No matching script.");

@@ -12,15 +12,15 @@ const wait = (milliseconds: number) => new Promise<void>((done) => setTimeout(do
 const bound = { field: "views", by: 1, from: 0, min: 0, max: 100 };
 const change = { set: { name: "barbara" }, remove: ["views"], fields: null };
 
-/** Every way to use a session but ending it. */
+/** Every operation on a session except removal. */
 const uses: Record<string, (backend: SessionBackend, key: string) => Promise<unknown>> = {
   peek: (on, key) => on.read(key, access(), { touch: false, fields: null }),
-  "peek at fields": (on, key) => on.read(key, access(), { touch: false, fields: ["name"] }),
+  "peek that reads some fields": (on, key) => on.read(key, access(), { touch: false, fields: ["name"] }),
   touch: (on, key) => on.read(key, access(), { touch: true, fields: null }),
-  "touch of fields": (on, key) => on.read(key, access(), { touch: true, fields: ["name"] }),
+  "touch that reads some fields": (on, key) => on.read(key, access(), { touch: true, fields: ["name"] }),
   write: (on, key) => on.write(key, access(), change),
   "compare-and-set": (on, key) => on.write(key, access(), { ...change, expect: { name: "andrew", other: null } }),
-  "write of nothing": (on, key) => on.write(key, access(), { set: {}, remove: [], fields: [] }),
+  "write without changes": (on, key) => on.write(key, access(), { set: {}, remove: [], fields: [] }),
   increment: (on, key) => on.increment(key, access(), bound),
 };
 
@@ -41,25 +41,25 @@ async function insert(fields?: Record<string, string>): Promise<string> {
   return key;
 }
 
-describe("the contract on Redis", () => {
+describe("the backend contract on Redis", () => {
   backendContract(test, () => backend, { now: Date.now, advance: wait });
 });
 
 describe("the expiry of a key", () => {
-  /** Within the time that the step itself took, and the millisecond that Redis rounds off. */
+  /** Allows for the duration of the step, and for the rounding of Redis. */
   async function expectLeft(key: string, milliseconds: number, since: number): Promise<void> {
     const left = await client.pTTL(prefix + key);
     expect(left).toBeLessThanOrEqual(milliseconds);
     expect(left).toBeGreaterThanOrEqual(milliseconds - (Date.now() - since) - 2);
   }
 
-  test("is the idle timeout after insert", async () => {
+  test("a new session's key expires after the idle timeout", async () => {
     const since = Date.now();
     await expectLeft(await insert(), 1_800_000, since);
   });
 
   for (const [use, run] of moving) {
-    test(`is the idle timeout again after a ${use}`, async () => {
+    test(`a ${use} restarts the key's expiry at the idle timeout`, async () => {
       const key = await insert();
       await client.pExpire(prefix + key, 500_000);
       const since = Date.now();
@@ -67,7 +67,7 @@ describe("the expiry of a key", () => {
       await expectLeft(key, 1_800_000, since);
     });
 
-    test(`is what the deadline leaves after a ${use}, if that is less`, async () => {
+    test(`a ${use} sets the key's expiry to the deadline if that is sooner than the idle timeout`, async () => {
       const since = Date.now();
       const key = await insert({ session_deadline: String(since + 90_000) });
       await expectLeft(key, 90_000, since);
@@ -76,7 +76,7 @@ describe("the expiry of a key", () => {
       await expectLeft(key, 90_000, since);
     });
 
-    test(`comes back with a ${use} where something took it away`, async () => {
+    test(`a ${use} gives the key an expiry again if it was removed`, async () => {
       const key = await insert();
       await client.persist(prefix + key);
       const since = Date.now();
@@ -84,7 +84,7 @@ describe("the expiry of a key", () => {
       await expectLeft(key, 1_800_000, since);
     });
 
-    test(`is 1800 s after a ${use}, where neither it nor the idle timeout tells`, async () => {
+    test(`a ${use} sets the key's expiry to 1800 s if it has none and session_ttl is unreadable`, async () => {
       const key = await insert({ session_ttl: "soon" });
       await client.persist(prefix + key);
       const since = Date.now();
@@ -93,7 +93,7 @@ describe("the expiry of a key", () => {
       expect(await client.hGet(prefix + key, "session_ttl")).toBe("1800");
     });
 
-    test(`is what is left, in whole seconds, after a ${use} of a record whose idle timeout cannot be read`, async () => {
+    test(`a ${use} replaces an unreadable session_ttl by the time left of the key, in whole seconds`, async () => {
       const key = await insert({ session_ttl: "1e3" });
       await client.pExpire(prefix + key, 99_500);
       const since = Date.now();
@@ -103,7 +103,7 @@ describe("the expiry of a key", () => {
     });
   }
 
-  test("follows a new idle timeout, longer or shorter", async () => {
+  test("a new idle timeout becomes the key's expiry, whether longer or shorter", async () => {
     const key = await insert();
     for (const seconds of [7200, 60, 2_147_483_647]) {
       const since = Date.now();
@@ -112,7 +112,7 @@ describe("the expiry of a key", () => {
     }
   });
 
-  test("is left alone by a peek, by what is refused and by a wrong secret", async () => {
+  test("a peek, a rejected change and a wrong token leave the key's expiry unchanged", async () => {
     const key = await insert({ session_verifier: "v" });
     const expiry = Date.now() + 500_000;
     await client.pExpireAt(prefix + key, expiry);
@@ -129,7 +129,7 @@ describe("the expiry of a key", () => {
     expect(Math.abs(Date.now() + left - expiry)).toBeLessThan(10_000);
   });
 
-  test("is not put off by a clock that is slow: the server's counts as well", async () => {
+  test("a caller whose clock is slow cannot extend a key beyond the session's deadline", async () => {
     const key = await insert({ session_deadline: String(Date.now() + 90_000) });
     for (const touch of [true, false]) {
       await backend.read(key, { ...access(), now: Date.now() - 3_600_000 }, { touch, fields: null });
@@ -137,7 +137,7 @@ describe("the expiry of a key", () => {
     }
   });
 
-  test("is not undone by a clock that is fast: what it takes for ended stays for the others", async () => {
+  test("a caller whose clock is fast sees the session as expired, and others can still use it", async () => {
     const key = await insert({ session_deadline: String(Date.now() + 90_000) });
     const fast = { ...access(), now: Date.now() + 3_600_000 };
     expect(await backend.read(key, fast, { touch: true, fields: null })).toBe("expired");
@@ -147,8 +147,8 @@ describe("the expiry of a key", () => {
   });
 });
 
-describe("what is no session of this backend", () => {
-  test("a key of another type is unreadable to every method and stays", async () => {
+describe("keys that are not sessions", () => {
+  test("a key of another Redis type is invalid for every operation and stays unchanged", async () => {
     const key = crypto.randomUUID();
     await client.set(prefix + key, "text");
     for (const [use, run] of Object.entries(uses)) expect(await run(backend, key), use).toBe("invalid");
@@ -160,11 +160,11 @@ describe("what is no session of this backend", () => {
   });
 
   const strangers: Record<string, Record<string, string>> = {
-    "a hash that is no session": { name: "andrew", views: "1", last_accessed_at: "then" },
+    "a hash that is not a session": { name: "andrew", views: "1", last_accessed_at: "then" },
     "a session whose deadline cannot be read": record({ session_deadline: "never" }),
   };
   for (const [what, hash] of Object.entries(strangers)) {
-    test(`${what} is left as it was found by every use`, async () => {
+    test(`${what} stays unchanged by every operation`, async () => {
       const key = crypto.randomUUID();
       await client.hSet(prefix + key, hash);
       for (const [use, run] of Object.entries(uses)) {
@@ -175,7 +175,7 @@ describe("what is no session of this backend", () => {
     });
   }
 
-  test("keys under the prefix that are no hashes are not listed, and keys outside it neither", async () => {
+  test("keys() lists only hashes with the backend's prefix", async () => {
     const key = await insert();
     await client.zAdd(`${prefix}index:user:42`, { score: 1, value: key });
     await client.set(`${prefix}text`, "text");
@@ -192,7 +192,7 @@ describe("what is no session of this backend", () => {
   });
 });
 
-test("scripts that the server has forgotten are sent again", async () => {
+test("scripts are sent again after the server has lost them", async () => {
   const server = await startServer();
   const own = createClient({ url: server.url });
   const on = redisBackend(own);
@@ -212,7 +212,7 @@ test("scripts that the server has forgotten are sent again", async () => {
 });
 
 describe("other kinds of client", () => {
-  test("a pool does for everything", async () => {
+  test("every operation works on a client pool", async () => {
     const pool = createClientPool({ url: inject("redisUrl") }, { minimum: 2, maximum: 5 });
     const on = redisBackend(pool, { prefix });
     await pool.connect();
@@ -246,7 +246,7 @@ describe("other kinds of client", () => {
     },
   };
   for (const [what, make] of Object.entries(offline)) {
-    test(`${what} is unavailable at once, and nothing was applied`, async () => {
+    test(`calls on ${what} reject at once and change nothing`, async () => {
       const on = redisBackend(await make(), { prefix });
       const key = await insert();
       const all: typeof uses = {
@@ -267,7 +267,7 @@ describe("other kinds of client", () => {
   }
 });
 
-test("a client that waits for its server sends nothing later of what it was told meanwhile", async () => {
+test("calls while the client reconnects reject and are not sent later", async () => {
   const server = await startServer();
   const own = createClient({ url: server.url, socket: { reconnectStrategy: 20 } });
   const on = redisBackend(own);
@@ -291,17 +291,17 @@ test("a client that waits for its server sends nothing later of what it was told
   }
 });
 
-describe("misuse", () => {
+describe("invalid arguments of redisBackend", () => {
   const clients: Record<string, unknown> = {
-    nothing: undefined,
+    undefined: undefined,
     null: null,
     "an empty object": {},
-    "an address": "redis://localhost",
+    "a URL": "redis://localhost",
     "a client of another library": { get() {}, set() {}, evalsha() {}, hgetall() {}, on() {} },
     "a client without events": { evalSha() {}, eval() {}, hGetAll() {}, hmGet() {} },
   };
   for (const [what, wrong] of Object.entries(clients)) {
-    test(`${what} is no client`, () => {
+    test(`redisBackend rejects a client that is ${what}`, () => {
       expect(() => redisBackend(wrong as RedisClient)).toThrow(TypeError);
       expect(() => redisBackend(wrong as RedisClient)).toThrow("client must be a node-redis client");
     });
@@ -327,23 +327,23 @@ describe("misuse", () => {
     "x".repeat(1024),
   ];
   for (const wrong of [...prefixes, null, 1, {}, ["session:"]]) {
-    test(`${JSON.stringify(wrong).slice(0, 20)} is no prefix`, () => {
+    test(`redisBackend rejects the prefix ${JSON.stringify(wrong).slice(0, 20)}`, () => {
       expect(() => redisBackend(client, { prefix: wrong as string })).toThrow(TypeError);
     });
   }
 
-  test("prefixes of letters, digits and _ - . : / are", () => {
+  test("redisBackend accepts a prefix of letters, digits and _ - . : /", () => {
     for (const right of ["s", "session:", "app/v1.2:session-store_A:", "x".repeat(128)]) {
       expect(() => redisBackend(client, { prefix: right })).not.toThrow();
     }
   });
 
-  test("an option that is not known is refused by name", () => {
+  test("redisBackend rejects an unknown option and names it", () => {
     expect(() => redisBackend(client, { prefx: "s:" } as never)).toThrow('no option "prefx"');
     expect(() => redisBackend(client, null as never)).toThrow(TypeError);
   });
 
-  test("a client gets one error listener, however many backends it has", () => {
+  test("a client gets one error listener for any number of backends", () => {
     const own = createClient({ url: inject("redisUrl") });
     for (const name of ["a:", "b:", "c:"]) redisBackend(own, { prefix: name });
     expect(own.listenerCount("error")).toBe(1);

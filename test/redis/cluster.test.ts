@@ -30,7 +30,7 @@ afterAll(async () => {
 const masters = (): Server[] => cluster.servers.slice(0, MASTERS);
 const wait = (milliseconds: number) => new Promise<void>((done) => setTimeout(done, milliseconds));
 
-/** A backend below a prefix that nobody else uses. */
+/** A backend with a prefix of its own. */
 function open() {
   const prefix = `${randomUUID()}:`;
   return { prefix, backend: redisBackend(client, { prefix }), now: Date.now };
@@ -42,7 +42,7 @@ async function masterOf(key: string): Promise<Server> {
   return cluster.servers.find((server) => server.port === port) as Server;
 }
 
-/** How many of the keys each master has. */
+/** The number of the keys on each master. */
 async function spread(keys: readonly string[]): Promise<number[]> {
   const owners = await Promise.all(keys.map(masterOf));
   return masters().map((master) => owners.filter((owner) => owner === master).length);
@@ -54,12 +54,12 @@ const isUnapplied = (error: unknown): boolean =>
 const schema = z.object({ userId: z.string(), views: z.int().default(0), code: z.string().optional() });
 const many = Array.from({ length: 60 }, (_, at) => `${at}`);
 
-describe("the contract on a cluster", () => {
+describe("the backend contract on a cluster", () => {
   backendContract(test.concurrent, () => open().backend, { now: Date.now, advance: wait });
 });
 
-describe("a cluster's keys", () => {
-  test("are listed, those of all masters", async () => {
+describe("keys on a cluster", () => {
+  test("scan lists the sessions of all masters", async () => {
     const { backend, prefix } = open();
     const store = createSessionStore({ schema, backend });
     const created = await Promise.all(many.map((userId) => store.create({ userId })));
@@ -71,7 +71,7 @@ describe("a cluster's keys", () => {
     expect(listed.sort()).toEqual(ids);
   });
 
-  test("of an index need not be where those of its sessions are", async () => {
+  test("an index finds its sessions on all masters", async () => {
     const { backend, prefix } = open();
     const store = createSessionStore({ schema, backend, indexes: { user: "userId" } });
     const created = await Promise.all(many.map(() => store.create({ userId: "42" })));
@@ -95,7 +95,7 @@ describe("a cluster's keys", () => {
     for (const { token } of others) expect(await store.peek(token)).not.toBeNull();
   });
 
-  test("of an index hold its limits, however many sign in at once", async () => {
+  test("limits hold on a cluster for many logins at once", async () => {
     const limited = (whenFull: "evict-oldest" | "reject") => {
       const limits = { user: { max: 5, whenFull } };
       return createSessionStore({ schema, backend: open().backend, indexes: { user: "userId" }, limits });
@@ -112,7 +112,7 @@ describe("a cluster's keys", () => {
   });
 });
 
-test("scripts that the masters have forgotten are sent again to each of them", async () => {
+test("scripts are sent again to every master that has lost them", async () => {
   const { backend, prefix } = open();
   const store = createSessionStore({ schema, backend, indexes: { user: "userId" } });
   const forget = () => Promise.all(masters().map((master) => command(master, "SCRIPT", "FLUSH")));
@@ -135,7 +135,7 @@ test("scripts that the masters have forgotten are sent again to each of them", a
   }
 });
 
-test("a slot that has another master by now is found there", async () => {
+test("a session is found after its slot has moved to another master", async () => {
   const { backend, prefix } = open();
   const store = createSessionStore({ schema, backend });
   const { token, session } = await store.create({ userId: "42" });
@@ -178,7 +178,7 @@ describe("on a cluster", () => {
   });
 });
 
-test("a master that dies is replaced by its replica, which has the sessions", async () => {
+test("every session exists after a replica has replaced its failed master", async () => {
   const { backend, prefix } = open();
   const store = createSessionStore({ schema, backend, indexes: { user: "userId" } });
   const created = await Promise.all(many.map(() => store.create({ userId: "42" })));
@@ -196,7 +196,7 @@ test("a master that dies is replaced by its replica, which has the sessions", as
   expect(await keysOf(backend)).toEqual([]);
 });
 
-test("no command ever named keys of different slots", async () => {
+test("no command names keys of different slots", async () => {
   const living = cluster.servers.filter(({ process }) => process.exitCode === null && process.signalCode === null);
   const errors = await Promise.all(living.map((server) => command(server, "INFO", "errorstats")));
   expect(errors.join("\n")).toContain("errorstat_NOSCRIPT");

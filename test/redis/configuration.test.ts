@@ -8,16 +8,16 @@ import { visits } from "../support/visits.ts";
 
 const { client, prefix } = await ownBackend();
 
-describe("T-11 a client that cannot do it", () => {
-  // Clients that were closed or never connected: test/redis/backend.test.ts. One of a cluster's nodes: test/faults.
+describe("T-11 clients in an unusable state", () => {
+  // Closed and unconnected clients: test/redis/backend.test.ts. A client of a single cluster node: test/faults.
 
-  test("as it is a transaction, is refused at once", () => {
+  test("a transaction is rejected as a client", () => {
     const transaction = client.multi() as unknown as RedisClient;
     expect(() => redisBackend(transaction)).toThrow(/client must be a node-redis client: it has no \w+\(\)/);
   });
 
   test.each([2, 3] as const)(
-    "as it is subscribed, on RESP %d, does it or is unavailable, and never hangs",
+    "calls on a client in subscribe mode (RESP %d) succeed or reject within a second",
     async (RESP) => {
       const own = createClient({ url: inject("redisUrl"), RESP, disableOfflineQueue: true });
       own.on("error", () => {});
@@ -33,7 +33,7 @@ describe("T-11 a client that cannot do it", () => {
     },
   );
 
-  test("as it is in the middle of a transaction that was sent by hand, gets no session wrong", async () => {
+  test("calls on a client in the middle of a raw MULTI reject, and work again after DISCARD", async () => {
     const own = createClient({ url: inject("redisUrl") });
     own.on("error", () => {});
     await own.connect();

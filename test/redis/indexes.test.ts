@@ -9,20 +9,20 @@ import { startServer } from "../support/redis-server.ts";
 const { backend, client, prefix } = await ownBackend();
 const { store } = memberStore(backend, Date.now);
 const DAY_MS = 86_400_000;
-/** What two clocks on one machine and the time of a test may differ by. */
+/** The tolerance for two clocks on one machine and the duration of a test. */
 const NEAR_MS = 5000;
 
 const keyOf = (entry: string, below = prefix): string => `${below}index:${entry}`;
 const membersOf = (entry: string) => client.zRange(keyOf(entry), 0, -1);
 
-/** Makes members older, as if they had entered before. */
+/** Lowers the scores of index members, as if they had been added earlier. */
 async function age(entry: string, milliseconds: number, ids?: readonly string[]): Promise<void> {
   for (const { value, score } of await client.zRangeWithScores(keyOf(entry), 0, -1)) {
     if (ids?.includes(value) ?? true) await client.zAdd(keyOf(entry), { value, score: score - milliseconds * 1000 });
   }
 }
 
-/** Keys below the prefix that never end. */
+/** Keys with the prefix that have no expiry. */
 async function eternal(): Promise<string[]> {
   const found: string[] = [];
   for await (const keys of client.scanIterator({ MATCH: `${prefix}*`, COUNT: 1000 })) {
@@ -31,8 +31,8 @@ async function eternal(): Promise<string[]> {
   return found;
 }
 
-describe("the stored form", () => {
-  test("names the values in session_index, as a sorted JSON array, and nothing where there are none", async () => {
+describe("indexes as stored in Redis", () => {
+  test("a session lists its index values in session_index as a sorted JSON array, and has no such field without values", async () => {
     const cart = [{ sku: "b" }, { sku: "a" }, { sku: "b" }];
     const { session } = await store.create({ userId: "andrew", cart });
     const text = await client.hGet(prefix + session.id, "session_index");
@@ -41,7 +41,7 @@ describe("the stored form", () => {
     expect(await client.hExists(prefix + none.id, "session_index")).toBe(0);
   });
 
-  test("is a sorted set of ids whose scores are microseconds of Redis's clock, rising", async () => {
+  test("an index is a sorted set of session IDs with increasing scores in microseconds of Redis's clock", async () => {
     const userId = crypto.randomUUID();
     const [seconds, micros] = (await client.sendCommand(["TIME"])) as unknown as [string, string];
     const before = Number(seconds) * 1_000_000 + Number(micros);
@@ -58,7 +58,7 @@ describe("the stored form", () => {
     }
   });
 
-  test("takes any value as part of a key", async () => {
+  test("any text works as an index value", async () => {
     for (const value of ["a:b", "*", "?[x]", "{a}", "ü💥", " ", "\n", '"', "\\"]) {
       const userId = value + crypto.randomUUID();
       const { session } = await store.create({ userId });
@@ -68,7 +68,7 @@ describe("the stored form", () => {
     }
   });
 
-  test("follows a move", async () => {
+  test("an update that changes an index value also updates session_index", async () => {
     const [from, to] = [crypto.randomUUID(), crypto.randomUUID()];
     const { token, session } = await store.create({ userId: from, tenant: from });
     await store.update(token, { userId: to });
@@ -80,8 +80,8 @@ describe("the stored form", () => {
   });
 });
 
-describe("an index", () => {
-  test("ends, and later than the latest deadline that entered it", async () => {
+describe("an index key", () => {
+  test("an index key expires after the latest deadline of its sessions", async () => {
     const userId = crypto.randomUUID();
     const left = () => client.pTTL(keyOf(`user:${userId}`));
     const { session: short } = await store.create({ userId }, { absoluteTimeout: 86_400 });
@@ -94,7 +94,7 @@ describe("an index", () => {
     expect(await left()).toBeGreaterThan((long.deadline?.getTime() ?? 0) - Date.now());
   });
 
-  test("lasts as long when a session moves into it", async () => {
+  test("an index key that a session moves into expires after the session's deadline", async () => {
     const userId = crypto.randomUUID();
     const { token, session } = await store.create({}, { absoluteTimeout: 7 * 86_400 });
     await store.update(token, { userId });
@@ -103,7 +103,7 @@ describe("an index", () => {
     expect(left).toBeLessThan(7 * DAY_MS + 60_000 + NEAR_MS);
   });
 
-  test("and every other key has an end after everything that can be done", async () => {
+  test("no key lacks an expiry after any operation of the store", async () => {
     const limited = memberStore(backend, Date.now, { limits: { user: { max: 1, whenFull: "evict-oldest" } } }).store;
     const userId = crypto.randomUUID();
     const one = await store.create({ userId, code: "1", cart: [{ sku: "hat" }] });
@@ -127,7 +127,7 @@ describe("an index", () => {
     expect(await eternal()).toEqual([]);
   });
 
-  test("loses by a list the members whose session is gone, once they are a minute old, and no others", async () => {
+  test("list and count remove members whose session has ended, if they are more than a minute old", async () => {
     const userId = crypto.randomUUID();
     const entry = `user:${userId}`;
     const all = await Promise.all(Array.from({ length: 4 }, () => store.create({ userId })));
@@ -143,7 +143,7 @@ describe("an index", () => {
     await expect.poll(() => membersOf(entry)).toEqual([lives]);
   });
 
-  test("does not grow though nobody lists it", async () => {
+  test("an index that nobody lists does not accumulate ended sessions", async () => {
     const userId = crypto.randomUUID();
     const lasting = await Promise.all(Array.from({ length: 3 }, () => store.create({ userId })));
     await age(`user:${userId}`, 120_000);
@@ -156,7 +156,7 @@ describe("an index", () => {
     expect(await store.count({ user: userId })).toBe(lasting.length);
   });
 
-  test("is paged by score: what enters and leaves meanwhile hides nobody", async () => {
+  test("list returns every session even if others are added or removed between its pages", async () => {
     const userId = crypto.randomUUID();
     const all = await Promise.all(Array.from({ length: 1100 }, () => store.create({ userId })));
     const ids = all.map(({ session }) => session.id);
@@ -179,13 +179,13 @@ describe("an index", () => {
   });
 });
 
-describe("a large index", () => {
+describe("an index with many sessions", () => {
   const COUNT = 100_000;
   const MANY = 2000;
   const SLOW_MICROSECONDS = 20_000;
   const STATS = /^cmdstat_([^:]+):calls=(\d+)/gm;
 
-  /** Sessions and members as the store would have written them an hour ago. */
+  /** Stores sessions and members as the store would have an hour ago. */
   async function fill(on: Awaited<ReturnType<typeof own>>["client"], userId: string, count: number): Promise<void> {
     const now = Date.now();
     const at = new Date(now - 3_600_000).toISOString();
@@ -212,7 +212,7 @@ describe("a large index", () => {
     }
   }
 
-  /** A server of its own: no other test is in its slow log. */
+  /** Its own server, so that the slow log has no commands of other tests. */
   async function own() {
     const server = await startServer();
     const large = await createClient({ url: server.url }).connect();
@@ -234,7 +234,7 @@ describe("a large index", () => {
     await ground.server.stop();
   });
 
-  /** Runs it and gives what was slow meanwhile, which commands were used, and how long others waited at most. */
+  /** Runs `act` and returns the slow commands and the number of calls of each command. */
   async function watch(act: () => Promise<unknown>) {
     const { beside } = ground;
     await beside.sendCommand(["CONFIG", "RESETSTAT"]);
@@ -249,8 +249,8 @@ describe("a large index", () => {
 
   const forbidden = ["keys", "smembers", "zscan", "scan"];
 
-  // Whatever else runs on this machine may make a command look slow once; one that is slow is so each time.
-  test("is counted and listed without a command that takes long", { timeout: 120_000, retry: 3 }, async () => {
+  // A busy machine may make a command look slow once; retries tell that apart from a command that is always slow.
+  test("counting and listing 100,000 sessions runs no slow command", { timeout: 120_000, retry: 3 }, async () => {
     const { members } = ground;
     const counted = await watch(async () => expect(await members.count({ user: "crowd" })).toBe(COUNT));
     const listed = await watch(async () => expect(await members.list({ user: "crowd" })).toHaveLength(COUNT));
@@ -261,7 +261,7 @@ describe("a large index", () => {
     }
   });
 
-  test("is entered and left without a command that takes long", { retry: 3 }, async () => {
+  test("adding a session to an index of 100,000, or removing one, runs no slow command", { retry: 3 }, async () => {
     const { members } = ground;
     const { slow, calls } = await watch(async () => {
       const { token } = await members.create({ userId: "crowd" });
@@ -272,7 +272,7 @@ describe("a large index", () => {
     for (const command of [...forbidden, "zrangebyscore"]) expect(calls).not.toHaveProperty(command);
   });
 
-  test("of two thousand sessions is revoked as a whole, one session at a time", { retry: 3 }, async () => {
+  test("revokeAll ends all of 2,000 sessions with one delete for each, and no slow command", { retry: 3 }, async () => {
     const { client: on, members } = ground;
     await on.flushDb();
     await fill(on, "many", MANY);

@@ -5,12 +5,12 @@ import { connect } from "../support/redis.ts";
 
 const client = await connect();
 
-test("random uses of a store on Redis come out as on a plain object, and keep every promise after each step", {
+test("random operations on a Redis store have the same results as on a plain object, and keep every invariant", {
   timeout: 600_000,
 }, async () => {
   const report = await runModel(() => redisGround(client), settings(300));
   console.log(summary("Redis", report));
   expect(report.failure).toBeNull();
-  // A sequence that was given up has still held up to there.
+  // A sequence that ran out of time has passed every check until then.
   expect(report.late).toBeLessThan(report.sequences / 10);
 });

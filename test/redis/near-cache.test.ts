@@ -10,7 +10,7 @@ import { until } from "../support/until.ts";
 const TOUCH_SECONDS = 2;
 const schema = z.object({ userId: z.string(), views: z.int().default(0), code: z.string().optional() });
 
-/** A process with a near-cache, whose invalidations are held up, and one without. */
+/** One process with client-side caching, whose invalidation messages can be held up, and one without. */
 let pushes: HeldPushes;
 let near: ConnectedRedis;
 let far: ConnectedRedis;
@@ -50,8 +50,8 @@ function scene(touchInterval = TOUCH_SECONDS) {
   };
 }
 
-describe("with client-side caching", () => {
-  test("reads within the touch interval reach Redis once", async () => {
+describe("client-side caching", () => {
+  test("repeated reads within the touch interval reach Redis only once", async () => {
     const { here } = scene();
     const { token } = await here.create({ userId: "42" });
     await here.get(token);
@@ -62,7 +62,7 @@ describe("with client-side caching", () => {
     expect(pushes.reads).toBe(before);
   });
 
-  test("one's own writes and ends are seen at once, though Redis has not said so yet", async () => {
+  test("a process sees its own writes, rotations and logouts at once, even before Redis sends the invalidation", async () => {
     pushes.hold();
     const { here } = scene();
     const { token, session } = await here.create({ userId: "42" });
@@ -99,7 +99,7 @@ describe("with client-side caching", () => {
     pushes.release();
   });
 
-  test("others' writes and ends are seen when Redis says so, and at the latest after the touch interval", async () => {
+  test("a process sees the writes and logouts of others after the invalidation, or after the touch interval at the latest", async () => {
     for (const seen of ["told", "late"] as const) {
       pushes.hold();
       const { here, there, wait } = scene();
@@ -131,7 +131,7 @@ describe("with client-side caching", () => {
     pushes.release();
   });
 
-  test("a token from a rotation elsewhere opens at once: a copy says no to nobody", async () => {
+  test("a token that another process issued by a rotation works at once, even if the old record is cached", async () => {
     pushes.hold();
     const { here, there } = scene();
     const { token } = await here.create({ userId: "42" });
@@ -143,7 +143,7 @@ describe("with client-side caching", () => {
     pushes.release();
   });
 
-  test("what is counted, listed or compared is read from Redis", async () => {
+  test("list, count and update by function read from Redis and not from the cache", async () => {
     pushes.hold();
     const { here, there } = scene();
     const { token } = await here.create({ userId: "42" });
@@ -159,7 +159,7 @@ describe("with client-side caching", () => {
     pushes.release();
   });
 
-  test("tokens that somebody makes up are not kept", async () => {
+  test("made-up tokens take no space in the cache", async () => {
     const { here } = scene();
     const { clientSideCache } = near as unknown as { clientSideCache: { size(): number } };
     const before = clientSideCache.size();
@@ -171,7 +171,7 @@ describe("with client-side caching", () => {
     expect(clientSideCache.size()).toBeLessThanOrEqual(before);
   });
 
-  test("without a touch interval every read reaches Redis", async () => {
+  test("every read reaches Redis if the store has no touch interval", async () => {
     pushes.hold();
     const { here, there } = scene(0);
     const { token } = await here.create({ userId: "42" });
@@ -185,7 +185,7 @@ describe("with client-side caching", () => {
     pushes.release();
   });
 
-  test("a connection that has fallen silent serves what it had for the touch interval and no longer", async () => {
+  test("cached sessions stay readable on a silent connection for the touch interval, and then calls time out", async () => {
     const url = new URL(inject("redisUrl"));
     const silent = await holdPushes(Number(url.port));
     url.port = String(silent.port);
@@ -214,7 +214,7 @@ describe("with client-side caching", () => {
     }
   });
 
-  test("a read that failed is asked for again", async () => {
+  test("a read that failed is sent again by the next call", async () => {
     const user = `near-${randomUUID()}`;
     const admin = await createClient({ url: inject("redisUrl") }).connect();
     const allow = (...rights: string[]) => admin.sendCommand(["ACL", "SETUSER", user, ...rights]);

@@ -10,7 +10,7 @@ races(() => {
   return {
     backend: redisBackend(client, { prefix: own }),
     now: Date.now,
-    // What Redis does when the time has come.
+    // As if Redis's expiry had passed.
     expire: (id) => client.pExpireAt(own + id, 1),
   };
 });

@@ -26,7 +26,7 @@ await watcher.monitor((line) => {
   onLine(line);
 });
 
-/** Sends a command that can be told from others, and waits until it is seen. Gives its place among the lines. */
+/** Sends a command that is unique and waits until MONITOR shows it. Returns its index in `lines`. */
 async function mark(): Promise<number> {
   const text = crypto.randomUUID();
   const seen = new Promise<void>((resolve) => {
@@ -39,12 +39,12 @@ async function mark(): Promise<number> {
   return lines.length - 1;
 }
 
-/** The commands that Redis got from the client, without those that scripts ran. */
+/** The commands that Redis received from the client, without those that scripts ran. */
 async function commandsOf(act: () => Promise<unknown>): Promise<string[]> {
   return await ranBy(act, ` ${address}] `);
 }
 
-/** What Redis ran; the commands of a script follow it and show as from `lua`. */
+/** The commands that Redis ran. MONITOR shows those of a script after it, as sent by `lua`. */
 async function ranBy(act: () => Promise<unknown>, by = ""): Promise<string[]> {
   const from = await mark();
   await act();
@@ -79,7 +79,7 @@ beforeAll(async () => {
   token = await useAll();
 });
 
-describe("round trips on a server that knows the scripts", () => {
+describe("round trips on a server that has the scripts loaded", () => {
   const operations: Record<string, [trips: number, act: () => Promise<unknown>]> = {
     create: [1, () => store.create({ user: "andrew" })],
     "create with both timeouts": [
@@ -91,7 +91,7 @@ describe("round trips on a server that knows the scripts", () => {
     "get within the touch interval": [1, () => lazy.get(token)],
     "peek with a touch interval": [1, () => lazy.peek(token)],
     "update with an object": [1, () => store.update(token, { user: "carol", flash: undefined })],
-    "update with nothing": [1, () => store.update(token, {})],
+    "update with an empty patch": [1, () => store.update(token, {})],
     "update with a function": [2, () => store.update(token, ({ views }) => ({ views: views + 1 }))],
     "update with an object-level refinement": [2, () => refined.update(token, { user: "dave" })],
     increment: [1, () => store.increment(token, "views")],
@@ -99,19 +99,19 @@ describe("round trips on a server that knows the scripts", () => {
     take: [1, () => store.take(token, "flash")],
     setIdleTimeout: [1, () => store.setIdleTimeout(token, 900)],
     destroy: [1, () => store.destroy(token)],
-    "destroy of nothing": [1, () => store.destroy(token)],
-    "get of nothing": [1, () => store.get(token)],
-    "get of nothing with a touch interval": [1, () => lazy.get(token)],
-    "update of nothing": [1, () => store.update(token, { user: "eve" })],
-    "update of nothing with a function": [1, () => store.update(token, () => ({ user: "eve" }))],
+    "destroy of a session that does not exist": [1, () => store.destroy(token)],
+    "get of a session that does not exist": [1, () => store.get(token)],
+    "get of a session that does not exist, with a touch interval,": [1, () => lazy.get(token)],
+    "update of a session that does not exist": [1, () => store.update(token, { user: "eve" })],
+    "update by function of a session that does not exist": [1, () => store.update(token, () => ({ user: "eve" }))],
   };
   for (const [operation, [trips, act]] of Object.entries(operations)) {
-    test(`${operation}: ${trips}`, async () => {
+    test(`${operation} takes ${trips} round trip(s)`, async () => {
       expect(await commandsOf(act)).toHaveLength(trips);
     });
   }
 
-  test("get when a touch is due under the touch interval: 2, and then 1 again", async () => {
+  test("get takes 2 round trips when the touch interval has passed, and 1 for the next call", async () => {
     const due = await lazy.create({ user: "andrew" });
     ahead = 61_000;
     expect(await commandsOf(() => lazy.get(due.token))).toHaveLength(2);
@@ -119,7 +119,7 @@ describe("round trips on a server that knows the scripts", () => {
     ahead = 0;
   });
 
-  test("rotate, with or without a patch: 1", async () => {
+  test("rotate takes 1 round trip, with or without a patch", async () => {
     let { token: present } = await store.create({ user: "andrew" });
     for (const options of [{}, { authenticated: true }, { patch: { user: "barbara" }, idleTimeout: 60, grace: 5 }]) {
       const commands = await commandsOf(async () => {
@@ -129,7 +129,7 @@ describe("round trips on a server that knows the scripts", () => {
     }
   });
 
-  test("anything with a malformed token: 0", async () => {
+  test("a call with a malformed token sends no command", async () => {
     const good = `${"i".repeat(22)}.${"s".repeat(43)}`;
     for (const malformed of ["", "x", good.slice(1), `${good}x`, good.replace(".", "-"), ` ${good}`, `${good}\n`]) {
       const commands = await commandsOf(async () => {
@@ -148,7 +148,7 @@ describe("round trips on a server that knows the scripts", () => {
   });
 });
 
-describe("the README says which commands an operation is", async () => {
+describe("the README's table of Redis commands", async () => {
   const readme = await readFile("README.md", "utf8");
   const table =
     readme
@@ -171,7 +171,7 @@ describe("the README says which commands an operation is", async () => {
     "a request without a session cookie": (token) => store.get(token.slice(1)),
   };
 
-  test.for(Object.keys(operations))("%s", async (operation) => {
+  test.for(Object.keys(operations))("the README lists the commands that Redis runs for %s", async (operation) => {
     const { token: fresh } = await store.create({ user: "andrew", flash: "hello" });
     const row = rows.find((line) =>
       line
@@ -187,7 +187,7 @@ describe("the README says which commands an operation is", async () => {
   });
 });
 
-test("the first use of a script on a server costs one more", async () => {
+test("the first use of a script on a server takes one more round trip", async () => {
   await client.scriptFlush();
   const first = await commandsOf(() => store.create({ user: "andrew" }));
   const second = await commandsOf(() => store.create({ user: "andrew" }));
@@ -221,7 +221,7 @@ describe("round trips of a store with indexes", () => {
     return userId;
   }
 
-  // Sees to it that the server knows the scripts, which is not what is counted.
+  // The server must have the scripts loaded before round trips are counted.
   beforeAll(async () => {
     held = await begin();
     await trips.of(() => indexed.increment(held, "views"));
@@ -233,37 +233,37 @@ describe("round trips of a store with indexes", () => {
   });
 
   const operations: Record<string, [trips: number, act: () => Promise<unknown>]> = {
-    "create without a value": [1, () => indexed.create({})],
+    "create without an index value": [1, () => indexed.create({})],
     create: [2, () => indexed.create(start)],
     get: [1, () => indexed.get(held)],
     peek: [1, () => indexed.peek(held)],
     "update of other fields": [1, () => indexed.update(held, { theme: "dark" })],
     "update with a function": [2, () => indexed.update(held, ({ views }) => ({ views: views + 1 }))],
-    "update that leaves its value as it is": [2, () => indexed.update(held, { userId: "andrew" })],
-    "update that moves it": [3, () => indexed.update(held, { userId: "barbara" })],
-    "update that moves it in two indexes": [3, () => indexed.update(held, { userId: "carol", tenant: "b" })],
-    "update that takes it out": [2, () => indexed.update(held, { tenant: null })],
+    "update that does not change the index value": [2, () => indexed.update(held, { userId: "andrew" })],
+    "update that changes an index value": [3, () => indexed.update(held, { userId: "barbara" })],
+    "update that changes two index values": [3, () => indexed.update(held, { userId: "carol", tenant: "b" })],
+    "update that removes an index value": [2, () => indexed.update(held, { tenant: null })],
     increment: [1, () => indexed.increment(held, "views")],
-    "increment that moves it": [3, () => indexed.increment(held, "level")],
+    "increment that changes an index value": [3, () => indexed.increment(held, "level")],
     take: [1, () => indexed.take(held, "flash")],
-    "take that takes it out of an index": [2, () => indexed.take(held, "code")],
+    "take of an indexed field": [2, () => indexed.take(held, "code")],
     setIdleTimeout: [1, () => indexed.setIdleTimeout(held, 900)],
     list: [2, () => indexed.list({ user: "andrew" })],
-    "list of nobody": [1, () => indexed.list({ user: "nobody" })],
+    "list of a value without sessions": [1, () => indexed.list({ user: "nobody" })],
     count: [2, () => indexed.count({ product: "hat" })],
-    "updateAll of a page": [4, () => indexed.updateAll({ user: "andrew" }, { theme: "dark" })],
-    "revoke of nothing": [1, () => indexed.revoke("x".repeat(22))],
-    "revoke of a malformed id": [0, () => indexed.revoke("x")],
-    "revokeAll of a page": [3, () => indexed.revokeAll({ user: "andrew" })],
+    "updateAll of one page of sessions": [4, () => indexed.updateAll({ user: "andrew" }, { theme: "dark" })],
+    "revoke of an unknown ID": [1, () => indexed.revoke("x".repeat(22))],
+    "revoke of a malformed ID": [0, () => indexed.revoke("x")],
+    "revokeAll of one page of sessions": [3, () => indexed.revokeAll({ user: "andrew" })],
     destroy: [1, () => indexed.destroy(held)],
   };
   for (const [operation, [expected, act]] of Object.entries(operations)) {
-    test(`${operation}: ${expected}`, async () => {
+    test(`${operation} takes ${expected} round trip(s)`, async () => {
       expect(await trips.of(act)).toBe(expected);
     });
   }
 
-  test("rotate: 1, and 3 where its patch moves it", async () => {
+  test("rotate takes 1 round trip, or 3 if its patch changes an index value", async () => {
     let present = await begin();
     const rotate = async (options: Parameters<typeof indexed.rotate>[1]): Promise<void> => {
       present = (await indexed.rotate(present, options))?.token as string;
@@ -273,19 +273,19 @@ describe("round trips of a store with indexes", () => {
     expect(await trips.of(() => rotate({ patch: { userId: "dave" }, authenticated: true }))).toBe(3);
   });
 
-  test("revoke: 1", async () => {
+  test("revoke takes 1 round trip", async () => {
     const id = (await begin()).slice(0, 22);
     expect(await trips.of(() => indexed.revoke(id))).toBe(1);
   });
 
-  test("create under a limit that ends the oldest: 3, at it, too", async () => {
+  test("create takes 3 round trips with an evict-oldest limit, whether or not the limit is reached", async () => {
     const userId = await login(evicting, 1);
     expect(await trips.of(() => evicting.create({ userId }))).toBe(3);
     expect(await trips.of(() => evicting.create({ userId }))).toBe(3);
     expect(await trips.of(() => evicting.create({ userId }))).toBe(3);
   });
 
-  test("create under a limit that rejects: 2, and 3 at it", async () => {
+  test("create takes 2 round trips with a reject limit, and 3 when the limit is reached", async () => {
     const userId = await login(rejecting, 1);
     expect(await trips.of(() => rejecting.create({ userId }))).toBe(2);
     const refused = () => expect(rejecting.create({ userId })).rejects.toMatchObject({ reason: "limit" });
@@ -294,7 +294,7 @@ describe("round trips of a store with indexes", () => {
     await trips.of(() => indexed.destroy(ended));
   });
 
-  test("list and count: 2 for each page of 500, though some members are dead", async () => {
+  test("list and count take 2 round trips for each page of 500, even if some sessions have expired", async () => {
     const userId = crypto.randomUUID();
     const { store: plain } = memberStore(redisBackend(client, { prefix: "indexed:" }), Date.now);
     const all = await Promise.all(Array.from({ length: 1001 }, () => plain.create({ userId })));
@@ -308,7 +308,7 @@ describe("round trips of a store with indexes", () => {
     expect(await trips.of(() => indexed.list({ user: userId }, { limit: 3 }))).toBe(2);
   });
 
-  test("commands that nobody waits for are few: one for each index that a session leaves", async () => {
+  test("create and destroy send one further command for each index value of the session", async () => {
     let ended = "";
     await trips.of(async () => {
       ended = (await indexed.create(start)).token;

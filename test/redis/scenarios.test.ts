@@ -6,7 +6,7 @@ import { startServer } from "../support/redis-server.ts";
 import { scenarios } from "../support/scenarios.ts";
 import { stalls } from "../support/stalls.ts";
 
-// One that nobody else waits for.
+// Its own server, as stopping it must not hold up other tests.
 const server = await startServer();
 const client = await createClient({ url: server.url }).connect();
 afterAll(async () => {

@@ -21,7 +21,7 @@ const DATA = "MARKER-of-the-data";
 const PASSWORD = "MARKER-of-the-password";
 const schema = z.object({ userId: z.string(), code: z.string().optional(), views: z.int().default(0) });
 
-test("R-14 what the server holds of a thousand sessions has no secret in it", async () => {
+test("R-14 the keys and values of a thousand sessions in Redis contain no secret", async () => {
   const own = `${prefix}${randomUUID()}:`;
   const store = createSessionStore({
     schema,
@@ -49,13 +49,13 @@ test("R-14 what the server holds of a thousand sessions has no secret in it", as
   }
 });
 
-describe("no error that Redis causes shows a token, data or a password", () => {
+describe("error messages when Redis fails", () => {
   interface Refusal {
     readonly options?: string[];
     prepare?(own: Pick<typeof client, "configSet" | "sendCommand" | "destroy">, stop: Server["stop"]): unknown;
   }
 
-  /** Servers that refuse, and how they are brought to it. */
+  /** Servers that reject commands, and how they get into that state. */
   const servers: Record<string, Refusal> = {
     "that does not know EVALSHA": { options: ["--rename-command", "EVALSHA", ""] },
     "that does not know HMGET": { options: ["--rename-command", "HMGET", ""] },
@@ -67,8 +67,8 @@ describe("no error that Redis causes shows a token, data or a password", () => {
     "whose user may not use this key": {
       prepare: (own) => own.sendCommand(["ACL", "SETUSER", "default", "resetkeys"]),
     },
-    "that is a replica of nobody": { prepare: (own) => own.sendCommand(["REPLICAOF", "127.0.0.1", "1"]) },
-    "that has ended": { prepare: (_, stop) => stop("SIGKILL") },
+    "that is a replica without a master": { prepare: (own) => own.sendCommand(["REPLICAOF", "127.0.0.1", "1"]) },
+    "that was stopped": { prepare: (_, stop) => stop("SIGKILL") },
     "with a client that was closed": { prepare: (own) => own.destroy() },
   };
 
@@ -76,53 +76,56 @@ describe("no error that Redis causes shows a token, data or a password", () => {
     Object.entries(servers).flatMap(([what, server]) =>
       [false, true].map((plainIds) => ({ what, plainIds, ...server })),
     ),
-  )("a server $what, plainIds: $plainIds", async ({ options = [], prepare, plainIds }) => {
-    const server = await startServer("--requirepass", PASSWORD, ...options);
-    const own = createClient({ url: server.url, password: PASSWORD, socket: { reconnectStrategy: 20 } });
-    own.on("error", () => {});
-    await own.connect();
-    onTestFinished(async () => {
-      if (own.isOpen) own.destroy();
-      await server.stop("SIGKILL");
-    });
-    const events: SessionEvent[] = [];
-    const store = createSessionStore({
-      schema,
-      backend: redisBackend(own),
-      plainIds,
-      operationTimeoutMs: 500,
-      onEvent: (event) => events.push(event),
-    });
-    const issued = await store.create({ userId: DATA, code: DATA }).catch(() => null);
-    const token =
-      issued?.token ?? (plainIds ? newSecret().text : `${newSecret().text.slice(0, 22)}.${newSecret().text}`);
-    await prepare?.(own, server.stop);
-    const calls = [
-      store.create({ userId: DATA, code: DATA }),
-      store.get(token),
-      store.peek(token),
-      store.update(token, { code: DATA }),
-      store.update(token, () => ({ code: DATA })),
-      store.increment(token, "views"),
-      store.take(token, "code"),
-      store.destroy(token),
-      store.scan()[Symbol.asyncIterator]().next(),
-    ];
-    const failures = (await Promise.allSettled(calls)).filter((result) => result.status === "rejected");
-    expect(failures.length).toBeGreaterThan(0);
-    const secret = plainIds ? token : token.slice(23);
-    for (const { reason } of failures) {
-      expect(reason).toBeInstanceOf(SessionBackendError);
-      expectHidden("the error", reason, [secret, DATA, PASSWORD]);
-    }
-    // Of a create the token is known to nobody but what was sent.
-    const text = failures.map(({ reason }) => String((reason as Error).cause)).join();
-    if (plainIds) expect(text).not.toMatch(/session:[A-Za-z0-9_-]{43}/);
-    expectHidden("the events", events, [secret, DATA, PASSWORD]);
-  });
+  )(
+    "no error or event shows a token, data or a password: a server $what, plainIds: $plainIds",
+    async ({ options = [], prepare, plainIds }) => {
+      const server = await startServer("--requirepass", PASSWORD, ...options);
+      const own = createClient({ url: server.url, password: PASSWORD, socket: { reconnectStrategy: 20 } });
+      own.on("error", () => {});
+      await own.connect();
+      onTestFinished(async () => {
+        if (own.isOpen) own.destroy();
+        await server.stop("SIGKILL");
+      });
+      const events: SessionEvent[] = [];
+      const store = createSessionStore({
+        schema,
+        backend: redisBackend(own),
+        plainIds,
+        operationTimeoutMs: 500,
+        onEvent: (event) => events.push(event),
+      });
+      const issued = await store.create({ userId: DATA, code: DATA }).catch(() => null);
+      const token =
+        issued?.token ?? (plainIds ? newSecret().text : `${newSecret().text.slice(0, 22)}.${newSecret().text}`);
+      await prepare?.(own, server.stop);
+      const calls = [
+        store.create({ userId: DATA, code: DATA }),
+        store.get(token),
+        store.peek(token),
+        store.update(token, { code: DATA }),
+        store.update(token, () => ({ code: DATA })),
+        store.increment(token, "views"),
+        store.take(token, "code"),
+        store.destroy(token),
+        store.scan()[Symbol.asyncIterator]().next(),
+      ];
+      const failures = (await Promise.allSettled(calls)).filter((result) => result.status === "rejected");
+      expect(failures.length).toBeGreaterThan(0);
+      const secret = plainIds ? token : token.slice(23);
+      for (const { reason } of failures) {
+        expect(reason).toBeInstanceOf(SessionBackendError);
+        expectHidden("the error", reason, [secret, DATA, PASSWORD]);
+      }
+      // The new token of a failed create is known only to the command that was sent.
+      const text = failures.map(({ reason }) => String((reason as Error).cause)).join();
+      if (plainIds) expect(text).not.toMatch(/session:[A-Za-z0-9_-]{43}/);
+      expectHidden("the events", events, [secret, DATA, PASSWORD]);
+    },
+  );
 });
 
-test("no failure of connectRedis shows the password", async () => {
+test("no error of connectRedis shows the password", async () => {
   const server = await startServer("--requirepass", "another");
   onTestFinished(() => server.stop("SIGKILL"));
   const options = { connectTimeoutMs: 300 };

@@ -26,13 +26,13 @@ import { until } from "../support/until.ts";
 let group: SentinelGroup;
 let client: ReturnType<typeof connectTo>;
 
-/** A client of the application's own, to a master behind a proxy. */
+/** A client that the application creates itself, with a proxy in front of the master. */
 function connectTo({ name, sentinels, servers }: SentinelGroup, proxyPort: number) {
   const [master] = servers;
   return createSentinel({
     name,
     sentinelRootNodes: sentinels.map(({ port }) => ({ host: "127.0.0.1", port })),
-    // With any more the client sends a command whose answer was lost a second time.
+    // With more, the client would send a command again whose reply was lost.
     maxCommandRediscovers: 0,
     nodeAddressMap: (address) =>
       address.endsWith(`:${master?.port}`) ? { host: "127.0.0.1", port: proxyPort } : undefined,
@@ -53,7 +53,7 @@ const wait = (milliseconds: number) => new Promise<void>((done) => setTimeout(do
 const schema = z.object({ userId: z.string(), views: z.int().default(0) });
 const many = Array.from({ length: 60 }, (_, at) => `${at}`);
 
-/** A backend below a prefix that nobody else uses. */
+/** A backend with a prefix of its own. */
 function open() {
   const prefix = `${randomUUID()}:`;
   return { prefix, backend: redisBackend(client, { prefix }), now: Date.now };
@@ -64,11 +64,11 @@ async function masterNow(): Promise<Server> {
   return group.servers.find((server) => server.port === port) as Server;
 }
 
-describe("the contract on a master that sentinels watch", () => {
+describe("the backend contract on a master with sentinels", () => {
   backendContract(test.concurrent, () => open().backend, { now: Date.now, advance: wait });
 });
 
-test("every session is listed, and found by its user", async () => {
+test("scan finds every session on a master with sentinels, and the index finds those of a user", async () => {
   const { backend } = open();
   const store = createSessionStore({ schema, backend, indexes: { user: "userId" } });
   const created = await Promise.all(many.map(() => store.create({ userId: "42" })));
@@ -84,7 +84,7 @@ test("every session is listed, and found by its user", async () => {
   expect(await keysOf(backend)).toEqual([]);
 });
 
-test("scripts that the master has forgotten are sent again", async () => {
+test("scripts are sent again after the master has lost them", async () => {
   const store = createSessionStore({ schema, backend: open().backend, indexes: { user: "userId" } });
   const forget = async () => command(await masterNow(), "SCRIPT", "FLUSH");
   await forget();
@@ -109,14 +109,14 @@ races(() => {
 
 scenarios(open);
 
-describe("on a master that sentinels watch", () => {
+describe("on a master with sentinels", () => {
   stalls(() => ({
     ...open(),
     stall: async () => (await masterNow()).stall(),
   }));
 });
 
-describe("behind a connection that breaks", () => {
+describe("a connection to the master that breaks", () => {
   let proxy: BreakingConnection;
   let own: ReturnType<typeof connectTo>;
   beforeAll(async () => {
@@ -144,7 +144,7 @@ describe("behind a connection that breaks", () => {
     return { store, token, works };
   }
 
-  test("a change whose answer is lost is not made again", async () => {
+  test("a change whose reply is lost is not applied twice", async () => {
     const { store, token, works } = await scene();
     proxy.loseNextAnswer();
     const lost = store.increment(token, "views");
@@ -154,7 +154,7 @@ describe("behind a connection that breaks", () => {
     expect((await store.get(token))?.data.views).toBe(2);
   });
 
-  test("nothing is sent later of what was asked meanwhile, and the master is found when it is back", async () => {
+  test("calls while the master is unreachable reject and are not sent later, and calls work when it is back", async () => {
     const { store, token, works } = await scene();
     const restore = await proxy.cut();
     await until("the client knows", () => own.getMasterNode() === undefined);
@@ -171,7 +171,7 @@ describe("behind a connection that breaks", () => {
   });
 });
 
-test("after a failover the sessions are where they were", { timeout: 2 * TILT_MS }, async () => {
+test("every session exists after a failover", { timeout: 2 * TILT_MS }, async () => {
   const { backend } = open();
   const store = createSessionStore({ schema, backend, indexes: { user: "userId" } });
   const created = await Promise.all(many.map(() => store.create({ userId: "42" })));

@@ -12,7 +12,7 @@ const wait = (milliseconds: number) => new Promise<void>((done) => setTimeout(do
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 const RESERVED = ["created_at", "last_accessed_at", "session_ttl"] as const;
 
-/** What the guides keep; each language writes a boolean, nothing and a fraction in its own way. */
+/** The data of the sessions in Redis's guides. Each language writes booleans, null and fractions in its own way. */
 const visit = z.object({
   username: z.string(),
   page_views: z.int(),
@@ -27,7 +27,7 @@ const hashOf = async (id: string): Promise<Hash> => ({ ...(await client.hGetAll(
 const now = (): string => new Date().toISOString().replace(/\.\d+Z$/, "+00:00");
 const newId = (): string => (crypto.randomUUID() + crypto.randomUUID()).replaceAll("-", "_").slice(0, 43);
 
-/** A session as a program of the guides stores it. */
+/** Stores a session as the programs of the guides do. */
 async function guideSession(fields: Hash = {}, seconds = 500): Promise<string> {
   const id = newId();
   const hash = { created_at: now(), last_accessed_at: now(), session_ttl: String(seconds), ...fields };
@@ -36,13 +36,13 @@ async function guideSession(fields: Hash = {}, seconds = 500): Promise<string> {
   return id;
 }
 
-/** A change as a program of the guides makes it: without looking, and with the idle timeout as the only expiry. */
+/** Changes a session as the programs of the guides do: unconditionally, and with the idle timeout as the only expiry. */
 async function guideUpdate(id: string, fields: Hash): Promise<void> {
   await client.hSet(prefix + id, { ...fields, last_accessed_at: now() });
   await client.expire(prefix + id, Number(await client.hGet(prefix + id, "session_ttl")));
 }
 
-/** What every program of the guides needs to take a hash for a session, and reads of it. */
+/** Checks that the programs of the guides accept the hash as a session, with these fields. */
 async function expectGuideSession(id: string, fields: Hash, seconds: number): Promise<void> {
   const { created_at, last_accessed_at, session_ttl, ...rest } = await hashOf(id);
   expect(Date.parse(created_at ?? "")).not.toBeNaN();
@@ -54,11 +54,11 @@ async function expectGuideSession(id: string, fields: Hash, seconds: number): Pr
   expect(left).toBeLessThanOrEqual(seconds * 1000);
 }
 
-describe("sessions of the guides' programs", () => {
+describe("sessions stored by the programs of Redis's session guides", () => {
   for (const { guide, key, hash, ttl } of guides.sessions) {
     const { created_at, last_accessed_at: _, session_ttl: __, ...fields } = hash as Hash;
 
-    /** Stored anew, so that no test sees what another left. */
+    /** Stored anew for each test. */
     async function stored(): Promise<string> {
       const id = key.slice("session:".length);
       await client.del(prefix + id);
@@ -67,7 +67,7 @@ describe("sessions of the guides' programs", () => {
       return id;
     }
 
-    test(`one of ${guide} is read`, async () => {
+    test(`the store reads a session from the ${guide} guide`, async () => {
       const session = await shared.peek(await stored());
       expect(session?.data).toEqual({
         username: fields["username"],
@@ -88,33 +88,33 @@ describe("sessions of the guides' programs", () => {
         (id) => shared.update(id, (old) => ({ page_views: old.page_views + 4 })),
         { page_views: "5" },
       ],
-      "update with nothing": [(id) => shared.update(id, {}), {}],
+      "update with an empty patch": [(id) => shared.update(id, {}), {}],
       increment: [(id) => shared.increment(id, "page_views", 41), { page_views: "42" }],
       setIdleTimeout: [(id) => shared.setIdleTimeout(id, 900), {}, 900],
     };
     for (const [operation, [act, changed, seconds = 500]] of Object.entries(operations)) {
-      test(`one of ${guide} stays one after ${operation}`, async () => {
+      test(`the ${guide} guide's program can still read its session after ${operation}`, async () => {
         const id = await stored();
         expect(await act(id)).not.toBeNull();
         await expectGuideSession(id, { ...fields, ...changed }, seconds);
       });
     }
 
-    test(`one of ${guide} stays one after take`, async () => {
+    test(`the ${guide} guide's program can still read its session after take`, async () => {
       const id = await stored();
       const { nil, ...rest } = fields;
       expect(await shared.take(id, "nil")).toBe(nil ?? null);
       await expectGuideSession(id, rest, 500);
     });
 
-    test(`one of ${guide} is ended by destroy`, async () => {
+    test(`destroy deletes a session from the ${guide} guide`, async () => {
       const id = await stored();
       expect(await shared.destroy(id)).toBe(true);
       expect(await client.exists(prefix + id)).toBe(0);
     });
   }
 
-  test("one of ours is one of theirs", async () => {
+  test("the guides' programs and the store can read and update each other's sessions", async () => {
     const { token } = await shared.create({ username: "andrew", page_views: 1, flag: true }, { idleTimeout: 60 });
     await expectGuideSession(token, { username: "andrew", page_views: "1", flag: "true" }, 60);
     await guideUpdate(token, { page_views: "7" });
@@ -122,14 +122,14 @@ describe("sessions of the guides' programs", () => {
   });
 });
 
-describe("the stored form", () => {
+describe("the session hash in Redis", () => {
   const schema = z.object({ username: z.string(), pageViews: z.int(), cart: z.array(z.object({ sku: z.string() })) });
   const data = { username: "andrew", pageViews: 3, cart: [{ sku: "a" }] };
   const text = { username: "andrew", pageViews: "3", cart: '[{"sku":"a"}]' };
   const verifier = expect.stringMatching(/^[A-Za-z0-9_-]{43}$/);
   const stamps = (at: Date) => ({ created_at: at.toISOString(), last_accessed_at: at.toISOString() });
 
-  test("is the data, the guides' three fields and the verifier", async () => {
+  test("a new session is stored as its data, the guides' three fields and the token hash", async () => {
     const store = createSessionStore({ schema, backend });
     const { session } = await store.create(data);
     expect(await hashOf(session.id)).toEqual({
@@ -141,7 +141,7 @@ describe("the stored form", () => {
     expect(session.createdAt.toISOString()).toMatch(RFC_3339);
   });
 
-  test("has the deadline in Unix milliseconds where there is one", async () => {
+  test("an absolute timeout is stored as a deadline in Unix milliseconds", async () => {
     const store = createSessionStore({ schema, backend, idleTimeout: 60, absoluteTimeout: 3600 });
     const { session } = await store.create(data);
     expect(await hashOf(session.id)).toEqual({
@@ -154,7 +154,7 @@ describe("the stored form", () => {
     expect(session.deadline?.getTime()).toBe(session.createdAt.getTime() + 3_600_000);
   });
 
-  test("has the verifier before after a rotation, and a grace and a login where there were these", async () => {
+  test("a rotation stores the former token hash, the end of the grace period and the login time, if there are any", async () => {
     const store = createSessionStore({ schema, backend });
     const { session, token } = await store.create(data);
     const { session_verifier: first } = await hashOf(session.id);
@@ -171,14 +171,14 @@ describe("the stored form", () => {
     expect(after).not.toHaveProperty("session_grace");
   });
 
-  test("has no verifier with plainIds", async () => {
+  test("a session of a store with plainIds has no token hash", async () => {
     const { token } = await shared.create({ username: "andrew", page_views: 1 });
     expect(Object.keys(await hashOf(token)).sort()).toEqual(["username", "page_views", ...RESERVED].sort());
   });
 });
 
-describe("rules of the guides' form", () => {
-  test("R1 a key is the prefix and an id of 43 characters; no other token gets as far as Redis", async () => {
+describe("compatibility with the session format of Redis's guides", () => {
+  test("R1 a key is the prefix and an ID of 43 characters, and a token of another form never reaches Redis", async () => {
     const { token } = await shared.create({ username: "andrew", page_views: 1 });
     expect(token).toMatch(/^[A-Za-z0-9_-]{43}$/);
     expect(await client.exists(prefix + token)).toBe(1);
@@ -202,7 +202,7 @@ describe("rules of the guides' form", () => {
     }
   });
 
-  test("R2 timestamps are written in RFC 3339 and read in every form; one that cannot be read is unknown", async () => {
+  test("R2 timestamps are written in RFC 3339, read in the formats of every guide, and read as 0 if they are invalid", async () => {
     const id = await guideSession();
     await shared.get(id);
     expect((await hashOf(id))["last_accessed_at"]).toMatch(RFC_3339);
@@ -224,7 +224,7 @@ describe("rules of the guides' form", () => {
     }
   });
 
-  test("R3 session_ttl is plain digits from 1 to 2147483647; any other is replaced by what the key has left", async () => {
+  test("R3 session_ttl is an integer from 1 to 2147483647, and the time left of the key replaces any other value", async () => {
     for (const seconds of [1800, 1, 2_147_483_647]) {
       const { token } = await shared.create({ username: "andrew", page_views: 1 }, { idleTimeout: seconds });
       expect((await hashOf(token))["session_ttl"]).toBe(String(seconds));
@@ -240,7 +240,7 @@ describe("rules of the guides' form", () => {
     }
   });
 
-  test("R4 a hash without one of the three fields is no session: never read, never written, but deleted", async () => {
+  test("R4 a hash that lacks one of the three required fields is not a session: only destroy changes it", async () => {
     for (const field of RESERVED) {
       const id = await guideSession();
       await client.hDel(prefix + id, field);
@@ -262,7 +262,7 @@ describe("rules of the guides' form", () => {
     }
   });
 
-  test("R5 strings are stored as they are and all else as JSON; the schema decides, not the text", async () => {
+  test("R5 strings are stored unchanged and other values as JSON, and the schema decides how a value is read", async () => {
     const schema = z.object({
       text: z.string(),
       like: z.enum(["1", "true", "null"]),
@@ -294,7 +294,7 @@ describe("rules of the guides' form", () => {
     await expect(store.get(token)).rejects.toThrow(SessionDataError);
   });
 
-  test("R6 fields under session_ are kept for the library: no data, refused in a schema, and left alone", async () => {
+  test("R6 fields that begin with session_ are not data: a schema cannot declare them, and updates leave them unchanged", async () => {
     const id = await guideSession({ session_note: "of a later version", stranger: "kept" });
     expect(Object.keys((await shared.get(id))?.data ?? {})).toEqual(["username", "page_views"]);
     await shared.update(id, { page_views: 2 });
@@ -305,7 +305,7 @@ describe("rules of the guides' form", () => {
     }
   });
 
-  test("R7 the deadline holds although the guides' programs set an expiry without looking at it", async () => {
+  test("R7 a session ends at its deadline even if a program of the guides sets a later expiry on the key", async () => {
     let ahead = 0;
     const store = createSessionStore({
       schema: visit,
@@ -328,7 +328,7 @@ describe("rules of the guides' form", () => {
     expect(await store.update(token, { page_views: 4 })).toBeNull();
   });
 
-  test("R8 a compare-and-set sees what others write without a version, and only what it is about", async () => {
+  test("R8 an update by function is retried after a concurrent change to its fields, and not to other fields", async () => {
     const id = await guideSession({ stranger: "1" });
     const meanwhile: (() => Promise<void>)[] = [
       () => guideUpdate(id, { page_views: "10" }),
@@ -354,7 +354,7 @@ describe("rules of the guides' form", () => {
     expect(await hashOf(id)).toMatchObject({ page_views: "11", stranger: "2" });
   });
 
-  test("R9 a key without expiry gets one, and one that others made shorter is kept to", async () => {
+  test("R9 a key without an expiry gets one on get, and a session whose key was made to expire earlier has expired", async () => {
     const eternal = await guideSession();
     await client.persist(prefix + eternal);
     expect(await shared.peek(eternal)).not.toBeNull();
@@ -366,7 +366,7 @@ describe("rules of the guides' form", () => {
     expect(await shared.get(short)).toBeNull();
   });
 
-  test("R10 what is left is told by expiresAt, of which there is none without a session", async () => {
+  test("R10 expiresAt is the end of the idle timeout, or the deadline if that is earlier", async () => {
     const id = await guideSession();
     const session = await shared.get(id);
     const left = (session?.expiresAt.getTime() ?? 0) - (session?.lastAccessedAt.getTime() ?? 0);
@@ -377,7 +377,7 @@ describe("rules of the guides' form", () => {
     expect(until.session.expiresAt).toEqual(until.session.deadline);
   });
 
-  test("R11 increment refuses reserved names, what is no integer and unsafe sums before it changes anything", async () => {
+  test("R11 increment rejects reserved fields, values that are not integers and unsafe sums, and changes nothing", async () => {
     for (const name of [...RESERVED, "session_deadline", "stranger", "username"]) {
       const id = await guideSession({ stranger: "1" });
       const before = await hashOf(id);
@@ -400,7 +400,7 @@ describe("rules of the guides' form", () => {
     await expectGuideSession(id, { username: "andrew", page_views: "-2" }, 500);
   });
 
-  test("R12 plainIds is the one switch between the guides' tokens and ones of which nothing stored opens a session", async () => {
+  test("R12 tokens of a plainIds store and of a normal store do not work in each other, and plain IDs cannot be rotated", async () => {
     const bare = await shared.create({ username: "andrew", page_views: 1 });
     const cookie = sessionCookie({ secure: false });
     expect(cookie.name).toBe("sid");
@@ -416,7 +416,7 @@ describe("rules of the guides' form", () => {
     await expect(shared.rotate(bare.token)).rejects.toThrow(TypeError);
   });
 
-  test("R13 any name that is not reserved is a field, and none reaches a prototype", async () => {
+  test("R13 any name that is not reserved works as a field, and __proto__ never changes a prototype", async () => {
     for (const name of ["", "__proto__"]) {
       const shape = Object.fromEntries([[name, z.string()]]);
       expect(() => createSessionStore({ schema: z.object(shape), backend })).toThrow(TypeError);
@@ -440,7 +440,7 @@ describe("rules of the guides' form", () => {
     expect(Object.keys(Object.prototype)).toEqual([]);
   });
 
-  test("R14 an update with nothing is a touch and writes nothing else", async () => {
+  test("R14 an empty update extends the session and changes no data", async () => {
     const id = await guideSession({ last_accessed_at: "2026-01-01T00:00:00Z" });
     await client.expire(prefix + id, 100);
     const { last_accessed_at: _, ...before } = await hashOf(id);
@@ -452,7 +452,7 @@ describe("rules of the guides' form", () => {
     expect(await shared.update(newId(), {})).toBeNull();
   });
 
-  test("R15 destroy tells whether a session was ended: what is left of one is deleted and is none", async () => {
+  test("R15 destroy returns true for a session, and deletes a hash that is not a session but returns false", async () => {
     const zombie = newId();
     await client.hSet(prefix + zombie, { last_accessed_at: now(), page_views: "2" });
     expect(await shared.destroy(zombie)).toBe(false);
@@ -462,7 +462,7 @@ describe("rules of the guides' form", () => {
     expect(await shared.destroy(id)).toBe(false);
   });
 
-  test("R16 memory and Redis end a session at the same instant, and say so", async () => {
+  test("R16 a session expires at the same time in memory and in Redis, and expiresAt states that time", async () => {
     const onMemory = createSessionStore({ schema: visit, backend: memoryBackend(), plainIds: true });
     const stores = [shared, onMemory];
     const data = { username: "andrew", page_views: 1 };

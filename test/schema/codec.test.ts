@@ -10,11 +10,11 @@ import {
 } from "../../src/index.ts";
 import { failureOf, plant, rawOf } from "../support/stored.ts";
 
-// Four rows of the checklist of bad inputs do not apply, by design:
-//   D-11, data over a size cap: there is no cap, what a backend holds is its own limit;
-//   D-16, a write after the answer was returned: writes go through at once, there is no commit to come too late for;
-//   D-17, a write and then a handler that throws or answers with an error: the write has happened already;
-//   D-18, several writes of one key in a request: each goes through by itself, in the order in which they are made.
+// Four kinds of bad input in the checklist do not apply, by design:
+//   D-11, data over a size limit: there is none; the backend has its own limit;
+//   D-16, a write after the response was returned: writes take effect at once, so there is no commit that could be late;
+//   D-17, a write before the handler throws or returns an error: the write has taken effect already;
+//   D-18, several writes of one key in a request: each takes effect by itself, in order.
 
 const isoDate = z.codec(z.iso.datetime(), z.date(), {
   decode: (text) => new Date(text),
@@ -28,7 +28,7 @@ const visit = z.object({
   anything: z.any().optional(),
 });
 
-/** A backend that counts what reaches it. */
+/** A backend that counts its calls. */
 function counting(): { backend: SessionBackend; calls(): number } {
   const inner = memoryBackend();
   let calls = 0;
@@ -58,13 +58,13 @@ function visits() {
   return { store: createSessionStore({ schema: visit, backend }), backend, calls };
 }
 
-/** The user's fields as stored. */
+/** The stored fields without the reserved ones. */
 async function fieldsOf(backend: SessionBackend, token: string): Promise<Record<string, string>> {
   const reserved = /^(created_at|last_accessed_at|session_.*)$/;
   return Object.fromEntries(Object.entries(await rawOf(backend, token)).filter(([name]) => !reserved.test(name)));
 }
 
-/** Gives data to `create` and as a patch: refused both times, before the backend hears of it and without a change. */
+/** Checks that `create` and `update` reject the data without a backend call, and that nothing changes. */
 async function expectRefused(data: object, path: readonly PropertyKey[]): Promise<void> {
   const { store, backend, calls } = visits();
   const { token } = await store.create({ userId: "42" });
@@ -79,7 +79,7 @@ async function expectRefused(data: object, path: readonly PropertyKey[]): Promis
   expect(await rawOf(backend, token)).toEqual(before);
 }
 
-/** Gives data to `create` and as a patch: read alike both times. */
+/** Checks that data given to `create` and to `update` is read as it was given. */
 async function expectKept(data: { userId: string }): Promise<void> {
   const { store } = visits();
   const expected = { pageViews: 0, ...data };
@@ -104,7 +104,7 @@ function polluted<R>(properties: Record<string, unknown>, step: () => Promise<R>
   });
 }
 
-/** An object with an own property that a literal would not make. */
+/** An object with an own property that an object literal cannot have. */
 function withOwn(key: string, value: unknown): Record<string, unknown> {
   return Object.defineProperty({}, key, { value, enumerable: true });
 }
@@ -121,7 +121,7 @@ function nested(depth: number): unknown {
 
 // ------------------------------------------------------------------------------------------ data that is given
 
-describe("data that is given", () => {
+describe("data given to create and update", () => {
   let rejections: unknown[];
   const note = (reason: unknown): void => void rejections.push(reason);
 
@@ -149,18 +149,18 @@ describe("data that is given", () => {
     ["an instance of a class", Object.assign(new Account(), { userId: "42" }), []],
     ["a number", 42 as unknown as object, []],
     ["null", null as unknown as object, []],
-  ])("D-01 is refused before the backend hears of it: %s", async (_, data, path) => {
+  ])("D-01 invalid data is rejected without a backend call: %s", async (_, data, path) => {
     await expectRefused(data, path);
   });
 
-  test("D-01 is refused when a required field is missing", async () => {
+  test("D-01 create rejects data without a required field", async () => {
     const { store, calls } = visits();
     const error = await failureOf(store.create({ flash: "hi" } as unknown as { userId: string }));
     expect(error).toMatchObject({ origin: "given", issues: [{ code: "invalid_type", path: ["userId"] }] });
     expect(calls()).toBe(0);
   });
 
-  test("D-01 is refused wholly: every issue is named, and no part of a patch is written", async () => {
+  test("D-01 an invalid patch is rejected as a whole: the error names every issue, and nothing is written", async () => {
     const { store, backend } = visits();
     const { token } = await store.create({ userId: "42" });
     const before = await rawOf(backend, token);
@@ -174,7 +174,7 @@ describe("data that is given", () => {
   });
 
   test.each(["__proto__", "constructor", "prototype"])(
-    "D-02 is refused with an own key %s, at any depth",
+    "D-02 data with an own key %s is rejected at any depth",
     async (key) => {
       const evil = withOwn(key, { isAdmin: true });
       await expectRefused(Object.assign(evil, { userId: "42" }), [key]);
@@ -186,7 +186,7 @@ describe("data that is given", () => {
   );
 
   test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, undefined])(
-    "D-03 is refused with %s where JSON would make it null",
+    "D-03 data with %s is rejected where JSON would store null",
     async (value) => {
       await expectRefused({ userId: "42", anything: [value] }, ["anything", 0]);
       if (value === undefined) return;
@@ -195,7 +195,7 @@ describe("data that is given", () => {
     },
   );
 
-  test("D-03 may say undefined where that is absence, and -0, which is stored as 0", async () => {
+  test("D-03 undefined means that a field is absent, and -0 is stored as 0", async () => {
     const { store, backend } = visits();
     const { token, session } = await store.create({
       userId: "42",
@@ -226,7 +226,7 @@ describe("data that is given", () => {
     ["a Proxy that is revoked", revoked()],
     ["an object with a getter that throws", Object.defineProperty({}, "name", { ...throwing, enumerable: true })],
     ["an object that makes its own JSON", { toJSON: () => "42" }],
-  ])("D-04 is refused with %s", async (_, value) => {
+  ])("D-04 data with %s is rejected", async (_, value) => {
     await expectRefused({ userId: value }, ["userId"]);
     for (const data of [{ profile: value }, { profile: { name: "a", more: { value } } }, { anything: { value } }]) {
       const { store, calls } = visits();
@@ -245,7 +245,7 @@ describe("data that is given", () => {
     return proxy;
   }
 
-  test("D-04 is refused with a field or keys that cannot be read", async () => {
+  test("D-04 data whose fields or keys throw when they are read is rejected", async () => {
     await expectRefused(Object.defineProperty({}, "userId", { ...throwing, enumerable: true }), ["userId"]);
     await expectRefused(revoked(), []);
     const keyless = new Proxy(
@@ -259,7 +259,7 @@ describe("data that is given", () => {
     await expectRefused(keyless, []);
   });
 
-  test("D-04 may be a Proxy that behaves: its properties are read once", async () => {
+  test("D-04 a Proxy that does not throw is accepted, and its properties are read once", async () => {
     const reads: PropertyKey[] = [];
     const proxy = new Proxy(
       { userId: "42" },
@@ -280,7 +280,7 @@ describe("data that is given", () => {
     ["Map", z.map(z.string(), z.string())],
     ["Set", z.set(z.string())],
     ["NaN", z.nan()],
-  ])("D-05 is no %s by itself: the schema is refused", (_, field) => {
+  ])("D-05 a schema with a field of the type %s is rejected, as it cannot be stored without a codec", (_, field) => {
     const create = () => createSessionStore({ schema: z.object({ field }), backend: memoryBackend() });
     expect(create).toThrow(TypeError);
   });
@@ -291,12 +291,12 @@ describe("data that is given", () => {
     ["a Map", new Map([["a", 1]])],
     ["a Set", new Set([1])],
     ["a Uint8Array", new Uint8Array(2)],
-  ])("D-05 is refused with %s where only any describes it", async (_, value) => {
+  ])("D-05 data with %s is rejected in a field of the type any", async (_, value) => {
     await expectRefused({ userId: "42", anything: value }, ["anything"]);
     await expectRefused({ userId: "42", anything: [{ value }] }, ["anything", 0, "value"]);
   });
 
-  test("D-05 goes through a codec, which refuses an Invalid Date", async () => {
+  test("D-05 a codec stores a Date, and rejects an Invalid Date", async () => {
     const bytes = z.codec(z.string(), z.instanceof(Uint8Array), {
       decode: (text) => Uint8Array.from(text, (letter) => letter.charCodeAt(0)),
       encode: (array) => String.fromCharCode(...array),
@@ -316,24 +316,24 @@ describe("data that is given", () => {
     ["pipes into a transform", z.string().pipe(z.transform((text: string) => text.length))],
     ["pipes into a coercion", z.string().pipe(z.coerce.number())],
     ["coerces to a Date", z.coerce.date()],
-  ])("D-06 cannot be of a schema that %s, because it would not be read again", (_, field) => {
+  ])("D-06 a schema that %s is rejected, as stored values could not be read back", (_, field) => {
     const create = () => createSessionStore({ schema: z.object({ field }), backend: memoryBackend() });
     expect(create).toThrow(TypeError);
   });
 
-  test("D-06 of a coerced number is read as it was given", async () => {
+  test("D-06 a coerced number is read as it was given", async () => {
     const store = createSessionStore({ schema: z.object({ n: z.coerce.number() }), backend: memoryBackend() });
     const { token } = await store.create({ n: 12 });
     expect((await store.get(token))?.data).toEqual({ n: 12 });
   });
 
-  test("D-07 is not checked asynchronously: such a schema is refused", () => {
+  test("D-07 a schema with an async check is rejected", () => {
     const field = z.string().refine(async () => true);
     const create = () => createSessionStore({ schema: z.object({ field }), backend: memoryBackend() });
     expect(create).toThrow(TypeError);
   });
 
-  test("D-07 is refused where a check turns out to be asynchronous", async () => {
+  test("D-07 data is rejected if a check unexpectedly returns a promise", async () => {
     const schema = z.object({ field: z.string().refine(() => Promise.resolve(true)) });
     const { backend, calls } = counting();
     const store = createSessionStore({ schema, backend });
@@ -341,7 +341,7 @@ describe("data that is given", () => {
     expect(calls()).toBe(0);
   });
 
-  test("D-08 never makes a session of what is none: defaults do not stand in for reserved fields", async () => {
+  test("D-08 a record without its reserved fields is not a session, and defaults do not fill these in", async () => {
     const backend = memoryBackend();
     const schema = z.object({ userId: z.string().default("nobody"), n: z.int().default(0) });
     const store = createSessionStore({ schema, backend });
@@ -354,7 +354,7 @@ describe("data that is given", () => {
     }
   });
 
-  test("D-09 is refused when a check or codec throws", async () => {
+  test("D-09 data is rejected if a check or codec throws", async () => {
     const fail = (): never => {
       throw new TypeError("of the application");
     };
@@ -368,7 +368,7 @@ describe("data that is given", () => {
     }
   });
 
-  test("D-10 is refused when it refers to itself or is too deep for some runtime to read", async () => {
+  test("D-10 data that contains itself or is nested too deeply is rejected", async () => {
     const circle: Record<string, unknown> = {};
     circle["self"] = circle;
     for (const value of [circle, nested(20_000), nested(1000)]) {
@@ -384,7 +384,7 @@ describe("data that is given", () => {
     });
   });
 
-  test("D-12 is refused with a lone surrogate in a text, which is stored as UTF-8", async () => {
+  test("D-12 text with a lone surrogate is rejected, as it cannot be stored as UTF-8", async () => {
     for (const text of ["\ud800", "a\udfff", "\udc00\ud800"]) await expectRefused({ userId: text }, ["userId"]);
   });
 
@@ -398,11 +398,11 @@ describe("data that is given", () => {
     ["an empty key", { anything: { "": { "": 1 } } }],
     ["very long text", { flash: "x".repeat(1_000_000) }],
     ["empty text", { flash: "", anything: "" }],
-  ])("D-12 is kept as it is: %s", async (_, data) => {
+  ])("D-12 unusual text is stored unchanged: %s", async (_, data) => {
     await expectKept({ userId: "42", ...data });
   });
 
-  test("D-13 may have keys that mean something to the language, and is never taken for a promise", async () => {
+  test("D-13 keys with a meaning in JavaScript, such as then and toJSON, are stored like others", async () => {
     const THEN = "then";
     const odd = { "0": "a", "10": "b", "2": "c", length: 7, toJSON: "text", valueOf: 1, hasOwnProperty: 0 };
     const thenable = Object.fromEntries([...Object.entries(odd), [THEN, "later"]]);
@@ -418,7 +418,7 @@ describe("data that is given", () => {
     expect(await store.increment(token, "length")).toBe(4);
   });
 
-  test("D-15 is not kept: what is changed after the call changes nothing stored", async () => {
+  test("D-15 data is copied: changing it after the call does not change what is stored", async () => {
     const { store } = visits();
     const given = { userId: "42", profile: { name: "a" }, anything: { list: [1] } };
     const { token, session } = await store.create(given);
@@ -435,7 +435,7 @@ describe("data that is given", () => {
   });
 
   test.each(["role", "toString", "hasOwnProperty", "__proto__", "constructor", "session_verifier", "", "0"])(
-    "D-19 is refused with a key that somebody else chose: %j",
+    "D-19 data with an unknown key is rejected: %j",
     async (key) => {
       await expectRefused(Object.assign(withOwn(key, "x"), { userId: "42" }), [key]);
     },
@@ -449,11 +449,11 @@ describe("data that is given", () => {
     "null",
     "undefined",
     "%00%0d%0a\\u0000\\",
-  ])("D-20 is stored verbatim: %j", async (text) => {
+  ])("D-20 hostile text is stored unchanged: %j", async (text) => {
     await expectKept({ userId: text, flash: text, anything: { text, [text]: 1 } } as { userId: string });
   });
 
-  test("D-21 counts only with its own properties", async () => {
+  test("D-21 inherited properties of data are ignored", async () => {
     const { store, backend, calls } = visits();
     const heir = Object.create({ userId: "42", flash: "x" });
     expect(await failureOf(store.create(heir))).toMatchObject({ origin: "given", issues: [{ path: ["userId"] }] });
@@ -471,7 +471,7 @@ describe("data that is given", () => {
     expect(JSON.stringify(literal.data)).not.toContain("isAdmin");
   });
 
-  test("D-22 counts only with its own properties when somebody polluted Object.prototype", async () => {
+  test("D-22 a polluted Object.prototype does not add properties to data", async () => {
     const { store, backend, calls } = visits();
     const { token } = await store.create({ userId: "42" });
     const start = calls();
@@ -488,14 +488,14 @@ describe("data that is given", () => {
     expect(await fieldsOf(backend, token)).toEqual({ userId: "42", pageViews: "0" });
   });
 
-  test("is refused when a default throws, which quotes nothing", async () => {
+  test("data is rejected if a default throws, and the error does not quote it", async () => {
     const schema = z.object({
       field: z.string().default(() => {
         throw new Error("MARKER");
       }),
     });
     const { backend, calls } = counting();
-    // A default is looked at when the store is made: one that needs more than that is a function all the same.
+    // Defaults are called once when the store is created; one that throws then is accepted all the same.
     const store = createSessionStore({ schema, backend });
     const error = await failureOf(store.create({}));
     expect(error).toMatchObject({ origin: "given", issues: [{ code: "custom", path: ["field"] }] });
@@ -503,7 +503,7 @@ describe("data that is given", () => {
     expect(calls()).toBe(0);
   });
 
-  test("has its defaults written, so that those of a function do not change from read to read", async () => {
+  test("defaults are stored, so that the result of a default function is the same on every read", async () => {
     let made = 0;
     const schema = z.object({
       nonce: z.string().default(() => `n${++made}`),
@@ -521,7 +521,7 @@ describe("data that is given", () => {
 // ------------------------------------------------------------------------------------------ what is read
 
 describe("a session that is read", () => {
-  test("D-14 is frozen in its depth, whichever method gave it", async () => {
+  test("D-14 the data of a session is deeply frozen, whichever method returned it", async () => {
     const schema = z.object({
       list: z.array(z.object({ n: z.int(), tags: z.array(z.string()) })),
       locked: z.array(z.object({ n: z.int() })).readonly(),
@@ -575,14 +575,14 @@ describe("a session that is read", () => {
     expect(Object.isFrozen(taken)).toBe(true);
   });
 
-  test("shares nothing with another read", async () => {
+  test("two reads of a session share no objects", async () => {
     const { store } = visits();
     const { token } = await store.create({ userId: "42", anything: { list: [1] } });
     const [one, other] = [await store.get(token), await store.get(token)];
     expect(one?.data.anything).not.toBe(other?.data.anything);
   });
 
-  test("may hold a graph with a circle, which a codec made", async () => {
+  test("a codec may decode to an object that contains itself", async () => {
     interface Ring {
       name: string;
       self?: Ring;
@@ -603,7 +603,7 @@ describe("a session that is read", () => {
     expect(session?.data.ring?.self).toBe(session?.data.ring);
   });
 
-  test("has only what is stored when somebody polluted Object.prototype", async () => {
+  test("a polluted Object.prototype does not add properties to the data that is read", async () => {
     const { store, backend } = visits();
     const { token } = await store.create({ userId: "42", profile: { name: "a" } });
     await plant(backend, token, { profile: "{}" });
@@ -621,7 +621,7 @@ describe("a session that is read", () => {
     });
   });
 
-  test.each(["__proto__", "constructor", "prototype"])("is not changed by a stored key %s", async (key) => {
+  test.each(["__proto__", "constructor", "prototype"])("a stored key %s does not change a prototype", async (key) => {
     const { store, backend } = visits();
     const { token } = await store.create({ userId: "42" });
     const evil = `{"${key}":{"isAdmin":true,"prototype":{"isAdmin":true}},"list":[{"${key}":{"isAdmin":true}}]}`;
@@ -634,14 +634,14 @@ describe("a session that is read", () => {
     expect(Object.getPrototypeOf(data)).toBe(Object.prototype);
   });
 
-  test("has the last of two JSON keys that are the same", async () => {
+  test("the last of two equal JSON keys counts", async () => {
     const { store, backend } = visits();
     const { token } = await store.create({ userId: "42" });
     await plant(backend, token, { anything: '{"a":1,"a":2}' });
     expect((await store.get(token))?.data.anything).toEqual({ a: 2 });
   });
 
-  test("has text that is no JSON as a string, as other programs write it", async () => {
+  test("a stored text that is not JSON is read as a string, as other programs write it", async () => {
     const backend = memoryBackend();
     const schema = z.object({
       name: z.string().nullable(),
@@ -658,7 +658,7 @@ describe("a session that is read", () => {
   });
 
   test.each(["True", "nan", "03", "+3", ".5", "", "NaN", "Infinity", "1e400", "[1", "{}x", "'a'", "\ufeff1"])(
-    "is none when a number is stored as %j",
+    "a session is invalid if a number is stored as %j",
     async (text) => {
       const { store, backend } = visits();
       const { token } = await store.create({ userId: "42" });
@@ -669,7 +669,7 @@ describe("a session that is read", () => {
     },
   );
 
-  test("is none when a field is nested too deep to be read", async () => {
+  test("a session is invalid if a stored field is nested too deeply", async () => {
     const { store, backend } = visits();
     const { token } = await store.create({ userId: "42" });
     const depth = 500_000;
@@ -685,7 +685,7 @@ describe("a session that is read", () => {
 
 // ------------------------------------------------------------------------------------------ what errors say
 
-describe("a SessionDataError", () => {
+describe("SessionDataError", () => {
   const MARKER = "MARKER7f3a";
   const quote = (value: unknown): never => {
     throw new Error(`Cannot read ${String(value)}`);
@@ -731,7 +731,7 @@ describe("a SessionDataError", () => {
     intersection: { a: MARKER, b: MARKER },
   };
 
-  /** Everything that a log could show of it. */
+  /** Everything about the error that a log could show. */
   function shown(error: SessionDataError): string {
     const seen = inspect(error, { depth: null, showHidden: true, maxStringLength: null, maxArrayLength: null });
     return [
@@ -747,7 +747,7 @@ describe("a SessionDataError", () => {
   for (const name of Object.keys(kinds) as (keyof typeof kinds)[]) {
     const value = bad[name] ?? MARKER;
 
-    test(`never shows a given value: ${name}`, async () => {
+    test(`an error never shows a given value of the type ${name}`, async () => {
       const { backend, calls } = counting();
       const store = createSessionStore({ schema: z.object({ [name]: kinds[name].optional() }), backend });
       const { token } = await store.create({});
@@ -761,7 +761,7 @@ describe("a SessionDataError", () => {
             () => null,
             (reason: unknown) => reason as SessionDataError,
           );
-          // Some text is what this field may hold.
+          // This field accepts any JSON text.
           if (error === null && name === "json") continue;
           expect(error).toMatchObject({ name: "SessionDataError", origin: "given" });
           expect(error?.issues.every(({ path }) => path[0] === name)).toBe(true);
@@ -771,7 +771,7 @@ describe("a SessionDataError", () => {
       if (name !== "json") expect(calls()).toBe(start);
     });
 
-    test(`never shows a stored value: ${name}`, async () => {
+    test(`an error never shows a stored value of the type ${name}`, async () => {
       const backend = memoryBackend();
       const events: SessionEvent[] = [];
       const schema = z.object({ [name]: kinds[name].optional() });
@@ -809,7 +809,7 @@ describe("a SessionDataError", () => {
     });
   }
 
-  test("names each path and code once, the first five of them in its message", async () => {
+  test("an error lists each path and code once, and its message names the first five", async () => {
     const names = ["a", "b", "c", "d", "e", "f", "g"];
     const schema = z.object(Object.fromEntries(names.map((name) => [name, z.int()])));
     const store = createSessionStore({ schema, backend: memoryBackend() });
@@ -818,7 +818,7 @@ describe("a SessionDataError", () => {
     expect(error.message).toMatch(/a: invalid_type, b: invalid_type.+ and 2 more$/);
   });
 
-  test("can be formatted by zod, like an error of its own", async () => {
+  test("an error can be formatted by z.prettifyError", async () => {
     const { store } = visits();
     const error = await failureOf(store.create({ userId: "42", profile: { name: 1 } } as never));
     expect(z.prettifyError(error as unknown as z.core.$ZodError)).toContain("profile.name");
@@ -827,8 +827,8 @@ describe("a SessionDataError", () => {
 
 // ------------------------------------------------------------------------------------------ what the schema does not name
 
-describe("a stored field that the schema does not name", () => {
-  test("survives every operation and is never part of the data", async () => {
+describe("stored fields that the schema does not name", () => {
+  test("a field that the schema does not name survives every operation and is never in the data", async () => {
     const backend = memoryBackend();
     const store = createSessionStore({ schema: visit, backend });
     const refined = createSessionStore({ schema: visit.refine(() => true), backend });
@@ -860,7 +860,7 @@ describe("a stored field that the schema does not name", () => {
     }
   });
 
-  test("is left alone by two versions of a program that take turns", async () => {
+  test("an older and a newer schema that take turns keep each other's fields", async () => {
     const backend = memoryBackend();
     const older = createSessionStore({ schema: z.object({ a: z.string() }), backend });
     const newer = createSessionStore({ schema: z.object({ a: z.string(), b: z.array(z.int()).optional() }), backend });
@@ -909,14 +909,14 @@ describe("migrate", () => {
   }
   const MOVED = { first: "Ada", last: "Lovelace", visits: 3, at: new Date(0), theme: "dark" };
 
-  test("sees the whole record: decoded where the schema says how, as text elsewhere, and no reserved field", async () => {
+  test("migrate receives all stored fields but the reserved ones, decoded as far as the schema names them", async () => {
     const { store, token, seen } = await moved(split);
     await store.get(token);
     expect(seen).toHaveLength(1);
     expect({ ...seen[0] }).toEqual({ name: "Ada Lovelace", visits: 3, at: new Date(0), legacy: '["x"]' });
   });
 
-  test("is not asked about a record that fits", async () => {
+  test("migrate is not called for a session that fits the schema", async () => {
     const { store, seen } = await moved(split);
     const { token } = await store.create({ first: "a", last: "b", visits: 1, at: new Date(0) });
     await store.get(token);
@@ -924,7 +924,7 @@ describe("migrate", () => {
     expect(seen).toHaveLength(0);
   });
 
-  test("has its result validated and written back, defaults included, without what the schema does not name", async () => {
+  test("the result of migrate is validated and stored with defaults, and fields that the schema does not name stay stored", async () => {
     const { store, token, backend, seen } = await moved(split);
     expect((await store.get(token))?.data).toEqual(MOVED);
     expect(await fieldsOf(backend, token)).toEqual({
@@ -940,14 +940,14 @@ describe("migrate", () => {
     expect(seen).toHaveLength(1);
   });
 
-  test("leaves id, token and times as they are", async () => {
+  test("migrate does not change the ID, token and times of a session", async () => {
     const { store, before, token } = await moved(split);
     const was = await before.peek(token);
     const session = await store.peek(token);
     expect(session).toMatchObject({ id: was?.id, createdAt: was?.createdAt, deadline: was?.deadline });
   });
 
-  test("removes a field of the schema that its result leaves out", async () => {
+  test("migrate removes a field of the schema that its result lacks", async () => {
     const backend = memoryBackend();
     const older = createSessionStore({ schema: z.object({ a: z.string(), b: z.string() }), backend });
     const store = createSessionStore({
@@ -966,7 +966,7 @@ describe("migrate", () => {
     ["is null", () => null],
     ["is text", () => "Ada Lovelace"],
     ["has a field of the wrong type", (stored) => ({ ...split(stored), visits: "MARKER" })],
-  ])("whose result %s leaves the record and says why, without a value", async (_, migrate) => {
+  ])("a session stays unchanged and is reported as invalid if the result of migrate %s", async (_, migrate) => {
     const { store, token, backend, id, events } = await moved(migrate);
     const before = await fieldsOf(backend, token);
     for (const call of [() => store.get(token), () => store.update(token, { visits: 1 })]) {
@@ -987,7 +987,7 @@ describe("migrate", () => {
     ["a promise", Promise.resolve({ b: "1" })],
     ["an array", ["1"]],
     ["a Map", new Map([["b", "1"]])],
-  ])("must not answer %s, which would wipe fields that may be absent", async (_, result) => {
+  ])("migrate must not return %s, which would remove optional fields", async (_, result) => {
     const backend = memoryBackend();
     const older = createSessionStore({ schema: z.object({ a: z.string() }), backend });
     const store = createSessionStore({ schema: z.object({ a: z.int().optional() }), backend, migrate: () => result });
@@ -996,7 +996,7 @@ describe("migrate", () => {
     expect(await fieldsOf(backend, token)).toEqual({ a: "kept" });
   });
 
-  test("that throws is the cause, and the record stays", async () => {
+  test("an error of migrate becomes the cause of the SessionDataError, and the session stays unchanged", async () => {
     const thrown = new Error("of the application");
     const { store, token, backend } = await moved(() => {
       throw thrown;
@@ -1009,7 +1009,7 @@ describe("migrate", () => {
     expect(await fieldsOf(backend, token)).toEqual(before);
   });
 
-  /** Does something once, just before the first compare-and-set reaches the backend. */
+  /** Runs a step once, just before the first compare-and-set reaches the backend. */
   function beforeWrite(step: () => Promise<unknown>): (backend: SessionBackend) => SessionBackend {
     let todo: (() => Promise<unknown>) | null = step;
     return (backend) => ({
@@ -1023,7 +1023,7 @@ describe("migrate", () => {
     });
   }
 
-  test("is asked again when the record changes meanwhile, and overwrites nothing", async () => {
+  test("migrate is called again if the session changes meanwhile, and overwrites nothing", async () => {
     let change = async (): Promise<unknown> => null;
     const { store, before, token, seen, backend } = await moved(
       split,
@@ -1035,7 +1035,7 @@ describe("migrate", () => {
     expect((await rawOf(backend, token))["name"]).toBe("Grace Hopper");
   });
 
-  test("is asked again when a field changes that only it reads", async () => {
+  test("migrate is called again if a field changes that only it reads", async () => {
     let change = async (): Promise<unknown> => null;
     const wrap = beforeWrite(() => change());
     const { store, token, backend } = await moved((stored) => ({ ...split(stored), theme: stored["legacy"] }), wrap);
@@ -1043,7 +1043,7 @@ describe("migrate", () => {
     expect((await store.get(token))?.data.theme).toBe('["y"]');
   });
 
-  test("gives way to another process that has migrated the record meanwhile", async () => {
+  test("a session that another process has migrated meanwhile is not migrated again", async () => {
     let change = async (): Promise<unknown> => null;
     const { store, token, backend, seen } = await moved(
       split,
@@ -1055,7 +1055,7 @@ describe("migrate", () => {
     expect(seen).toHaveLength(1);
   });
 
-  test("brings nothing back when the session ends meanwhile", async () => {
+  test("migrate does not bring back a session that has ended meanwhile", async () => {
     let change = async (): Promise<unknown> => null;
     const { store, before, token } = await moved(
       split,
@@ -1066,7 +1066,7 @@ describe("migrate", () => {
     expect(await before.get(token)).toBeNull();
   });
 
-  test("makes a record readable for every operation that changes it", async () => {
+  test("every operation that changes a session migrates it first", async () => {
     const schema = present.extend({ flash: z.string().optional(), legacy: z.string().optional() });
     const operations: ((store: SessionStoreOf<typeof schema>, token: string) => Promise<unknown>)[] = [
       (store, token) => store.update(token, { theme: "light" }),
@@ -1085,13 +1085,13 @@ describe("migrate", () => {
   });
   type SessionStoreOf<S extends z.ZodObject> = ReturnType<typeof createSessionStore<z.output<S>, z.input<S>>>;
 
-  test("is not needed for an increment, which touches no other field", async () => {
+  test("increment works without a migration, as it uses no other field", async () => {
     const { store, token } = await moved(split);
     expect(await store.increment(token, "visits")).toBe(4);
     expect((await store.get(token))?.data).toEqual({ ...MOVED, visits: 4 });
   });
 
-  test("sees a record that nothing polluted", async () => {
+  test("migrate receives no properties of a polluted Object.prototype", async () => {
     const { store, token, seen, backend } = await moved(split);
     await plant(backend, token, { ["__proto__"]: "own" });
     await polluted({ first: "forged", last: "forged" }, async () => {

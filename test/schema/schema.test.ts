@@ -36,7 +36,7 @@ const miniDate = mini.codec(mini.iso.datetime(), mini.date(), {
 const DATE = new Date("2026-04-02T12:34:56.789Z");
 const DATE_TEXT = "2026-04-02T12:34:56.789Z";
 
-/** Is the zod of this run at least this old? It is run with the oldest that is supported, too. */
+/** Whether this version of zod is new enough. The tests also run with the oldest supported version. */
 function zodSince(minor: number): boolean {
   const version: { readonly minor: number } = z.core.version;
   return version.minor >= minor;
@@ -63,11 +63,11 @@ interface Storable {
   readonly schema: () => Kind;
   readonly mini?: () => Kind;
   readonly given: unknown;
-  /** The text as stored. */
+  /** The stored text. */
   readonly text: string;
-  /** What is read, where that is not what was given. */
+  /** The value that is read, if it differs from the given one. */
   readonly read?: unknown;
-  /** Minor version of zod 4 from which on it works. */
+  /** The first minor version of zod 4 that supports it. */
   readonly since?: number;
 }
 
@@ -440,9 +440,9 @@ const cases = storable.flatMap(({ mini: makeMini, schema: makeClassic, ...row })
   ...(makeMini ? [{ ...row, flavour: "mini", schema: () => mini.object({ f: makeMini() }) }] : []),
 ]);
 
-describe("a field that can be stored", () => {
+describe("field types that can be stored", () => {
   for (const { kind, flavour, schema, given, text, read = given, since = 1 } of cases) {
-    test.skipIf(!zodSince(since))(`${kind} (${flavour}) is read as it was given`, async () => {
+    test.skipIf(!zodSince(since))(`a field of the type ${kind} (zod ${flavour}) is read as it was given`, async () => {
       const { store, backend } = storeOf(schema());
       const { token, session } = await store.create({ f: given });
       expect(session.data).toEqual({ f: read });
@@ -456,8 +456,8 @@ describe("a field that can be stored", () => {
   }
 });
 
-describe("what the schema says of values", () => {
-  test("catch brings its value for stored data that does not fit, and takes no such data", async () => {
+describe("validation of values", () => {
+  test("catch replaces stored data that is invalid, and given data that is invalid is rejected", async () => {
     const { store, backend } = storeOf(z.object({ f: z.int().catch(7), g: z.array(z.string()).catch(() => []) }));
     const { token } = await store.create({ f: 1, g: ["a"] });
     await plant(backend, token, { f: "no number", g: "no array" });
@@ -466,7 +466,7 @@ describe("what the schema says of values", () => {
     expect((await failureOf(store.create({ f: "x" }))).origin).toBe("given");
   });
 
-  test("an object that must not have more is refused when it has", async () => {
+  test("a strict object in a field rejects unknown keys", async () => {
     const { store } = storeOf(z.object({ f: z.strictObject({ a: z.string() }) }));
     const error = await failureOf(store.create({ f: { a: "a", b: 1 } }));
     expect(error.issues).toMatchObject([{ code: "unrecognized_keys", path: ["f"] }]);
@@ -480,7 +480,7 @@ describe("what the schema says of values", () => {
     ["NaN", Number.NaN],
     ["undefined in an array", [undefined]],
     ["an instance of a class", new URL("https://example.com/")],
-  ])("any does not take %s, which JSON would change", async (_, value) => {
+  ])("a field of the type any rejects %s, which JSON would change", async (_, value) => {
     for (const kind of [z.any(), z.unknown(), z.custom(), z.record(z.string(), z.any())]) {
       const { store } = storeOf(z.object({ f: kind }));
       const error = await failureOf(store.create({ f: { inner: value } }));
@@ -488,12 +488,12 @@ describe("what the schema says of values", () => {
     }
   });
 
-  test("an Invalid Date is refused by its codec", async () => {
+  test("a codec to Date rejects an Invalid Date", async () => {
     const { store } = storeOf(z.object({ f: isoDate }));
     expect((await failureOf(store.create({ f: new Date(Number.NaN) }))).origin).toBe("given");
   });
 
-  test("a field that only looks optional is required: any, unknown and coercions of what is absent", async () => {
+  test("fields of the types any, unknown and coerced are required", async () => {
     for (const kind of [z.any(), z.unknown(), z.coerce.string(), z.coerce.boolean()]) {
       const { store, backend } = storeOf(z.object({ f: kind, g: z.string() }));
       const error = await failureOf(store.create({ g: "a" }));
@@ -504,7 +504,7 @@ describe("what the schema says of values", () => {
     }
   });
 
-  test("a value that its codec does not lead back is refused when it is written, not when it is read", async () => {
+  test("a value that its codec cannot decode again is rejected when it is written", async () => {
     const oneWay = z.codec(z.string(), z.date(), { decode: () => new Date(Number.NaN), encode: () => "then" });
     const { store, backend } = storeOf(z.object({ f: oneWay.optional(), n: z.int() }));
     expect(await failureOf(store.create({ f: DATE, n: 1 }))).toMatchObject({ origin: "given" });
@@ -514,7 +514,7 @@ describe("what the schema says of values", () => {
     expect(await rawOf(backend, token)).not.toHaveProperty("f");
   });
 
-  test("a codec that makes nothing of a value of a required field is refused when it is written", async () => {
+  test("a required value that its codec encodes to undefined is rejected when it is written", async () => {
     const nothing = z.codec(z.any(), z.date(), { decode: () => DATE, encode: () => undefined });
     const { store } = storeOf(z.object({ f: nothing }));
     expect(await failureOf(store.create({ f: DATE }))).toMatchObject({ origin: "given", issues: [{ path: ["f"] }] });
@@ -527,7 +527,7 @@ interface Refused {
   readonly kind: string;
   readonly schema: () => Kind;
   readonly mini?: () => Kind;
-  /** What to use instead. */
+  /** The replacement that the message suggests. */
   readonly instead: RegExp;
   readonly path?: string;
 }
@@ -721,9 +721,9 @@ const refused: readonly Refused[] = [
   },
 ];
 
-describe("a field that cannot be stored", () => {
+describe("field types that cannot be stored", () => {
   for (const { kind, schema, mini: makeMini, instead, path = "f" } of refused) {
-    test(`${kind} is refused, with its path and what to use instead`, () => {
+    test(`a schema with a field of the type ${kind} is rejected, and the message names the path and a replacement`, () => {
       const given = [z.object({ ok: z.string(), f: schema() })];
       for (const object of makeMini ? [...given, mini.object({ f: makeMini() })] : given) {
         const error = refusalOf(object);
@@ -735,8 +735,8 @@ describe("a field that cannot be stored", () => {
     });
   }
 
-  // zod 4.1 has z.function, which is no schema; later ones made it one.
-  test.skipIf(!("_zod" in z.function()))("a function is refused", () => {
+  // In zod 4.1, z.function does not return a schema; in later versions it does.
+  test.skipIf(!("_zod" in z.function()))("a schema with a field of the type function is rejected", () => {
     expect(refusalOf(z.object({ f: z.function() as unknown as Kind })).message).toMatch(/"f" has z\.function/);
   });
 
@@ -746,7 +746,7 @@ describe("a field that cannot be stored", () => {
     ["catch", z.array(z.string()).catch(() => [])],
     ["catch that needs its input", z.array(z.string()).catch(({ issues }) => [String(issues[0]?.code)])],
     ["prefault", z.array(z.string()).prefault([])],
-  ])("a %s that shares nothing is taken", async (_, field) => {
+  ])("a %s works, and two sessions do not share its value", async (_, field) => {
     const { store } = storeOf(z.object({ f: field }));
     const [one, other] = [await store.create({}), await store.create({})];
     expect(one.session.data).toEqual(other.session.data);
@@ -755,7 +755,7 @@ describe("a field that cannot be stored", () => {
 
 // ------------------------------------------------------------------------------------------ the object itself
 
-describe("the schema itself", () => {
+describe("the schema as a whole", () => {
   const field = { f: z.string() };
 
   test.each<[string, SessionSchema<Data, Data>]>([
@@ -763,19 +763,19 @@ describe("the schema itself", () => {
     ["refined", z.object(field).refine(() => true)],
     ["branded", z.object(field).brand<"Visit">()],
     ["described", z.object(field).meta({ id: "a-visit", title: "Visit" })],
-    ["catching nothing", z.object(field).catchall(z.never())],
-    ["mini", mini.object({ f: mini.string() })],
-    ["refined mini", mini.object({ f: mini.string() }).check(mini.refine(() => true))],
-    ["of another copy of zod", floor.object({ f: floor.string() })],
+    ["an object with a catchall of z.never()", z.object(field).catchall(z.never())],
+    ["a zod/mini object", mini.object({ f: mini.string() })],
+    ["a refined zod/mini object", mini.object({ f: mini.string() }).check(mini.refine(() => true))],
+    ["made by another copy of zod", floor.object({ f: floor.string() })],
     ["empty", z.object({})],
-  ])("is taken when it is %s", async (_, schema) => {
+  ])("a schema that is %s is accepted", async (_, schema) => {
     const { store } = storeOf(schema);
     const data = "f" in (schema as z.ZodObject).def.shape ? { f: "a" } : {};
     const { token } = await store.create(data);
     expect((await store.get(token))?.data).toEqual(data);
   });
 
-  test.skipIf(!("compile" in z))("is taken when it is compiled", async () => {
+  test.skipIf(!("compile" in z))("a schema that is compiled is accepted", async () => {
     const schema = (z.compile as (schema: typeof visit) => typeof visit)(z.object(field));
     const { store } = storeOf(schema);
     const { token } = await store.create({ f: "a" });
@@ -791,32 +791,32 @@ describe("the schema itself", () => {
     ["a record", z.record(z.string(), z.string()), /received a schema of type record/],
     ["an intersection", z.intersection(z.object(field), z.object({})), /received a schema of type intersection/],
     ["lazy", z.lazy(() => z.object(field)), /received a schema of type lazy/],
-    ["a mini union", mini.union([mini.object({}), mini.object({})]), /received a schema of type union/],
-    ["like zod 3", { _def: { typeName: "ZodObject" }, shape: {}, parse() {} }, /received a schema of zod 3/],
-    ["a shape", field, /received no zod schema/],
-    ["of another library", { "~standard": { vendor: "valibot" } }, /received no zod schema/],
+    ["a zod/mini union", mini.union([mini.object({}), mini.object({})]), /received a schema of type union/],
+    ["made by zod 3", { _def: { typeName: "ZodObject" }, shape: {}, parse() {} }, /received a schema of zod 3/],
+    ["a plain shape", field, /received no zod schema/],
+    ["made by another library", { "~standard": { vendor: "valibot" } }, /received no zod schema/],
     ["undefined", undefined, /received undefined/],
     ["null", null, /received null/],
     ["a function", () => z.object({}), /received function/],
     ["text", "z.object({})", /received string/],
     ["loose", z.looseObject(field), /a loose schema or a catchall.+z\.object, and z\.record in a field of its own/],
-    ["catching all", z.object(field).catchall(z.string()), /a loose schema or a catchall/],
-    ["loose mini", mini.looseObject({}), /a loose schema or a catchall/],
+    ["an object with a catchall", z.object(field).catchall(z.string()), /a loose schema or a catchall/],
+    ["a loose zod/mini object", mini.looseObject({}), /a loose schema or a catchall/],
     ["asynchronously refined", z.object(field).refine(async () => true), /the schema has an async function/],
-  ])("is refused when it is %s, and the message says so", (_, schema, message) => {
+  ])("a schema that is %s is rejected, and the message says so", (_, schema, message) => {
     const error = refusalOf(schema);
     expect(error).toBeInstanceOf(TypeError);
     expect(error.message).toMatch(/^Cannot create a session store as /);
     expect(error.message).toMatch(message);
   });
 
-  test("of zod 3 as it is shipped with zod 4 is refused", async () => {
+  test("a schema of zod/v3 is rejected", async () => {
     const v3 = await import("zod/v3");
     expect(refusalOf(v3.z.object({ f: v3.z.string() })).message).toMatch(/received a schema of zod 3/);
   });
 
   test.each(["created_at", "last_accessed_at", "session_ttl", "session_deadline", "session_verifier", "session_mine"])(
-    "with the reserved key %s is refused",
+    "a schema with the reserved key %s is rejected",
     (key) => {
       const error = refusalOf(z.object({ [key]: z.string() }));
       expect(error).toBeInstanceOf(TypeError);
@@ -826,7 +826,7 @@ describe("the schema itself", () => {
   );
 
   test.each(["session", "createdAt", "created_at_", "constructor", "toString", "then", "0", "a.b", "a b", "日本"])(
-    "with the key %s is taken",
+    "a schema with the key %s is accepted",
     async (key) => {
       const { store, backend } = storeOf(z.object({ [key]: z.string(), f: z.string().optional() }));
       const { token, session } = await store.create({ [key]: "a" });
@@ -841,20 +841,20 @@ describe("the schema itself", () => {
     ["empty", ""],
     ["__proto__", "__proto__"],
     ["ill-formed", "\ud800"],
-  ])("with an %s key is refused", (_, key) => {
+  ])("a schema with an %s key is rejected", (_, key) => {
     const shape = Object.defineProperty({ ok: z.string() }, key, { value: z.string(), enumerable: true });
     const error = refusalOf(z.object(shape));
     expect(error).toBeInstanceOf(TypeError);
     expect(error.message).toMatch(/use a well-formed, non-empty key other than __proto__/);
   });
 
-  test("with a symbol key is refused", () => {
+  test("a schema with a symbol key is rejected", () => {
     const error = refusalOf(z.object({ [Symbol("secret")]: z.string() }));
     expect(error).toBeInstanceOf(TypeError);
     expect(error.message).toMatch(/a symbol key.+use string keys/);
   });
 
-  test("with more fields than a script takes is refused", () => {
+  test("a schema with more than 1000 fields is rejected", () => {
     const shape = (fields: number) =>
       Object.fromEntries(Array.from({ length: fields }, (_, at) => [`f${at}`, z.any()]));
     expect(refusalOf(z.object(shape(1001))).message).toMatch(/1001 fields.+at most 1000, or a z\.record/);
@@ -868,7 +868,7 @@ interface Absence {
   readonly kind: string;
   readonly schema: () => Kind;
   readonly given: unknown;
-  /** What is read when it is absent; `missing` where it may not be. */
+  /** The value that is read if the field is absent; `MISSING` if it must not be. */
   readonly filled: unknown;
   readonly removable: boolean;
   readonly since?: number;
@@ -936,47 +936,50 @@ const absences: readonly Absence[] = [
   },
 ];
 
-describe("absence", () => {
+describe("absent fields", () => {
   for (const { kind, schema, given, filled, removable, since = 1 } of absences) {
     const omits = filled === MISSING ? "has to be given" : "may be left out";
-    test.skipIf(!zodSince(since))(`${kind} ${omits} and ${removable ? "may" : "must not"} be removed`, async () => {
-      const { store, backend } = storeOf(z.object({ f: schema(), g: z.string() }));
-      for (const data of [{ g: "a" }, { f: undefined, g: "a" }]) {
-        if (filled === MISSING) {
-          const error = await failureOf(store.create(data));
-          expect(error).toMatchObject({ origin: "given", issues: [{ code: "invalid_type", path: ["f"] }] });
-        } else {
-          const { token, session } = await store.create(data);
-          expect(session.data["f"]).toEqual(filled);
-          expect("f" in (await rawOf(backend, token))).toBe(filled !== undefined);
+    test.skipIf(!zodSince(since))(
+      `a field of the type ${kind} ${omits} and ${removable ? "may" : "must not"} be removed`,
+      async () => {
+        const { store, backend } = storeOf(z.object({ f: schema(), g: z.string() }));
+        for (const data of [{ g: "a" }, { f: undefined, g: "a" }]) {
+          if (filled === MISSING) {
+            const error = await failureOf(store.create(data));
+            expect(error).toMatchObject({ origin: "given", issues: [{ code: "invalid_type", path: ["f"] }] });
+          } else {
+            const { token, session } = await store.create(data);
+            expect(session.data["f"]).toEqual(filled);
+            expect("f" in (await rawOf(backend, token))).toBe(filled !== undefined);
+          }
         }
-      }
 
-      const { token } = await store.create({ f: given, g: "a" });
-      if (removable) {
-        const session = await store.update(token, { f: undefined });
-        expect(session?.data["f"]).toEqual(filled);
-        expect(await rawOf(backend, token)).not.toHaveProperty("f");
-        await store.update(token, { f: given });
-        expect(await store.take(token, "f")).toEqual(given);
-        expect(await rawOf(backend, token)).not.toHaveProperty("f");
-        expect(await store.take(token, "f")).toBeNull();
-      } else {
-        const before = (await rawOf(backend, token))["f"];
-        const error = await failureOf(store.update(token, { f: undefined }));
-        expect(error).toMatchObject({ origin: "given", issues: [{ code: "invalid_type", path: ["f"] }] });
-        await failureOf(store.update(token, () => ({ f: undefined })));
-        await expect(store.take(token, "f")).rejects.toThrow(TypeError);
-        expect((await rawOf(backend, token))["f"]).toBe(before);
-      }
+        const { token } = await store.create({ f: given, g: "a" });
+        if (removable) {
+          const session = await store.update(token, { f: undefined });
+          expect(session?.data["f"]).toEqual(filled);
+          expect(await rawOf(backend, token)).not.toHaveProperty("f");
+          await store.update(token, { f: given });
+          expect(await store.take(token, "f")).toEqual(given);
+          expect(await rawOf(backend, token)).not.toHaveProperty("f");
+          expect(await store.take(token, "f")).toBeNull();
+        } else {
+          const before = (await rawOf(backend, token))["f"];
+          const error = await failureOf(store.update(token, { f: undefined }));
+          expect(error).toMatchObject({ origin: "given", issues: [{ code: "invalid_type", path: ["f"] }] });
+          await failureOf(store.update(token, () => ({ f: undefined })));
+          await expect(store.take(token, "f")).rejects.toThrow(TypeError);
+          expect((await rawOf(backend, token))["f"]).toBe(before);
+        }
 
-      await plant(backend, token, {}, ["f"]);
-      if (filled === MISSING) expect((await failureOf(store.get(token))).origin).toBe("stored");
-      else expect((await store.get(token))?.data["f"]).toEqual(filled);
-    });
+        await plant(backend, token, {}, ["f"]);
+        if (filled === MISSING) expect((await failureOf(store.get(token))).origin).toBe("stored");
+        else expect((await store.get(token))?.data["f"]).toEqual(filled);
+      },
+    );
   }
 
-  test("take of a field that the schema does not name is misuse", async () => {
+  test("take of a field that the schema does not name is rejected with a TypeError", async () => {
     const { store } = storeOf(z.object({ f: z.string().optional() }));
     const { token } = await store.create({ f: "a" });
     await expect(store.take(token, "g")).rejects.toThrow(TypeError);
@@ -990,7 +993,7 @@ interface Bounded {
   readonly kind: string;
   readonly schema: () => z.core.$ZodType<number | undefined>;
   readonly start?: number;
-  /** A sum that is allowed, and one that is not, with its code. */
+  /** A sum within the bounds, and one beyond them with the code of its issue. */
   readonly to: number;
   readonly not: readonly [sum: number, code: string];
 }
@@ -1050,7 +1053,7 @@ const bounded: readonly Bounded[] = [
 
 describe("increment", () => {
   for (const { kind, schema, start = 0, to, not } of bounded) {
-    test(`keeps to the bounds of ${kind}, and writes nothing beyond them`, async () => {
+    test(`increment keeps to the bounds of the type ${kind}, and writes nothing beyond them`, async () => {
       const backend = memoryBackend();
       const store = createSessionStore({ schema: z.object({ n: schema() as z.ZodType<number> }), backend });
       const { token } = await store.create({ n: start });
@@ -1075,18 +1078,21 @@ describe("increment", () => {
     ["default", 6],
     ["prefault", 7],
     ["catch", 8],
-  ] as const)("starts an absent field with %s from what it counts as", async (kind, sum) => {
-    for (const check of [undefined, () => true]) {
-      const field: z.ZodType<number | undefined> = absent[kind];
-      const schema = z.object({ n: check ? field.refine(check) : field });
-      const backend = memoryBackend();
-      const store = createSessionStore({ schema: schema as z.ZodObject<{ n: z.ZodOptional<z.ZodInt> }>, backend });
-      const { token } = await store.create({});
-      await plant(backend, token, {}, ["n"]);
-      expect(await store.increment(token, "n")).toBe(sum);
-      expect((await rawOf(backend, token))["n"]).toBe(String(sum));
-    }
-  });
+  ] as const)(
+    "increment of an absent field with %s starts from its default or catch value, or from 0",
+    async (kind, sum) => {
+      for (const check of [undefined, () => true]) {
+        const field: z.ZodType<number | undefined> = absent[kind];
+        const schema = z.object({ n: check ? field.refine(check) : field });
+        const backend = memoryBackend();
+        const store = createSessionStore({ schema: schema as z.ZodObject<{ n: z.ZodOptional<z.ZodInt> }>, backend });
+        const { token } = await store.create({});
+        await plant(backend, token, {}, ["n"]);
+        expect(await store.increment(token, "n")).toBe(sum);
+        expect((await rawOf(backend, token))["n"]).toBe(String(sum));
+      }
+    },
+  );
 
   test.each<[string, Kind, unknown]>([
     ["text", z.string(), "1"],
@@ -1100,7 +1106,7 @@ describe("increment", () => {
     ["a literal", z.literal(1), 1],
     ["any", z.any(), 1],
     ["an array", z.array(z.int()), [1]],
-  ])("takes no field with %s", async (_, schema, value) => {
+  ])("increment rejects a field of the type %s", async (_, schema, value) => {
     const { store, backend } = storeOf(z.object({ f: schema }));
     const { token } = await store.create({ f: value });
     const before = await rawOf(backend, token);
@@ -1114,7 +1120,7 @@ describe("increment", () => {
     ["no number", "many"],
     ["a fraction", "1.5"],
     ["too large to be exact", "9007199254740993"],
-  ])("leaves a stored value that is %s as it is", async (_, text) => {
+  ])("increment rejects a stored value that is %s and does not change it", async (_, text) => {
     const backend = memoryBackend();
     for (const n of [z.number(), z.number().refine(() => true)]) {
       const store = createSessionStore({ schema: z.object({ n }), backend });
@@ -1129,7 +1135,7 @@ describe("increment", () => {
 
 // ------------------------------------------------------------------------------------------ rules for the whole
 
-describe("a rule for the whole object", () => {
+describe("refinements of the whole object", () => {
   const cart = z
     .object({
       used: z.int(),
@@ -1153,7 +1159,7 @@ describe("a rule for the whole object", () => {
     return { backend, store, token };
   }
 
-  test("holds for create", async () => {
+  test("create rejects data that violates a refinement of the object", async () => {
     const { store } = await cartOf({ used: 1, limit: 3 });
     const error = await failureOf(store.create({ used: 4, limit: 3 }));
     expect(error).toMatchObject({ origin: "given", issues: [{ code: "custom", path: ["used"] }] });
@@ -1171,11 +1177,11 @@ describe("a rule for the whole object", () => {
     ["a rotation's patch", (store, token) => store.rotate(token, { patch: { limit: 3 } })],
     ["a rotation's function", (store, token) => store.rotate(token, { patch: () => ({ used: 9 }) })],
     [
-      "a value that only inherits what the rule asks for",
+      "an object that only inherits the required property",
       (store, token) => store.update(token, { options: Object.create({ cap: 1 }) }),
     ],
-    ["a removal that brings back a default", (store, token) => store.update(token, { currency: undefined })],
-  ])("is not broken by %s, which writes nothing", async (_, change) => {
+    ["a removal after which a default applies", (store, token) => store.update(token, { currency: undefined })],
+  ])("a violated refinement rejects %s, and nothing is written", async (_, change) => {
     const { backend, store, token } = await cartOf({ used: 6, limit: 6, note: "dollars", currency: "USD" });
     const before = await rawOf(backend, token);
     expect((await failureOf(change(store, token))).origin).toBe("given");
@@ -1185,7 +1191,7 @@ describe("a rule for the whole object", () => {
     expect((await store.get(token))?.data.used).toBe(6);
   });
 
-  test("lets every change through that keeps it", async () => {
+  test("a refinement accepts every change that satisfies it", async () => {
     const { store, token } = await cartOf({ used: 1, limit: 3, note: "flash", options: { cap: 1 } });
     expect((await store.update(token, { used: 2 }))?.data.used).toBe(2);
     expect((await store.update(token, (data) => ({ used: data.limit })))?.data.used).toBe(3);
@@ -1195,7 +1201,7 @@ describe("a rule for the whole object", () => {
     expect((await store.update(token, { used: 9, limit: 9, note: "big" }))?.data).toMatchObject({ used: 9, limit: 9 });
   });
 
-  test("holds against two patches at once that only together break it", async () => {
+  test("only one of two concurrent patches succeeds if a refinement forbids both together", async () => {
     const { store, token, backend } = await cartOf({ used: 2, limit: 4 });
     const results = await Promise.allSettled([store.update(token, { used: 4 }), store.update(token, { limit: 3 })]);
     expect(results.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
@@ -1204,7 +1210,7 @@ describe("a rule for the whole object", () => {
     expect(Number(used)).toBeLessThanOrEqual(Number(limit));
   });
 
-  test("holds against another process that writes between read and write", async () => {
+  test("a refinement takes into account what another process has written meanwhile", async () => {
     const inner = memoryBackend();
     const other = createSessionStore({ schema: cart, backend: inner });
     let meanwhile: (() => Promise<unknown>) | null = null;
@@ -1228,7 +1234,7 @@ describe("a rule for the whole object", () => {
     expect((await other.get(token))?.data).toMatchObject({ used: 3, limit: 3 });
   });
 
-  test("that throws is reported as an issue, without what it threw", async () => {
+  test("a refinement that throws is reported as an issue that does not quote the error", async () => {
     const schema = z.object({ f: z.string() }).refine((data) => {
       if (data.f !== "ok") throw new Error(`MARKER ${data.f}`);
       return true;

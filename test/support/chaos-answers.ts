@@ -7,16 +7,16 @@ const MARGIN_MS = 500;
 export const ISSUED = /^__Host-sid=([A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}); Path=\/; HttpOnly; Secure; SameSite=Lax$/;
 export const CLEARED = /^__Host-sid=; Max-Age=0;/;
 
-/** Operations on the store that a request makes at most, one after the other. */
+/** The maximum number of consecutive store operations in a request. */
 function operations(route: Route, cookie: string | null, { status }: Answer, navigates: boolean): number {
-  // A refusal is shown on the page: a look at the session, and one at its record.
+  // A rejection is shown on the page, which reads the session and its record.
   const shown = navigates && status === 401 ? 2 : 0;
-  // What came in is ended, and if that fails what was created.
+  // A login ends the former session, and the new one if that fails.
   if (route === "/login") return (cookie === null ? 1 : 3) + shown;
   return (["/", "/increment", "/ttl"].includes(route) ? 2 : 1) + shown;
 }
 
-/** Milliseconds within which an answer is due. */
+/** The milliseconds within which a response is due. */
 export function dueMs(route: Route, cookie: string | null, answer: Answer, navigates: boolean): number {
   return operations(route, cookie, answer, navigates) * OPERATION_MS + MARGIN_MS;
 }
@@ -27,7 +27,7 @@ export interface Shown {
   readonly views: number;
 }
 
-/** The session that an answer shows; `"elsewhere"` for a redirect; `null` for what is no answer of the demo. */
+/** The session that a response shows, `"elsewhere"` for a redirect, or `null` if it is not a response of the demo. */
 export function shownIn({ status, body }: Answer): Shown | "nothing" | "elsewhere" | null {
   if (status === 303) return "elsewhere";
   if (body.startsWith("<!doctype html>")) {

@@ -3,7 +3,7 @@ import { serve } from "@hono/node-server";
 import { demoApp } from "../../demo/app.ts";
 import { connectRedis, redisBackend } from "../../src/redis/index.ts";
 
-/** The demo on node:http as demo/node.ts serves it, for an address that is no URL: JSON in the first argument. */
+/** The demo on node:http as in demo/node.ts, for an address that is not a URL. It is passed as JSON. */
 const [, , address = "", replicas] = process.argv;
 const client = await connectRedis(JSON.parse(address));
 client.on("error", (error) => console.error(`Redis: ${(error as Error).message}`));

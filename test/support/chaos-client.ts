@@ -1,30 +1,30 @@
 import { Agent, request } from "node:http";
 
-/** An answer as a browser sees it. */
+/** A response as a browser receives it. */
 export interface Answer {
-  /** 0 if there was none. */
+  /** 0 if there was no response. */
   readonly status: number;
   readonly body: string;
   readonly location: string | null;
   readonly setCookie: readonly string[];
-  /** Milliseconds of `performance.now()`. */
+  /** In milliseconds of `performance.now()`. */
   readonly from: number;
   readonly to: number;
 }
 
-/** What a page of the same origin sends. */
+/** A request from a page of the same origin. */
 export interface Sending {
   readonly path: string;
   readonly cookie: string | null;
-  /** A post if there is one. */
+  /** The form of a POST request. */
   readonly form?: Readonly<Record<string, string>> | undefined;
-  /** Does the browser navigate, and not a script fetch? */
+  /** Whether the browser navigates, rather than a script that fetches. */
   readonly navigates: boolean;
 }
 
-/** Long after any answer is due. */
+/** Much later than any response is due. */
 const HUNG_MS = 30_000;
-/** Less than after which any of the servers closes an idle connection. */
+/** Shorter than the time after which any of the servers closes an idle connection. */
 const IDLE_MS = 4000;
 
 const agent = new Agent({ keepAlive: true, timeout: IDLE_MS, maxSockets: Number.POSITIVE_INFINITY });
@@ -77,7 +77,7 @@ export async function send(origin: string, { path, cookie, form, navigates }: Se
   });
 }
 
-/** Connections that nobody uses any more. */
+/** Closes connections that are no longer used. */
 export function hangUp(): void {
   agent.destroy();
 }

@@ -3,22 +3,22 @@ import type { Server } from "./redis-server.ts";
 import { command, isInStep } from "./topologies.ts";
 import { until } from "./until.ts";
 
-/** How a fault reaches Redis. */
+/** The actions by which a fault affects Redis. */
 export interface Hands {
-  /** A master, chosen by chance. */
+  /** Returns a random master. */
   master(): Promise<Server>;
-  /** Starts a server again where one was, with what it had kept on disk. */
+  /** Starts a stopped server again, with the data that it had stored on disk. */
   restart(was: Server, ...options: string[]): Promise<Server>;
-  /** Milliseconds by chance. */
+  /** Returns a random number of milliseconds. */
   between(least: number, most: number): number;
 }
 
-/** Lasts until what was done is undone; may say what it was about. */
+/** Resolves when the fault has been undone. May return a description. */
 export type Fault = () => Promise<unknown>;
 
 export const pause = (milliseconds: number) => new Promise<void>((done) => setTimeout(done, milliseconds));
 
-/** As if the power had gone: no farewell, and the folder stays. */
+/** Kills a server without a shutdown, as a power failure would, and keeps its folder. */
 export async function killServer(server: Server): Promise<void> {
   const { process: child } = server;
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
@@ -27,16 +27,16 @@ export async function killServer(server: Server): Promise<void> {
   await gone;
 }
 
-/** In the log, at least. */
+/** The least size of a command in the log. */
 const COMMAND_BYTES = 50;
 const REPLICATION_MS = 30_000;
 
-/** What is told to a server that ends with it. */
+/** Ignores the error of a command that ends the server. */
 async function ignoring(attempt: Promise<unknown>): Promise<void> {
   await attempt.catch(() => {});
 }
 
-/** What can happen to a server that stays what it is. */
+/** Faults of a server that keeps its role. */
 export function serverFaults({ master, between }: Hands): Record<string, Fault> {
   return {
     async stall() {
@@ -71,7 +71,7 @@ export function serverFaults({ master, between }: Hands): Record<string, Fault> 
   };
 }
 
-/** What can happen to a server that nobody stands in for. */
+/** Faults of a server without replicas. */
 export function singleFaults({ master, restart, between }: Hands): Record<string, Fault> {
   return {
     async killed() {
@@ -97,7 +97,7 @@ export function singleFaults({ master, restart, between }: Hands): Record<string
       const info = await log();
       await killServer(server);
       const bytes = (name: string): number => Number(new RegExp(`${name}:([0-9]+)`).exec(info)?.[1] ?? 0);
-      // Each key, and each command since, is held up.
+      // Each key, and each command since, is delayed.
       const items = keys + (bytes("aof_current_size") - bytes("aof_base_size")) / COMMAND_BYTES;
       const delay = Math.ceil((between(300, 2000) * 1000) / Math.max(items, 1));
       const loading = ["--key-load-delay", `${delay}`, "--loading-process-events-interval-bytes", "1024"];
@@ -113,16 +113,16 @@ export function singleFaults({ master, restart, between }: Hands): Record<string
   };
 }
 
-/** Hands that can move the part of a master to a replica. */
+/** Actions that can also promote a replica. */
 export interface FailoverHands extends Hands {
-  /** Asks for it until it has begun, and waits for its end; gives the new master. */
+  /** Requests a failover until it has begun, waits for its end and returns the new master. */
   failOver(master: Server, isGone: boolean): Promise<Server>;
-  /** What a server needs on its command line to follow that master. */
+  /** The command-line options with which a server follows that master. */
   follow(master: Server): string[];
   replicasOf(master: Server): Promise<readonly Server[]>;
 }
 
-/** Over when the new master has replicas again, without which nothing is confirmed. */
+/** These faults end when the new master has replicas again, as nothing is confirmed before. */
 export function failoverFaults(hands: FailoverHands): Record<string, Fault> {
   const { master, restart, between, failOver, follow, replicasOf } = hands;
   async function followed(now: Server): Promise<void> {

@@ -15,20 +15,20 @@ import { type Server, startServer } from "./redis-server.ts";
 import { command, failOver, masterPort, startCluster, startSentinels } from "./topologies.ts";
 import { until } from "./until.ts";
 
-/** Where sessions are kept, and what can happen there. */
+/** A Redis setup, and the faults that can happen there. */
 export interface Ground {
   readonly address: RedisAddress;
-  /** Of each master. Fewer than all of them confirm nothing: another one may be promoted. */
+  /** The replicas of each master. Fewer confirmations are not enough, as any replica may be promoted. */
   readonly replicas: number;
   readonly faults: Readonly<Record<string, Fault>>;
-  /** Fields of a hash as its master has them. */
+  /** Returns fields of a hash from its master. */
   read(key: string, fields: readonly string[]): Promise<(string | null)[]>;
   stop(): Promise<void>;
 }
 
 const HOST = "127.0.0.1";
 
-/** One server that keeps what it acknowledged. */
+/** One server that persists what it acknowledged. */
 export async function singleGround(between: Hands["between"]): Promise<Ground> {
   const folder = await mkdtemp(join(tmpdir(), "zession-chaos-"));
   const lasting = ["--dir", folder, "--appendonly", "yes", "--appendfsync", "always"];
@@ -86,7 +86,7 @@ export async function sentinelGround(between: Hands["between"]): Promise<Ground>
   };
 }
 
-/** Three masters, and the replica of each. */
+/** Three masters, each with a replica. */
 export async function clusterGround(between: Hands["between"]): Promise<Ground> {
   const group = await startCluster();
   const servers = serversOf(group.servers);
@@ -118,7 +118,7 @@ export async function clusterGround(between: Hands["between"]): Promise<Ground> 
       return now;
     },
     replicasOf: async (now) => [partner(now)],
-    // Its own list of nodes, which is still there, tells it.
+    // The server's own node list, which is still in its folder, tells it the master.
     follow: () => ["--cluster-node-timeout", "15000", "--repl-diskless-sync-delay", "0"],
   };
   return {
@@ -136,7 +136,7 @@ export async function clusterGround(between: Hands["between"]): Promise<Ground> 
   };
 }
 
-/** The servers of a group, of which some are started again on their port and in their folder. */
+/** The servers of a group, some of which are restarted with their port and folder. */
 function serversOf(first: readonly Server[]) {
   const servers = [...first];
   const folders = new Map<number, string>();

@@ -1,55 +1,55 @@
-/** What has to hold, whatever happens to Redis. */
+/** The rules that must hold during every fault. */
 export const CHECKS = {
-  time: "every request is answered within 2000 ms for each operation on the store, and 500 ms",
-  answers: "every answer is one that the demo gives",
-  crash: "the server lives, ends well when asked, and writes no stack trace",
+  time: "every response arrives within 2000 ms for each store operation, plus 500 ms",
+  answers: "every response is one that the demo can send",
+  crash: "the server does not crash, exits cleanly when asked, and writes no stack trace",
   user: "nobody sees another user's session",
-  counter: "counters have each acknowledged increment once, and no other more than once",
+  counter: "counters contain each acknowledged increment once, and any other at most once",
   logout: "nobody is logged out of a session that Redis holds",
-  lost: "no acknowledged session is gone that nobody ended",
-  ended: "what ended stays so",
+  lost: "no acknowledged session is missing unless it was ended",
+  ended: "a session that has ended does not come back",
   cookie: "cookies are set on logins, rotations and logouts, and never on a failure",
-  recovery: "each fault is over within 3 s after its end",
-  memory: "the memory of the server has a bound",
+  recovery: "requests work again within 3 s after the end of each fault",
+  memory: "the memory of the server does not grow without limit",
 } as const;
 
 export type Check = keyof typeof CHECKS;
 
-/** A request that is over; times are milliseconds of `performance.now()`. */
+/** A completed request. Times are milliseconds of `performance.now()`. */
 export interface Done {
   readonly route: string;
-  /** 0 if there was no answer. */
+  /** 0 if there was no response. */
   readonly status: number;
   readonly from: number;
   readonly to: number;
 }
 
-/** What was done to Redis. */
+/** A fault that was caused. */
 export interface Disturbance {
   readonly kind: string;
   readonly from: number;
-  /** Infinite while it lasts. */
+  /** Infinity while it lasts. */
   to: number;
-  /** Until when Redis was left in peace after it. */
+  /** The end of the pause after it. */
   quietUntil: number;
-  /** May what was acknowledged be lost with a master? */
+  /** Whether acknowledged writes may be lost with a master. */
   readonly loses: boolean;
 }
 
-/** What happened. */
+/** The record of a run. */
 export interface Ledger {
   readonly requests: Done[];
   readonly disturbances: Disturbance[];
   readonly violations: Record<Check, string[]>;
-  /** What is no violation and still told, by what it is. */
+  /** Events that are not violations but are reported, by kind. */
   readonly notes: Record<string, number>;
   violate(check: Check, what: string): void;
   note(what: string): void;
-  /** Can a master have taken with it what was acknowledged at this time? */
+  /** Whether a write that was acknowledged at this time may have been lost with a master. */
   mayBeLost(since: number): boolean;
 }
 
-/** Replication lag, and how long some node still shows the old master. */
+/** Replication lag, plus the time for which some node still reports the old master. */
 const LOSS_MS = 3000;
 
 export function openLedger(start: number): Ledger {
@@ -77,9 +77,9 @@ export function openLedger(start: number): Ledger {
   };
 }
 
-/** How slow the machine is: what a measured time owes to it and not to the store. */
+/** Measures how slow the machine is, to separate this from the slowness of the store. */
 export interface LagMeter {
-  /** The worst in milliseconds. */
+  /** Returns the worst lag in milliseconds. */
   between(from: number, to: number): number;
   stop(): void;
 }
@@ -87,7 +87,7 @@ export interface LagMeter {
 const PROBE_MS = 100;
 const BUCKET_MS = 500;
 
-/** @param probe What the server answers without the store. */
+/** @param probe A request that the server answers without the store. */
 export function measureLag(probe: () => Promise<unknown>): LagMeter {
   const buckets = new Map<number, number>();
   const note = (from: number, lag: number): void => {
@@ -118,17 +118,17 @@ export function measureLag(probe: () => Promise<unknown>): LagMeter {
   };
 }
 
-/** What a user lives in. */
+/** The environment of a simulated user. */
 export interface World {
   readonly origin: string;
   readonly ledger: Ledger;
   readonly lag: LagMeter;
-  /** From 0 to below 1. */
+  /** Returns a random number from 0 to below 1. */
   random(): number;
-  /** Between two steps, in milliseconds. */
+  /** Returns the milliseconds between two steps. */
   think(): number;
-  /** Fields of a session's hash, however long Redis takes to say so. */
+  /** Returns fields of a session's hash, and waits until Redis replies. */
   lookUp(id: string, ...fields: string[]): Promise<(string | null)[]>;
-  /** Is it time to go home? */
+  /** Whether the run is over. */
   isOver(): boolean;
 }

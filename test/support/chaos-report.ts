@@ -1,6 +1,6 @@
 import { CHECKS, type Check, type Disturbance, type Done, type LagMeter, type Ledger } from "./chaos-ledger.ts";
 
-/** The memory of the server at a time. */
+/** The memory of the server at one time. */
 export interface Sample {
   readonly at: number;
   readonly bytes: number;
@@ -15,10 +15,10 @@ interface Outcome {
 }
 
 const RECOVERY_MS = 3000;
-/** Between the second quarter of the run and the last. */
+/** The accepted growth from the second quarter of the run to the last. */
 const GROWTH = { factor: 1.5, bytes: 50 * 2 ** 20 };
 
-/** Says whether everything held. */
+/** Prints the summary and returns whether every rule held. */
 export function printSummary({ ledger, samples, lag, start, errors }: Outcome): boolean {
   const { requests, disturbances, violations, notes } = ledger;
   const seconds = (performance.now() - start) / 1000;
@@ -92,7 +92,7 @@ function isFailure({ status }: Done): boolean {
   return status === 503 || status === 0;
 }
 
-/** Milliseconds after the end of a fault. */
+/** Returns the milliseconds from the end of a fault to the recovery. */
 function recoveryOf({ from, to, quietUntil }: Disturbance, requests: readonly Done[]) {
   const since = requests.filter((one) => one.to > from && one.to < quietUntil);
   const failures = since.filter(isFailure);

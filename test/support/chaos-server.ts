@@ -7,22 +7,22 @@ import type { Ground } from "./chaos-grounds.ts";
 
 export type Runtime = keyof typeof ENTRIES;
 
-/** The demo in a process of its own. */
+/** The demo in its own process. */
 export interface DemoServer {
   readonly url: string;
-  /** What it wrote to its standard error. */
+  /** The output on standard error. */
   errors(): string;
-  /** Bytes that it and its children hold in memory; 0 where nobody tells. */
+  /** The resident bytes of the process and its children; 0 if unknown. */
   memory(): number;
-  /** Its exit code, or the signal that ended it; `null` while it runs. */
+  /** The exit code, or the signal that ended the process; `null` while it runs. */
   ended(): number | string | null;
-  /** Asks it to end and gives its exit code. */
+  /** Asks the process to exit and returns its exit code. */
   stop(): Promise<number | string | null>;
 }
 
 const START_MS = 20_000;
 
-/** For an address that is no URL, a server of the tests' own runs the same application. */
+/** For an address that is not a URL, a server of the tests runs the same application. */
 export async function serveDemo(runtime: Runtime, { address, replicas }: Ground): Promise<DemoServer> {
   const [command, ...flags] = ENTRIES[runtime];
   const strict = runtime === "node" ? ["--unhandled-rejections=strict"] : [];

@@ -3,21 +3,21 @@ import { CLEARED, dueMs, ISSUED, type Route, shownIn } from "./chaos-answers.ts"
 import { type Answer, type Sending, send } from "./chaos-client.ts";
 import type { World } from "./chaos-ledger.ts";
 
-/** A session that the user was given, and what is known of it. */
+/** A session of the user, and what is known about it. */
 interface Held {
   readonly id: string;
   readonly name: string;
   token: string;
   acknowledged: number;
-  /** Increments that were ever sent, answered or not. */
+  /** Increments that were sent, with or without a response. */
   attempted: number;
   seen: number;
-  /** The shortest that was ever asked for, in seconds. */
+  /** The shortest idle timeout that was ever requested, in seconds. */
   idle: number;
-  /** When a request began that found it, and when the last one ended that did not say. */
+  /** When the last request that found the session began, and when the last one without a result ended. */
   good: number;
   bad: number;
-  /** What failed, and may have happened. */
+  /** Operations that failed and may have taken effect. */
   readonly open: Set<"rotate" | "end">;
 }
 
@@ -25,7 +25,7 @@ const SHORT_SECONDS = 2;
 const FROZEN_MS = 1000;
 const pause = (milliseconds: number) => new Promise<void>((done) => setTimeout(done, milliseconds));
 
-/** A browser, and somebody before it who keeps an eye on what it shows, until the world is over. */
+/** A browser and its user, who checks what the browser shows until the run is over. */
 export async function live(world: World, at: number): Promise<void> {
   const { ledger, random } = world;
   const { violate, note } = ledger;
@@ -43,7 +43,7 @@ export async function live(world: World, at: number): Promise<void> {
     if (to - from > most + lag) {
       violate("time", `${route} ${status} took ${Math.round(to - from)} of ${most} ms (lag ${Math.round(lag)} ms)`);
     }
-    // A connection that the server closed meanwhile as idle.
+    // The server had closed the idle connection meanwhile.
     if (status === 0 && lag > FROZEN_MS) note("no answer, as the machine stood still");
     else if (![200, 303, 401, 503].includes(status))
       violate("answers", `${route}: ${status} ${answer.body.slice(0, 200)}`);
@@ -55,7 +55,7 @@ export async function live(world: World, at: number): Promise<void> {
     return answer;
   }
 
-  /** Takes what a browser takes. */
+  /** Stores cookies as a browser does. */
   function receive({ setCookie }: Answer): string | null {
     const [line = ""] = setCookie;
     const [, token] = ISSUED.exec(line) ?? [];
@@ -64,7 +64,7 @@ export async function live(world: World, at: number): Promise<void> {
     return token ?? null;
   }
 
-  /** A request on the session, whose answer is compared with what is known. */
+  /** Sends a request with the session and compares the response with what is known. */
   async function use(route: Route, sending: Partial<Sending> = {}): Promise<Answer> {
     const mine = held;
     if (mine === null) return await ask(route, sending);
@@ -106,7 +106,7 @@ export async function live(world: World, at: number): Promise<void> {
     return answer;
   }
 
-  /** Why does the session not open any more? */
+  /** Finds out why the session no longer exists. */
   async function wonder(mine: Held, began: number): Promise<void> {
     const isOver = began - mine.good >= mine.idle * 1000 - 300;
     if (held === mine) held = null;
@@ -116,7 +116,7 @@ export async function live(world: World, at: number): Promise<void> {
       .update(mine.token.split(".")[1] ?? "")
       .digest("base64url");
     if (verifier === own) {
-      // A master that is gone had done it, and had not told its replicas.
+      // The failed master had applied it, and its replicas had not received it.
       if ((mine.open.size > 0 || isOver) && ledger.mayBeLost(mine.good)) {
         return note("anonymous: for a reason that was then lost with a master");
       }
@@ -134,7 +134,7 @@ export async function live(world: World, at: number): Promise<void> {
     violate("logout", `the session is there, with ${previous === own ? "the next" : "another"} secret`);
   }
 
-  /** What has ended must not open again, whoever still has the cookie. */
+  /** Checks that an ended session stays invalid for its cookie. */
   async function haunt(ended: string | null): Promise<void> {
     const answer = await ask("/session", { cookie: ended });
     if (answer.status !== 503 && shownIn(answer) !== "nothing")
@@ -176,7 +176,7 @@ export async function live(world: World, at: number): Promise<void> {
   async function logout(): Promise<void> {
     const mine = held;
     const before = cookie;
-    // A request that is on its way must not bring it back.
+    // A request that is in progress must not bring the session back.
     const meanwhile = random() < 0.5 ? ask("/increment", { form: {} }) : null;
     if (meanwhile !== null && mine !== null) mine.attempted++;
     const answer = await use("/logout", { form: {}, navigates: random() < 0.3 });
@@ -198,7 +198,7 @@ export async function live(world: World, at: number): Promise<void> {
   async function expire(): Promise<void> {
     const status = await changeTtl(SHORT_SECONDS);
     const mine = held;
-    // What was answered 503 may touch it later.
+    // A request that got 503 may still change the session later.
     const isCertain = mine !== null && status < 400 && performance.now() - mine.bad > 20_000;
     const changed = performance.now();
     await pause(SHORT_SECONDS * 1000 + 600);
@@ -241,7 +241,7 @@ export async function live(world: World, at: number): Promise<void> {
     await pause(world.think());
     await (held === null ? login : any())();
   }
-  // Whatever was acknowledged on the way is looked at once more in peace.
+  // At the end, every acknowledged write is checked once more.
   if (held !== null) await use("/session");
 }
 

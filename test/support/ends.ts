@@ -1,5 +1,5 @@
 /**
- * A process that uses sessions and closes its client: nothing else ends it.
+ * A process that uses sessions and closes its client, which should let it exit.
  *
  * @module
  */
@@ -8,11 +8,11 @@ import { z } from "zod";
 import { createSessionStore } from "../../src/index.ts";
 import { connectRedis, redisBackend } from "../../src/redis/index.ts";
 
-/** What the process is told. */
+/** The argument of the process. */
 export interface Task {
   readonly address: Parameters<typeof connectRedis>[0];
   readonly how: "close" | "destroy";
-  /** Says so and waits for a line before it ends a session and closes. */
+  /** Whether it prints a line and waits for one before it ends a session and closes the client. */
   readonly waits: boolean;
 }
 
@@ -29,7 +29,7 @@ if (waits) {
   await new Promise((told) => process.stdin.once("data", told));
   process.stdin.destroy();
 }
-// Nobody confirms it; what matters are the connections that this takes.
+// No replica confirms it; under test are the connections that wait for one.
 await store.destroy(token).catch(() => {});
 await client[how]();
 console.log("closed");

@@ -14,13 +14,13 @@ const TICK_MS = 20;
 const adminOf = (url: string) => createClient({ url });
 type Admin = ReturnType<typeof adminOf>;
 
-/** What is under test, with a way to ask the server for what no session needs. */
+/** The client under test, which can also send arbitrary commands. */
 export interface FaultyClient extends ConnectedRedis {
   connect(): Promise<unknown>;
   sendCommand(args: readonly string[]): Promise<unknown>;
 }
 
-/** A server, one who sees past the fault, and a client that goes through a connection that can break. */
+/** A server, an admin client that the fault does not affect, and a client behind a proxy. */
 export interface Grounds {
   readonly server: Server;
   readonly admin: Admin;
@@ -29,16 +29,16 @@ export interface Grounds {
 }
 
 export interface GroundsOptions {
-  /** Of the server's command line. */
+  /** Command-line arguments of the server. */
   readonly server?: readonly string[];
-  /** Another client than the one that is made for sessions. */
+  /** Creates a client other than that of `connectRedis`. */
   client?(port: number): FaultyClient | Promise<FaultyClient>;
 }
 
-/** What is known of a call that fails. */
+/** The fields of an error that tests check. */
 export type Failure = Pick<SessionBackendError, "reason" | "outcome">;
 
-/** What nobody caught in this process. */
+/** Uncaught errors of this process. */
 const crashes: unknown[] = [];
 for (const event of ["uncaughtException", "unhandledRejection"]) process.on(event, (error) => crashes.push(error));
 afterAll(() => expect(crashes).toEqual([]));
@@ -47,7 +47,7 @@ async function fitClient(port: number): Promise<FaultyClient> {
   return (await connectRedis(`redis://127.0.0.1:${port}`)) as FaultyClient;
 }
 
-/** Plays on a server of its own. */
+/** Runs a test on its own server. */
 export async function onGrounds(
   { server: options = [], client: make = fitClient }: GroundsOptions,
   play: (grounds: Grounds) => Promise<void>,
@@ -78,7 +78,7 @@ export function storeOn(
   return processOn(redisBackend(client, { prefix }), Date.now, { operationTimeoutMs, onEvent });
 }
 
-/** Waits until the store answers with this session again. */
+/** Waits until the store can read this session again. */
 export async function recovers(store: Visits, token: string): Promise<void> {
   await until("the store works again", () =>
     store.get(token).then(
@@ -94,13 +94,13 @@ export function expectFailure(error: unknown, expected: Partial<Failure>, what: 
   expect((error as Error).message, what).not.toMatch(/127\.0\.0\.1|\d{4,}/);
 }
 
-/** Nothing that is told to a log may open a session or a server. */
+/** Checks that an error, which may be logged, contains none of these secrets. */
 export function expectNoSecrets(error: unknown, ...secrets: readonly string[]): void {
   const told = inspect(error, { depth: null, showHidden: true });
   for (const secret of secrets) expect(told).not.toContain(secret);
 }
 
-/** Counts the milliseconds for which this process was held up, which are not the operations' own. */
+/** Starts counting the milliseconds for which this process was blocked. They do not belong to the operations. */
 export function holdUps(): () => number {
   let [last, total] = [performance.now(), 0];
   const timer = setInterval(() => {

@@ -19,36 +19,36 @@ import { send, signIn, type Visit, type Visitor, type Visits } from "./requests.
 const kinds = ["look", "touch", "write", "trim", "rotate", "exchange", "end", "list", "sweep"] as const;
 
 /**
- * What a call does first, and then, as a fault may let one through and not the other: a plain read (`look`); one step
- * that reads and touches, writes, only removes a field, or ends a session (`touch`, `write`, `trim`, `end`); one that
- * writes, and then asks whether it did should its answer be lost (`rotate`); a plain read, then a write (`exchange`); a
- * page of an index, then plain reads (`list`) or ends (`sweep`).
+ * The kinds of calls. A fault may let some through and not others: a plain read (`look`); one step that reads and touches,
+ * writes, only removes a field, or ends a session (`touch`, `write`, `trim`, `end`); a write that asks whether it took
+ * effect if its reply is lost (`rotate`); a plain read and then a write (`exchange`); a page of an index and then plain
+ * reads (`list`) or ends (`sweep`).
  */
 export type Kind = (typeof kinds)[number];
 
-/** What a call gives: what it always does, the session although its touch was refused, or a failure. */
+/** The result of a call: it succeeds, it returns the session without extending it, or it fails. */
 export type Answer = "works" | "untouched" | Failure;
 export type Expected = Readonly<Record<Kind, Answer>>;
 
-/** One row of the matrix. */
+/** A fault, and what it does to each kind of call. */
 export interface Fault extends GroundsOptions {
-  /** Before the first session. */
+  /** Runs before the first session is created. */
   prepare?(grounds: Grounds): Promise<unknown>;
-  /** Brings the fault about and gives what ends it. */
+  /** Starts the fault. Returns a function that ends it. */
   start(grounds: Grounds): Promise<() => unknown> | (() => unknown);
-  /** What a call of each kind gives meanwhile. */
+  /** The result of each kind of call during the fault. */
   readonly expected: Expected;
-  /** Milliseconds within which every operation has to settle; by default so many that no answer looks like a timeout. */
+  /** Milliseconds within which every operation must settle. The default is so long that no reply looks like a timeout. */
   readonly timeoutMs?: number;
 }
 
 interface Use {
   readonly kind: Kind;
-  /** Of a request with the session. */
+  /** An operation on the session of a request. */
   readonly act?: (session: Visitor) => Promise<unknown>;
-  /** Of the store, by id or by user. */
+  /** An operation of the store, by ID or by user. */
   readonly call?: (store: Visits, by: { readonly id: string; readonly user: string }) => Promise<unknown>;
-  /** The text of fields afterwards, if it has taken effect. */
+  /** The stored fields that differ if the operation has taken effect. */
   readonly effect?: Readonly<Record<string, unknown>>;
 }
 
@@ -90,18 +90,18 @@ const rejected = failing("rejected");
 export const works: Expected = everything("works");
 export const unavailable: Expected = everything(failing("unavailable"));
 export const rejectsAll: Expected = everything(rejected);
-/** Reads stand, and a touch that is refused is left out. */
+/** Reads succeed, and a rejected touch does not fail them. */
 export const readsOnly: Expected = { ...rejectsAll, look: "works", touch: "untouched", list: "works" };
-/** Nothing new is stored. */
+/** Nothing new can be stored. */
 export const full: Expected = { ...works, write: rejected, rotate: rejected, exchange: rejected };
 
-/** What may have been done is open where the step that was sent may write. */
+/** The outcome is unknown if the step that was sent may write. */
 const silent = (reason: Failure["reason"]): Expected => ({
   ...everything(failing(reason)),
   touch: failing(reason, "unknown"),
   write: failing(reason, "unknown"),
   trim: failing(reason, "unknown"),
-  // Asks whether it happened until its time is over.
+  // A rotation asks whether it took effect until it times out.
   rotate: failing("timeout", "unknown"),
   end: failing(reason, "unknown"),
 });
@@ -110,18 +110,18 @@ export const breaks: Expected = silent("unavailable");
 
 const PATIENT_MS = 3000;
 const LATE_MS = 500;
-/** What is left of what is stored before the fault, so that a touch shows. */
+/** The time left of every session before the fault, so that a touch is noticed. */
 const SHORTENED_MS = 600_000;
 
 type Hash = Readonly<Record<string, string>>;
 
 interface Stored {
-  /** Without what a touch moves. */
+  /** Without what a touch changes. */
   readonly hash: Hash;
   readonly left: number;
 }
 
-/** Every session under a prefix, by its id. */
+/** Every session with a prefix, by ID. */
 async function storedUnder({ admin }: Grounds, prefix: string): Promise<Readonly<Record<string, Stored>>> {
   const found: Record<string, Stored> = {};
   for await (const keys of admin.scanIterator({ MATCH: `${prefix}*`, TYPE: "hash" })) {
@@ -133,7 +133,7 @@ async function storedUnder({ admin }: Grounds, prefix: string): Promise<Readonly
   return found;
 }
 
-/** What came of one use. */
+/** The result of one operation. */
 interface Outcome {
   readonly result?: unknown;
   readonly error?: unknown;
@@ -146,7 +146,7 @@ interface SignedIn {
   readonly session: Session<Visit>;
 }
 
-/** As a request where a request does it, which need not know what went wrong. */
+/** Runs an operation, in a request if it belongs to one. */
 async function attempt(store: Visits, name: string, { jar, session }: SignedIn): Promise<Outcome> {
   const { act, call } = uses[name] as Use;
   const since = performance.now();
@@ -192,7 +192,7 @@ function expectFailed(name: string, wanted: Failure, { jar }: SignedIn, outcome:
   expect(response.headers.getSetCookie(), name).toEqual([]);
 }
 
-/** What was left open is done once or not at all. */
+/** An operation with an unknown outcome has taken effect once or not at all. */
 function expectOnce(name: string, was: Stored | undefined, is: Stored | undefined): void {
   const { kind, effect } = uses[name] as Use;
   if (kind === "end" && is === undefined) return;
@@ -202,8 +202,8 @@ function expectOnce(name: string, was: Stored | undefined, is: Stored | undefine
 }
 
 /**
- * One row: while the fault lasts every use of a session settles in time and as expected; no cookie is set or cleared and
- * nothing that is stored is lost; and after it the same client works again by itself.
+ * Registers the test of a fault. During it, every operation settles in time with the expected result, no cookie is set or
+ * cleared and no stored session is lost. Afterwards, the same client works again by itself.
  */
 export function fault(name: string, { prepare, start, expected, timeoutMs = PATIENT_MS, ...options }: Fault): void {
   test.concurrent(name, async () => {

@@ -13,14 +13,14 @@ function onPath(): string | null {
         accessSync(join(folder, name), constants.X_OK);
         return join(folder, name);
       } catch {
-        // Not here.
+        // Not in this folder.
       }
     }
   }
   return null;
 }
 
-/** Debian's package; `RUNLEVEL=1` keeps its service from being started. */
+/** Installs Debian's package; `RUNLEVEL=1` prevents its service from starting. */
 function install(): string | null {
   if (process.getuid?.() !== 0 || !existsSync("/usr/bin/apt-get")) return null;
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
@@ -35,7 +35,7 @@ function install(): string | null {
   return onPath();
 }
 
-/** The path of a server that can be started, or an error that says how to get one. */
+/** Returns the path of a server executable. @throws An error that says how to install one. */
 export function findRedis(): string {
   let failure: unknown;
   try {

@@ -9,7 +9,7 @@ declare module "vitest" {
   }
 }
 
-/** `REDIS_URL`, or a server for this run. */
+/** Provides `REDIS_URL`, or starts a server for this run. */
 export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
   const url = process.env["REDIS_URL"];
   if (!url) {

@@ -1,27 +1,27 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 
-/** A connection to a Redis server whose invalidations are held up. */
+/** A proxy for a Redis server that can hold up invalidation messages. */
 export interface HeldPushes {
   readonly port: number;
-  /** How many are held now. */
+  /** The number of messages that are held. */
   readonly held: number;
-  /** How many commands that read sessions have come through so far. */
+  /** The number of commands so far that read sessions. */
   readonly reads: number;
-  /** Lets go of what is held, and of whatever comes later. */
+  /** Forwards the held messages and all later ones. */
   release(): void;
   hold(): void;
-  /** Passes on nothing more in either direction, and closes nothing. */
+  /** Stops forwarding in both directions, without closing the connections. */
   fallSilent(): void;
   stop(): Promise<void>;
 }
 
-/** What Redis sends to a client with client-side caching (RESP3), one frame. */
+/** The frame of an invalidation message (RESP3). */
 const INVALIDATION = />2\r\n\$10\r\ninvalidate\r\n(?:\*1\r\n\$\d+\r\n[^\r]*\r\n|_\r\n)/g;
 
 const READ = /\r\n(?:HMGET|HGETALL|EVALSHA|EVAL)\r\n/g;
 
-/** In front of a server on loopback; begins by holding. */
+/** Starts a proxy for a server on loopback, which holds messages from the beginning. */
 export async function holdPushes(to: number): Promise<HeldPushes> {
   const sockets = new Set<Socket>();
   const waiting: { near: Socket; frame: string }[] = [];
@@ -54,7 +54,7 @@ export async function holdPushes(to: number): Promise<HeldPushes> {
         waiting.push({ near, frame });
         return "";
       });
-      // A frame may arrive in parts.
+      // A frame may arrive in several chunks.
       const open = holds ? passed.lastIndexOf(">2\r\n") : -1;
       const end = open === -1 ? passed.length : open;
       near.write(Buffer.from(passed.slice(0, end), "latin1"));

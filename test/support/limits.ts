@@ -4,7 +4,7 @@ import { type BackendMethod, intercept, keysOf } from "./backends.ts";
 import { gate, idle } from "./gate.ts";
 import { entered, type MemberOptions, memberStore } from "./members.ts";
 
-/** Where the limits are tried. */
+/** A backend to test limits on. */
 export interface Ground {
   readonly backend: SessionBackend;
   /** Unix milliseconds. */
@@ -18,15 +18,15 @@ export interface Ground {
 type Limits = NonNullable<MemberOptions["limits"]>;
 type WhenFull = "evict-oldest" | "reject";
 
-/** Holds a call of the backend until it is told to go on. */
+/** A create whose backend calls are held until the test lets each of them continue. */
 interface Creator {
   readonly created: Promise<{ readonly session: { readonly id: string } }>;
-  /** Lets the held call pass, and waits until another one is held or all is over. */
+  /** Lets the held call continue, and waits until the next one is held or the create has settled. */
   step(): Promise<void>;
   isOver(): boolean;
 }
 
-/** Every order of the steps of some actors, as their numbers. */
+/** All interleavings of the steps of some actors. Each is a list of actor numbers. */
 function orders(steps: readonly number[]): number[][] {
   if (steps.every((count) => count === 0)) return [[]];
   return steps.flatMap((count, actor) => {
@@ -43,7 +43,7 @@ async function refusal(creation: Promise<unknown>): Promise<unknown> {
   );
 }
 
-/** What a limit lets in and what it ends. */
+/** Tests of limits on the number of sessions with the same index value. */
 export function limits(prepare: () => Ground | Promise<Ground>): void {
   let ground: Ground;
   let userId: string;
@@ -64,8 +64,8 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
   }
   const user = (max: number, whenFull: WhenFull): Limits => ({ user: { max, whenFull } });
 
-  describe("evict-oldest", () => {
-    test("ends the sessions that entered first, and says so", async () => {
+  describe("the limit evict-oldest", () => {
+    test("an evict-oldest limit ends the oldest sessions and reports each as revoked", async () => {
       const { login, ids, events, store } = scene(user(2, "evict-oldest"));
       const [first, second] = [await login(), await login()];
       expect(events.map(({ type }) => type)).toEqual(["created", "created"]);
@@ -80,12 +80,12 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
       expect(await store.revoke(first)).toBe(false);
     });
 
-    test("of one leaves the newest", async () => {
+    test("an evict-oldest limit of one keeps only the newest session", async () => {
       const { login, ids } = scene(user(1, "evict-oldest"));
       for (let count = 0; count < 3; count++) expect([await login()]).toEqual(await ids());
     });
 
-    test("of twenty at once leaves the five newest", async () => {
+    test("an evict-oldest limit of five keeps the five newest of twenty concurrent logins", async () => {
       const { login, ids, events } = scene(user(5, "evict-oldest"));
       const all = await Promise.all(Array.from({ length: 20 }, () => login()));
       expect(await ids()).toEqual(all.slice(-5).sort());
@@ -93,20 +93,20 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
       expect(revoked.sort()).toEqual(all.slice(0, 15).sort());
     });
 
-    test("leaves nothing of them in the index", async () => {
+    test("evicted sessions are removed from the index", async () => {
       const { login, ids, entered } = scene(user(2, "evict-oldest"));
       for (let count = 0; count < 5; count++) await login();
       await expect.poll(async () => (await entered()).sort()).toEqual(await ids());
     });
 
-    test("counts beyond a page of members", async () => {
+    test("an evict-oldest limit holds beyond the size of an index page", async () => {
       const { login, ids } = scene(user(300, "evict-oldest"));
       const all: string[] = [];
       for (let count = 0; count < 310; count++) all.push(await login());
       expect(await ids()).toEqual(all.slice(-300).sort());
     });
 
-    test("does not end a session for one that was not written", async () => {
+    test("an evict-oldest limit ends no session for a new one that could not be stored", async () => {
       const { login, ids } = scene(user(1, "evict-oldest"));
       const first = await login();
       const failing = intercept(ground.backend, (method) => {
@@ -119,8 +119,8 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
     });
   });
 
-  describe("reject", () => {
-    test("lets in as many as there may be, and writes nothing of the others", async () => {
+  describe("the limit reject", () => {
+    test("a reject limit rejects further sessions and stores nothing of them", async () => {
       const { login, ids, events, entered } = scene(user(2, "reject"));
       const both = [await login(), await login()];
       const keys = await keysOf(ground.backend);
@@ -134,7 +134,7 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
       expect(events.map(({ type }) => type)).toEqual(["created", "created"]);
     });
 
-    test("of twenty at once lets in five", async () => {
+    test("a reject limit of five accepts five of twenty concurrent logins", async () => {
       const { login, ids, entered } = scene(user(5, "reject"));
       const all = await Promise.allSettled(Array.from({ length: 20 }, () => login()));
       const letIn = all.filter((one) => one.status === "fulfilled").map(({ value }) => value);
@@ -144,7 +144,7 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
       for (const one of all) if (one.status === "rejected") expect(one.reason).toMatchObject({ reason: "limit" });
     });
 
-    test("counts beyond a page of members", async () => {
+    test("a reject limit holds beyond the size of an index page", async () => {
       const { login, ids } = scene(user(300, "reject"));
       for (let count = 0; count < 300; count++) await login();
       expect(await refusal(login())).toMatchObject({ reason: "limit" });
@@ -154,7 +154,7 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
       expect(await ids()).toHaveLength(300);
     });
 
-    test("has the place of a creator that died before it wrote for a minute, and no longer", async () => {
+    test("a create that crashed before it stored its session counts for a minute", async () => {
       const { login, ids } = scene(user(1, "reject"));
       const dying = intercept(ground.backend, (method) => {
         if (method === "insert") throw lost();
@@ -168,8 +168,8 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
     });
   });
 
-  describe.each<WhenFull>(["evict-oldest", "reject"])("%s", (whenFull) => {
-    test("does not count sessions that have ended", async () => {
+  describe.each<WhenFull>(["evict-oldest", "reject"])("the limit %s", (whenFull) => {
+    test("sessions that have ended do not count", async () => {
       const { login, ids, store, events } = scene(user(2, whenFull));
       const stays = await login();
       const ends: Record<string, (id: string, token: string) => unknown> = {
@@ -182,7 +182,7 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
       for (const [name, end] of Object.entries(ends)) {
         const { token, session } = await store.create({ userId });
         await end(session.id, token);
-        // A member that entered within the last minute may still be about to be written.
+        // A member that was added within the last minute may belong to a create that is still in progress.
         if (name === "expiry" || name === "move") await ground.minute(`user:${userId}`);
         expect(await ids(), name).toEqual([stays]);
       }
@@ -191,7 +191,7 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
       expect(events.filter((event) => event.type === "revoked" && event.reason === "limit")).toEqual([]);
     });
 
-    test("keeps no member whose session has ended, though nobody lists it", async () => {
+    test("sessions that have ended are removed from the index by later logins", async () => {
       const { login, entered } = scene(user(3, whenFull));
       const all = [await login(), await login(), await login()];
       for (const id of all) await ground.expire(id);
@@ -200,7 +200,7 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
       await expect.poll(() => entered()).toEqual([last]);
     });
 
-    test("is by value, and not at all for a session without one", async () => {
+    test("a limit applies to each value, and not to sessions without a value", async () => {
       const { login, ids, store } = scene(user(1, whenFull));
       const one = await login();
       await login({ userId: crypto.randomUUID() });
@@ -208,7 +208,7 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
       expect(await ids()).toEqual([one]);
     });
 
-    test("is for a store that has it and not for another on the same sessions", async () => {
+    test("a limit applies only to the stores that have it", async () => {
       const { login, ids } = scene(user(1, whenFull));
       const free = scene({});
       await login();
@@ -220,8 +220,8 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
     });
   });
 
-  describe("several limits on one session", () => {
-    test("all hold", async () => {
+  describe("several limits", () => {
+    test("a session counts for each of its limits", async () => {
       const tenant = crypto.randomUUID();
       const { login, store } = scene({
         user: { max: 2, whenFull: "evict-oldest" },
@@ -235,7 +235,7 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
       expect(await store.count({ user: userId })).toBe(0);
     });
 
-    test("one that rejects comes before one that evicts", async () => {
+    test("a reject limit applies before an evict-oldest limit ends a session", async () => {
       const tenant = crypto.randomUUID();
       const { login, ids, store } = scene({
         user: { max: 1, whenFull: "evict-oldest" },
@@ -248,7 +248,7 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
       expect(await store.list({ tenant })).toEqual([elsewhere.session]);
     });
 
-    test("a session that one of them rejects takes no place at another", async () => {
+    test("a session that one limit rejects does not count for another limit", async () => {
       const tenant = crypto.randomUUID();
       const { login, entered, store } = scene({
         user: { max: 1, whenFull: "reject" },
@@ -262,7 +262,7 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
       expect(await store.count({ tenant })).toBe(2);
     });
 
-    test("a session that one of them ends takes no place at another", async () => {
+    test("a session that one limit ended does not count for another limit", async () => {
       const tenant = crypto.randomUUID();
       const { login, ids, entered, store } = scene({
         user: { max: 1, whenFull: "evict-oldest" },
@@ -276,7 +276,7 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
       expect(await store.count({ tenant })).toBe(2);
     });
 
-    test("holds for each of several values of one index", async () => {
+    test("a limit applies to each of several values of an index", async () => {
       const [hat, shoe] = [crypto.randomUUID(), crypto.randomUUID()];
       const { store } = scene({ product: { max: 1, whenFull: "evict-oldest" } });
       const first = await store.create({ cart: [{ sku: hat }] });
@@ -287,7 +287,7 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
     });
   });
 
-  describe("creators that overlap", () => {
+  describe("concurrent logins", () => {
     const stops: readonly BackendMethod[] = ["enter", "insert", "page"];
 
     function creator(limits: Limits, data: object = {}): Creator {
@@ -337,27 +337,30 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
       ["reject", 1, 0, [2, 2]],
       ["reject", 2, 1, [2, 2, 2]],
       ["reject", 1, 1, [2, 2]],
-    ])("%s of %d with %d there, in every order of steps: never more", async (whenFull, max, before, steps) => {
-      for (const order of orders(steps)) {
-        userId = crypto.randomUUID();
-        const { login, ids, store } = scene(user(max, whenFull));
-        for (let count = 0; count < before; count++) await login();
-        const creators = steps.map(() => creator(user(max, whenFull)));
-        await run(order, creators);
-        const settled = await Promise.allSettled(creators.map(({ created }) => created));
-        const created = settled.filter((one) => one.status === "fulfilled").map(({ value }) => value.session.id);
-        const why = `order ${order.join("")}`;
-        expect(await store.count({ user: userId }), why).toBe(max);
-        if (whenFull === "reject") {
-          expect(created, why).toHaveLength(max - before);
-          expect(await ids(), why).toEqual(expect.arrayContaining(created));
-        } else {
-          expect(created, why).toHaveLength(steps.length);
+    ])(
+      "with %s, a limit of %d holds for concurrent logins in every order of their steps (earlier logins: %d)",
+      async (whenFull, max, before, steps) => {
+        for (const order of orders(steps)) {
+          userId = crypto.randomUUID();
+          const { login, ids, store } = scene(user(max, whenFull));
+          for (let count = 0; count < before; count++) await login();
+          const creators = steps.map(() => creator(user(max, whenFull)));
+          await run(order, creators);
+          const settled = await Promise.allSettled(creators.map(({ created }) => created));
+          const created = settled.filter((one) => one.status === "fulfilled").map(({ value }) => value.session.id);
+          const why = `order ${order.join("")}`;
+          expect(await store.count({ user: userId }), why).toBe(max);
+          if (whenFull === "reject") {
+            expect(created, why).toHaveLength(max - before);
+            expect(await ids(), why).toEqual(expect.arrayContaining(created));
+          } else {
+            expect(created, why).toHaveLength(steps.length);
+          }
         }
-      }
-    });
+      },
+    );
 
-    test("at two limits that reject, in turns, let in one at most and block no place afterwards", async () => {
+    test("two reject limits accept at most one of two concurrent logins, and block no later login", async () => {
       for (const order of orders([4, 4])) {
         userId = crypto.randomUUID();
         const tenant = crypto.randomUUID();

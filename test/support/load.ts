@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { type Session, SessionBackendError, type SessionStore } from "../../src/index.ts";
 import { persevering } from "./until.ts";
 
-/** What the sessions of a load hold. */
+/** The data of the sessions of a load. */
 export interface Loaded {
   readonly userId: string;
   readonly views: number;
@@ -11,41 +11,41 @@ export interface Loaded {
 
 type LoadedStore = SessionStore<Loaded, { userId: string; views?: number | undefined; theme?: string | undefined }>;
 
-/** What is known of one session from what its uses were answered. */
+/** What is known of one session from the results of its operations. */
 interface Ledger {
   readonly id: string;
   readonly user: string;
   token: string;
   views: number;
-  /** Increments that may have happened as well. */
+  /** Increments with an unknown outcome. */
   perhaps: number;
-  /** What it may hold, and what it ever might. */
+  /** The values that it may have now, and those that it may have had at any time. */
   themes: string[];
   readonly given: string[];
   state: "lives" | "ended" | "perhaps ended" | "perhaps rotated";
-  /** Those that were rotated away. */
+  /** Tokens that were replaced by rotations. */
   readonly former: string[];
-  /** Was it, or an acknowledged theme, once not there while it lived? */
+  /** Whether the session, or an acknowledged theme, was missing while the session should have existed. */
   missed: boolean;
 }
 
-/** What a load found at its end. */
+/** The findings at the end of a load. */
 export interface LoadReport {
   readonly acknowledged: number;
   readonly notApplied: number;
   readonly unknown: number;
-  /** Sessions and acknowledged writes that are not there any more, ends and rotations that are undone. */
+  /** Sessions and acknowledged writes that are missing, and logouts and rotations that were undone. */
   readonly lost: number;
-  /** What no loss explains: another's data, a count that nobody made, half a session, a second life. */
+  /** Results that a lost write does not explain, such as another user's data or a count that is too high. */
   readonly wrong: readonly string[];
-  /** Milliseconds. */
+  /** The duration of the slowest operation, in milliseconds. */
   readonly slowest: number;
 }
 
 export interface Load {
   ids(): string[];
   readonly errors: readonly unknown[];
-  /** Does every session that should answer do so? */
+  /** Whether every session that should exist can be read. */
   isWell(): Promise<boolean>;
   stop(): Promise<void>;
   check(): Promise<LoadReport>;
@@ -55,7 +55,7 @@ const PAUSE_MS = 2;
 const ROTATE_EVERY = 17;
 const END_EVERY = 59;
 
-/** Uses sessions without end, each in a line of its own, and keeps account of what was acknowledged. */
+/** Runs operations in several parallel lines until it is stopped, and records which were acknowledged. */
 export async function startLoad(store: LoadedStore, lines: number): Promise<Load> {
   const ledgers: Ledger[] = [];
   const current: Ledger[] = [];
@@ -65,7 +65,7 @@ export async function startLoad(store: LoadedStore, lines: number): Promise<Load
   let slowest = 0;
   let running = true;
 
-  /** The answer, or what is known of the outcome. */
+  /** Returns the result of a call, or the outcome of its error. */
   async function tell<R>(call: () => Promise<R>): Promise<{ readonly answer: R } | SessionBackendError["outcome"]> {
     const since = performance.now();
     try {
@@ -151,7 +151,7 @@ export async function startLoad(store: LoadedStore, lines: number): Promise<Load
 
   await Promise.all(Array.from({ length: lines }, (_, line) => create(line)));
   const working = Array.from({ length: lines }, async (_, line) => {
-    // Each of them is somewhere else.
+    // Each line begins with another operation.
     for (let round = line; running; round++) {
       await use(line, round);
       await new Promise((done) => setTimeout(done, PAUSE_MS));

@@ -37,7 +37,7 @@ export type MemberOptions = Partial<
   Omit<SessionStoreOptions<Data, z.input<typeof member>, Index>, "schema" | "indexes" | "now" | "onEvent">
 >;
 
-/** A store of members on this backend and clock, and what it reports. */
+/** A store of members on this backend and clock, and its events. */
 export function memberStore(backend: SessionBackend, now: () => number, options: MemberOptions = {}) {
   const events: SessionEvent[] = [];
   const store = createSessionStore({
@@ -51,7 +51,7 @@ export function memberStore(backend: SessionBackend, now: () => number, options:
   return { store, events };
 }
 
-/** A store of members in memory on a clock that stands still, and the calls of its backend. */
+/** A store of members in memory with a manual clock, and the calls of its backend. */
 export function members(options: MemberOptions = {}) {
   const clock = manualClock();
   const { backend, calls } = counted(options.backend ?? memoryBackend());
@@ -66,13 +66,13 @@ export function members(options: MemberOptions = {}) {
   };
 }
 
-/** The keys that an index has, the earliest first, those of ended sessions included. */
+/** The keys in an index entry in the order in which they were added, including those of ended sessions. */
 export async function entered(backend: SessionBackend, entry: string, now: number): Promise<string[]> {
   const page = await backend.page(entry, 0, 1_000_000, now);
   return page.members.map(({ key }) => key);
 }
 
-/** The ids of sessions, in an order of their own. */
+/** The sorted IDs of sessions. */
 export function idsOf(sessions: readonly { readonly id: string }[]): string[] {
   return sessions.map(({ id }) => id).sort();
 }

@@ -31,7 +31,7 @@ function storeOn(backend: SessionBackend, now: () => number) {
 }
 type Store = ReturnType<typeof storeOn>;
 
-/** The session that all are after, a session of somebody else, and time. */
+/** The session that all operations use, a session of another user, and the clock. */
 interface Scene {
   readonly token: string;
   readonly id: string;
@@ -69,7 +69,7 @@ export type Name = keyof typeof acts;
 
 export const NAMES = Object.keys(acts) as Name[];
 const ENDS: readonly Name[] = ["destroy", "revoke", "revokeAll", "expiry"];
-/** Operations that took half a minute are refused. */
+/** Operations that take more than half a minute are refused. */
 const PASSES: readonly Name[] = ["aMinutePasses", "expiry"];
 export const ROTATES: readonly Name[] = ["rotate", "rotateWithPatch", "rotateWithGrace"];
 const COUNTS: readonly Name[] = ["function", "increment", "rotateWithPatch"];
@@ -78,7 +78,7 @@ async function world(names: readonly Name[]): Promise<World> {
   const clock = manualClock();
   const backend = timedOnArrival(memoryBackend(), clock.now);
   const setUp = storeOn(backend, clock.now);
-  // The index that the session once was under still has it.
+  // The index entry of the session's former value still contains it.
   const { token, session } = await setUp.create({ userId: "v", flash: "hello" });
   await setUp.update(token, { userId: "u" });
   clock.advance(61_000);
@@ -106,7 +106,7 @@ async function rawRecord({ backend, clock }: Final, key: string): Promise<Stored
   return typeof found === "string" ? null : found;
 }
 
-/** What every order has to leave behind. */
+/** Checks what must hold after every order of the operations. */
 async function holdsAfter(
   names: readonly Name[],
   outcomes: readonly Outcome[],
@@ -133,15 +133,15 @@ async function holdsAfter(
   const record = await rawRecord(final, id);
   const expired = names.includes("expiry");
 
-  // Nothing that ended comes back.
+  // A session that has ended does not come back.
   if (acknowledged(["destroy", "revoke"]).length > 0) assert.equal(record, null);
   const revoked = did.some(({ name, status }) => name === "revokeAll" && status === "fulfilled");
   if (revoked && !names.includes("move")) assert.equal(record, null);
   if (revoked && record !== null) assert.equal(record["userId"], "v");
-  // And nothing ends that nobody ended.
+  // A session ends only by an operation that ends it.
   if (!names.some((name) => ENDS.includes(name))) assert.notEqual(record, null);
 
-  // An acknowledged write is there.
+  // An acknowledged write is stored.
   if (record !== null) {
     if (acknowledged(["patch"]).length > 0) assert.equal(record["name"], "new");
     if (acknowledged(["move"]).length > 0) assert.equal(record["userId"], "v");
@@ -153,7 +153,7 @@ async function holdsAfter(
   }
   assert(acknowledged(["take"]).length <= 1);
 
-  // At most one token works, and with a grace the one before it.
+  // Only one token is valid, and within a grace period its predecessor.
   const rotations = acknowledged(ROTATES);
   assert(rotations.length <= 1);
   const tokens = [token, ...rotations.map(({ value }) => (value as { token: string }).token)];
@@ -164,7 +164,7 @@ async function holdsAfter(
   else if (rotations.length > 0) assert.deepEqual(graced ? working.slice(-1) : working, tokens.slice(1));
   else if (unknown(ROTATES).length === 0) assert.deepEqual(working, [token]);
 
-  // Whatever lives is listed, so that a revokeAll reaches it; and after one nothing lives that it missed.
+  // Every live session is listed, so that revokeAll finds it. After a revokeAll, no session is left that it missed.
   for await (const keys of backend.keys()) {
     for (const key of keys) {
       const live = await rawRecord(final, key);
@@ -174,7 +174,7 @@ async function holdsAfter(
       assert.equal(live["session_index"], JSON.stringify([`user:${live["userId"]}`]));
     }
   }
-  // A session that was made is there unless it was told that it is not, or was revoked.
+  // A session that was created exists, unless its create was refused or it was revoked.
   const stepOf = (actor: number, method: string) =>
     trace.findIndex((performed) => performed.actor === actor && performed.method === method);
   for (const [at, { name, status, value, reason }] of did.entries()) {
@@ -184,21 +184,21 @@ async function holdsAfter(
     }
     if (status !== "fulfilled" || expired) continue;
     const lives = (await store.peek((value as { token: string }).token)) !== null;
-    // Whatever had entered before a revocation went through the index does not outlive it.
+    // A session that was added to the index before revokeAll read it does not survive.
     const seen = did.some(
       (one, by) => one.name === "revokeAll" && one.status === "fulfilled" && stepOf(by, "page") > stepOf(at, "enter"),
     );
     if (seen) assert(!lives);
     if (!names.includes("revokeAll")) assert(lives);
   }
-  // Nobody else is touched.
+  // The session of the other user is unchanged.
   if (!expired) assert.deepEqual((await store.peek(other.token))?.data, { userId: "w", name: "old", n: 0 });
 }
 
 /**
  * Runs every order of each of these sets of operations.
  *
- * @returns How many schedules that were.
+ * @returns The number of schedules.
  */
 export async function exploreAll(sets: readonly (readonly Name[])[], faults: boolean): Promise<number> {
   let count = 0;
@@ -213,5 +213,5 @@ export async function exploreAll(sets: readonly (readonly Name[])[], faults: boo
   return count;
 }
 
-/** Every two operations, an operation and itself included. */
+/** All pairs of operations, including each operation with itself. */
 export const pairs: readonly (readonly Name[])[] = NAMES.flatMap((a, at) => NAMES.slice(at).map((b) => [a, b]));

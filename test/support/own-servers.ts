@@ -6,13 +6,13 @@ import { until } from "./until.ts";
 
 const ends: (() => unknown)[] = [];
 
-/** Does it when the file's tests are over. */
+/** Registers a function to run after the tests of the file. */
 export function atEnd(end: () => unknown): void {
   if (ends.length === 0) afterAll(async () => void (await Promise.all(ends.map((end) => end()))));
   ends.push(end);
 }
 
-/** To be called where the file's tests are told, so that what `atEnd` is told in them is done. */
+/** Must be called at the top level of the file, so that the functions passed to `atEnd` are run. */
 export function ownServers(): void {
   atEnd(() => {});
 }
@@ -23,7 +23,7 @@ export async function serve(...options: string[]): Promise<Server> {
   return server;
 }
 
-/** A connection to the server that can break. */
+/** A proxy for the server whose connections can be broken. */
 export async function through({ port }: Pick<Server, "port">): Promise<BreakingConnection> {
   const proxy = await connectThrough(port);
   atEnd(() => proxy.stop());
@@ -42,7 +42,7 @@ export async function serveCluster(...options: string[]): Promise<Server> {
   return server;
 }
 
-/** A sentinel, and the master that it watches under the name `main`. */
+/** A sentinel, and the master that it monitors under the name `main`. */
 export async function serveSentinel(
   ...options: string[]
 ): Promise<{ readonly master: Server; readonly sentinel: Server }> {
@@ -56,10 +56,10 @@ export async function serveSentinel(
   return { master, sentinel };
 }
 
-/** The address of what the sentinel watches. */
+/** The address of the master that the sentinel monitors. */
 export const bySentinel = ({ url }: Pick<Server, "url">) => ({ sentinel: { name: "main", nodes: [url] } });
 
-/** Makes a server the replica of the master at this port, and waits until the master counts on it. */
+/** Makes a server a replica of the master at this port, and waits until the master counts it. */
 export async function follow(replica: Server, port: number): Promise<void> {
   const master = { ...replica, url: `redis://127.0.0.1:${port}` };
   await command(replica, "REPLICAOF", "127.0.0.1", `${port}`);

@@ -2,17 +2,17 @@ import type { SessionBackend } from "../../src/backend.ts";
 import { intercept } from "./backends.ts";
 import { gate } from "./gate.ts";
 
-/** Holds up an operation before one of its calls of a backend, counted from 0. */
+/** Holds up an operation before one of its backend calls, counted from 0. */
 export interface Hold {
-  /** The backend that the operation has to use. */
+  /** The backend that the operation must use. */
   readonly backend: SessionBackend;
   readonly reached: Promise<void>;
-  /** How many calls there were. */
+  /** The number of calls so far. */
   readonly calls: number;
   release(): void;
 }
 
-/** @param isCounted Is it the operation's turn by now? */
+/** @param isCounted Whether calls count already. */
 export function hold(backend: SessionBackend, at: number, isCounted = (): boolean => true): Hold {
   const reached = gate();
   const going = gate();
@@ -31,25 +31,25 @@ export function hold(backend: SessionBackend, at: number, isCounted = (): boolea
   };
 }
 
-/** One of the places at which something else can come in between. */
+/** A point of an operation at which another one can run. */
 export interface Pause {
-  /** For what a failed expectation says. */
+  /** Describes the point in the message of a failed expectation. */
   readonly where: string;
-  /** The backend that the operation has to use. */
+  /** The backend that the operation must use. */
   readonly backend: SessionBackend;
   /**
-   * Starts the operation, does the other thing once the operation is held up or has ended, and then lets it go on. What
-   * is done before this is not held up.
+   * Starts the operation, runs the other one when the first is held up or has settled, and then lets the first
+   * continue. Calls before this are not held up.
    */
   around<R>(operation: () => Promise<R>, other: () => Promise<unknown>): Promise<R>;
 }
 
 /**
- * Plays a scene once for every call that an operation makes, held up before it, and once more with the other thing after
- * the operation. Between a reply and the next call nothing is told to the backend, so that these are all the orders in
- * which something as a whole can come in between.
+ * Plays a scene once for every backend call of an operation, with another operation before that call, and once with the
+ * other operation at the end. Nothing reaches the backend between a reply and the next call, so these are all the orders
+ * in which the other operation as a whole can come in between.
  *
- * @param open Gives the backend of one scene.
+ * @param open Returns the backend for one scene.
  */
 export async function atEveryCall<B extends { readonly backend: SessionBackend }>(
   open: () => B | Promise<B>,

@@ -3,12 +3,12 @@ import { once } from "node:events";
 import process from "node:process";
 import { until } from "./until.ts";
 
-/** A process of the runtime in which the tests run. */
+/** A process on the runtime of the tests. */
 export interface OwnProcess {
-  /** Waits until it has said this. */
+  /** Waits until the process has printed these words. */
   says(words: string): Promise<void>;
   tell(line: string): void;
-  /** Its exit code, or `null` if it did not end by itself in this time and was killed. */
+  /** Returns the exit code, or `null` if the process did not exit in this time and was killed. */
   end(milliseconds: number): Promise<number | null>;
 }
 

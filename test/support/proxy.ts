@@ -1,32 +1,32 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 
-/** A connection to a server that can break. */
+/** A proxy for a server whose connections can be broken. */
 export interface BreakingConnection {
   readonly port: number;
-  /** The server does what it is told next, and the connection breaks before its answer. */
+  /** Forwards the next command, and breaks the connection before its reply. */
   loseNextAnswer(): void;
-  /** Does this with every answer of the server, until what this gives is called. */
+  /** Passes every reply of the server to `how`, until the returned function is called. */
   tamper(how: Tampering): () => void;
-  /** What the server is told does not reach it, until what this gives is called. */
+  /** Holds back commands to the server, until the returned function is called. */
   hold(): () => void;
-  /** Answers in the place of the server, which is told nothing, until what this gives is called. */
+  /** Replies instead of the server, which receives nothing, until the returned function is called. */
   replace(answer: (question: Buffer) => string): () => void;
-  /** Those who are connected hear nothing any more, nor does the server hear them. New connections are not concerned. */
+  /** Stops forwarding on existing connections in both directions. New connections work. */
   silence(): void;
-  /** Where new connections lead. */
+  /** Changes the port to which new connections lead. */
   lead(to: number): void;
-  /** Nobody is connected any more who is not already. */
+  /** Refuses new connections. */
   refuse(): void;
-  /** Nobody gets through, until what this gives is called. */
+  /** Breaks all connections and refuses new ones, until the returned function is called. */
   cut(): Promise<() => Promise<void>>;
   stop(): Promise<void>;
 }
 
-/** Deals with what came from the server in the place of handing it on. */
+/** Receives a reply of the server instead of the client. */
 export type Tampering = (answer: Buffer, near: Socket) => void;
 
-/** In front of a server on loopback. */
+/** Starts a proxy for a server on loopback. */
 export async function connectThrough(to: number): Promise<BreakingConnection> {
   const sockets = new Set<Socket>();
   const silent = new WeakSet<Socket>();

@@ -7,17 +7,17 @@ import { join } from "node:path";
 import process from "node:process";
 import { findRedis } from "./find-redis.ts";
 
-/** A server of the tests' own, on loopback, without persistence. */
+/** A Redis server of the tests, on loopback and without persistence. */
 export interface Server {
   readonly port: number;
   readonly url: string;
   readonly process: ChildProcess;
-  /** Makes it hang, until what this gives is called. */
+  /** Stops the process, until the returned function is called. */
   stall(): () => void;
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
 
-/** What a server is started with, in its own folder. */
+/** The arguments of a server that runs in its own folder. */
 type Arguments = (port: number, folder: string) => string[] | Promise<string[]>;
 
 const READY = /Ready to accept connections/;
@@ -26,7 +26,7 @@ const PORT_TAKEN = /Address already in use/;
 const START_MS = 10_000;
 const ATTEMPTS = 5;
 
-/** Below those that outgoing connections get, and so that a cluster's bus, 10,000 above, is below them too. */
+/** Below the ports of outgoing connections, also for the cluster bus, whose port is 10,000 higher. */
 const PORTS = { from: 10_000, to: 22_000 };
 
 const living = new Set<ChildProcess>();
@@ -48,7 +48,7 @@ export async function freePort(): Promise<number> {
   }
 }
 
-/** @param options Of the command line; with `--port` on that one, else on a free one. */
+/** @param options Command-line options. Without `--port` a free port is used. */
 export async function startServer(...options: string[]): Promise<Server> {
   const at = options.lastIndexOf("--port");
   const fixed = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--enable-debug-command", "yes"];
@@ -59,7 +59,7 @@ export async function startServer(...options: string[]): Promise<Server> {
   );
 }
 
-/** @param lines Of its configuration, beside those that say where it is. */
+/** @param lines Lines of the configuration, besides the port and folder. */
 export async function startSentinel(...lines: string[]): Promise<Server> {
   return await start(async (port, folder) => {
     const file = join(folder, "sentinel.conf");
@@ -68,7 +68,7 @@ export async function startSentinel(...lines: string[]): Promise<Server> {
   }, MONITORS);
 }
 
-/** On another port, should somebody else take the one that was free. */
+/** Tries another port if the free one was taken meanwhile. */
 async function start(argumentsOf: Arguments, ready: RegExp, fixedPort?: number): Promise<Server> {
   for (let attempt = 1; ; attempt++) {
     const folder = await mkdtemp(join(tmpdir(), "zession-redis-"));
@@ -83,7 +83,7 @@ async function start(argumentsOf: Arguments, ready: RegExp, fixedPort?: number):
 
 async function launch(port: number, folder: string, options: string[], ready: RegExp): Promise<Server> {
   const child = spawn(findRedis(), options, { stdio: ["ignore", "pipe", "ignore"] });
-  // Should this process be killed, the pipe closes and the shell ends the server.
+  // If this process is killed, the pipe closes and the shell kills the server.
   const guard = spawn("sh", ["-c", `cat >/dev/null; kill -9 ${child.pid}; rm -rf "$0"`, folder], {
     detached: true,
     stdio: ["pipe", "ignore", "ignore"],
@@ -92,7 +92,7 @@ async function launch(port: number, folder: string, options: string[], ready: Re
   (guard.stdin as { unref?(): void } | null)?.unref?.();
   const ended = once(child, "exit").then(() => guard.kill("SIGKILL"));
   living.add(child);
-  // A child of Deno takes no signal after its first.
+  // In Deno a child process receives only the first signal that is sent through it.
   const tell = (signal: NodeJS.Signals): void => {
     if (child.pid !== undefined && child.exitCode === null && child.signalCode === null)
       process.kill(child.pid, signal);

@@ -3,7 +3,7 @@ import { createClient } from "redis";
 import { afterAll, inject } from "vitest";
 import { redisBackend } from "../../src/redis/index.ts";
 
-/** A connection to the run's server, closed when the file's tests are over. */
+/** A connection to the server of the test run, closed after the tests of the file. */
 export async function connect() {
   const client = createClient({ url: inject("redisUrl") });
   client.on("error", () => {});
@@ -12,7 +12,7 @@ export async function connect() {
   return client;
 }
 
-/** A prefix that nobody else uses; what is below it is deleted when the file's tests are over. */
+/** A prefix for this file. Its keys are deleted after the tests of the file. */
 export async function ownPrefix(client: Awaited<ReturnType<typeof connect>>): Promise<string> {
   const prefix = `zession-test:${randomUUID()}:`;
   afterAll(async () => {
@@ -23,7 +23,7 @@ export async function ownPrefix(client: Awaited<ReturnType<typeof connect>>): Pr
   return prefix;
 }
 
-/** A backend below a prefix of its own. */
+/** A backend with a prefix of its own. */
 export async function ownBackend() {
   const client = await connect();
   const prefix = await ownPrefix(client);

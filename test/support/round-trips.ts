@@ -1,19 +1,19 @@
 import { setImmediate } from "node:timers";
 import type { RedisClient } from "../../src/redis/index.ts";
 
-/** A client whose replies wait, and what counts how often somebody had to wait for them. */
+/** A client whose replies are held back, to count how often a caller waits for them. */
 export interface RoundTrips {
   readonly client: RedisClient;
   /**
-   * How many times replies were waited for until the operation settled. Commands that are sent together wait together; a
-   * command whose reply nobody waits for does not count.
+   * Returns how many times the operation waited for replies. Commands that are sent together count once. A command whose
+   * reply nobody waits for does not count.
    */
   of(operation: () => Promise<unknown>): Promise<number>;
 }
 
 type Reply = Promise<unknown>;
 
-/** Holds back the replies of all commands that are under way, and hands them over together, in rounds. */
+/** Holds back the replies of all pending commands, and delivers them together in rounds. */
 export function roundTrips(client: RedisClient): RoundTrips {
   let held: { readonly reply: Reply; readonly deliver: () => void }[] = [];
 
@@ -61,7 +61,7 @@ export function roundTrips(client: RedisClient): RoundTrips {
   };
 }
 
-/** Lets everything run that waits for no reply. */
+/** Lets all code run that does not wait for a reply. */
 function ready(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(() => setImmediate(resolve));

@@ -5,14 +5,14 @@ import { hold } from "./pauses.ts";
 import { type Place, processOn, signIn, type Use, uses, type Visitor, type Visits } from "./requests.ts";
 import { until } from "./until.ts";
 
-/** A place whose backend can be made to hang. */
+/** A place whose backend can be made to stop replying. */
 export interface StallingPlace extends Place {
-  /** Lets whatever keeps these sessions answer nobody, until what this gives is called. */
+  /** Stops the servers of these sessions from replying, until the returned function is called. */
   stall(ids: readonly string[]): (() => void) | Promise<() => void>;
 }
 
 const TIMEOUT_MS = 300;
-/** A sign-in with a session that ends is two operations; the rest is for a busy machine. */
+/** A login that replaces a session takes two operations; the rest allows for a busy machine. */
 const IN_TIME_MS = 2 * TIMEOUT_MS + 1000;
 
 const others: Readonly<Record<string, Use["act"]>> = {
@@ -23,7 +23,7 @@ const others: Readonly<Record<string, Use["act"]>> = {
 };
 const acts = { ...Object.fromEntries(Object.entries(uses).map(([use, { act }]) => [use, act])), ...others };
 
-/** Of several calls each, the last of which is upkeep that nobody waits for. */
+/** Operations of several calls each. The last call is cleanup that nobody waits for. */
 const sequences = ["sign-in", "rotation by a function", "patch by a function", "move to another user"];
 const MIDDLES = [0, 1, 2, 3];
 
@@ -31,7 +31,7 @@ async function drain(items: AsyncIterable<unknown>): Promise<void> {
   for await (const _ of items);
 }
 
-/** Handles a request and tells what failed and how long it took. */
+/** Handles a request and returns the errors, the result and the duration. */
 async function timed(store: Visits, from: Request, act: (session: Visitor) => Promise<unknown>) {
   const errors: unknown[] = [];
   let result: unknown = "nothing";
@@ -58,12 +58,12 @@ function expectUnavailable(
   expect(milliseconds, what).toBeLessThan(IN_TIME_MS);
 }
 
-/** What happens while the backend neither answers nor fails. */
+/** Tests of a backend that neither replies nor fails. */
 export function stalls(open: () => StallingPlace | Promise<StallingPlace>): void {
   const storeOn = (place: Place, backend = place.backend) =>
     processOn(backend, place.now, { operationTimeoutMs: TIMEOUT_MS });
 
-  /** With a cookie that was good before. */
+  /** Checks that a request with a cookie that was valid before works again. */
   async function expectWorks(place: Place, from: Request, id: string | null, what: string): Promise<void> {
     const look = () => timed(storeOn(place), from, (session) => session.get());
     await until("the backend answers again", async () => (await look()).response.status === 200);
@@ -72,8 +72,8 @@ export function stalls(open: () => StallingPlace | Promise<StallingPlace>): void
     if (id !== null) expect(result, what).toMatchObject({ id });
   }
 
-  describe("while the backend stalls", () => {
-    test("every request settles in time as unavailable, no cookie changes, and afterwards all is as before", async () => {
+  describe("while the backend does not reply", () => {
+    test("every request ends in time with 503 and changes no cookie, and the sessions work again afterwards", async () => {
       const place = await open();
       const store = storeOn(place);
       const visitors = await Promise.all(
@@ -93,7 +93,7 @@ export function stalls(open: () => StallingPlace | Promise<StallingPlace>): void
       }
     });
 
-    test("who asks again is no more anonymous than before, and who has no session is served", async () => {
+    test("a request that tries again after a timeout is not anonymous, and a request without a session is served", async () => {
       const place = await open();
       const store = storeOn(place);
       const { jar, session } = await signIn(place);
@@ -112,7 +112,7 @@ export function stalls(open: () => StallingPlace | Promise<StallingPlace>): void
       await expectWorks(place, jar.request(), session.id, "again");
     });
 
-    test("changes that wait for each other all settle in time", async () => {
+    test("concurrent updates of one session all end in time", async () => {
       const place = await open();
       const store = storeOn(place);
       const { jar, session } = await signIn(place);
@@ -127,7 +127,7 @@ export function stalls(open: () => StallingPlace | Promise<StallingPlace>): void
       await expectWorks(place, jar.request(), session.id, "count");
     });
 
-    test("whatever is done by id and by user fails in time, and tells what is known", async () => {
+    test("operations by ID and by index reject in time, with the outcome that is known", async () => {
       const place = await open();
       const store = storeOn(place);
       const { session } = await signIn(place);
@@ -163,7 +163,7 @@ export function stalls(open: () => StallingPlace | Promise<StallingPlace>): void
       );
     });
 
-    test("from the middle of a request on, it fails in time, or has done all that matters", async () => {
+    test("a request during which the backend stops replying ends in time, either with 503 or with its work done", async () => {
       const place = await open();
       const requests = sequences.flatMap((use) =>
         MIDDLES.map((at) => ({ use, at, what: `${use}, before call ${at}` })),
@@ -189,7 +189,7 @@ export function stalls(open: () => StallingPlace | Promise<StallingPlace>): void
             ids.push((result as Session<unknown>).id);
           } else {
             expectUnavailable({ response, result, ...rest }, what);
-            // It may have taken effect all the same.
+            // The change may have taken effect nonetheless.
             ids.push(use in uses ? session.id : null);
           }
         }

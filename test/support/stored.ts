@@ -2,7 +2,7 @@ import { inspect } from "node:util";
 import { expect } from "vitest";
 import { type SessionBackend, SessionDataError } from "../../src/index.ts";
 
-/** A record as the backend of a token has it. */
+/** The stored record of the token's session. */
 export async function rawOf(backend: SessionBackend, token: string): Promise<Readonly<Record<string, string>>> {
   const access = { verifier: null, previous: true, now: Date.now() };
   const record = await backend.read(token.slice(0, 22), access, { touch: false, fields: null });
@@ -10,7 +10,7 @@ export async function rawOf(backend: SessionBackend, token: string): Promise<Rea
   return record;
 }
 
-/** Writes text behind the store's back. */
+/** Changes stored fields without the store. */
 export async function plant(
   backend: SessionBackend,
   token: string,

@@ -2,25 +2,25 @@ import { createClient } from "redis";
 import type { StoredSession } from "../../src/index.ts";
 import { FIELDS, idOf, ownField, type Place, type Report, type Store, type Tally, USERS } from "./stress-store.ts";
 
-/** A record as it is, and what is left of its key in milliseconds. */
+/** A stored record, and the milliseconds until its key expires. */
 interface Kept {
   readonly id: string;
   readonly fields: StoredSession;
   readonly left: number;
 }
 
-/** What the world looks like when all is over. */
+/** The state after the run. */
 export interface Scene {
   readonly place: Place;
   readonly store: Store;
   /** The tokens of the shared sessions. */
   readonly tokens: readonly string[];
   readonly reports: readonly Report[];
-  /** How each process ended; 0 is well. */
+  /** The exit code of each process; 0 if all is well. */
   readonly exits: readonly (number | null)[];
 }
 
-/** By what has to hold; each gives what is wrong. */
+/** Returns a description of each violation. */
 export type Check = (scene: Scene) => Promise<string[]> | string[];
 
 const PENDING_MS = 60_000;
@@ -40,20 +40,20 @@ const EXPECTED_ERRORS = [
 ];
 
 export const CHECKS: Readonly<Record<string, Check>> = {
-  "every process ended well": ({ exits }) =>
+  "every process exited without an error": ({ exits }) =>
     exits.flatMap((code, at) => (code === 0 ? [] : [`process ${at}: exit code ${code}`])),
 
-  "no call failed in a way that nobody expects": ({ reports }) =>
+  "calls failed only with expected errors": ({ reports }) =>
     reports.flatMap(({ errors }) => Object.keys(errors).filter((kind) => !EXPECTED_ERRORS.includes(kind))),
 
-  "every key has an end": async ({ place }) =>
+  "every key has an expiry": async ({ place }) =>
     await withKeys(place, async (client, keys) => {
       const left = await Promise.all(keys.map((key) => client.pTTL(key)));
-      // -2: it has ended meanwhile.
+      // -2 means that the key has expired meanwhile.
       return keys.filter((_, at) => (left[at] ?? 0) === -1);
     }),
 
-  "every session is whole, and ends in time": async ({ place }) =>
+  "every session has all its fields and expires in time": async ({ place }) =>
     (await recordsOf(place)).flatMap(({ id, fields, left }) => {
       if (fields["session_revoked"] !== undefined) {
         return Object.keys(fields).length === 1 && left <= PENDING_MS ? [] : [`${id}: a tombstone that is more`];
@@ -68,13 +68,13 @@ export const CHECKS: Readonly<Record<string, Check>> = {
       return [...missing.map((name) => `no ${name}`), ...foreign, ...late].map((what) => `${id}: ${what}`);
     }),
 
-  "every session is in the index of its value": async ({ place, store }) => {
+  "every session is in the index entry of its value": async ({ place, store }) => {
     const wrong: string[] = [];
     const records = (await recordsOf(place)).filter(({ fields }) => fields["created_at"] !== undefined);
     for (const user of USERS) {
       const listed = (await store.list({ user })).map(({ id }) => id);
       const there = records.filter(({ fields }) => fields["userId"] === user);
-      // What ended between the two is in neither.
+      // A session that ended between the two reads is in neither.
       const missing = there.filter(({ id, left }) => left > 5000 && !listed.includes(id));
       wrong.push(...missing.map(({ id }) => `${id} is not listed under ${user}`));
       wrong.push(
@@ -86,16 +86,16 @@ export const CHECKS: Readonly<Record<string, Check>> = {
     return wrong;
   },
 
-  "a minute later one list leaves an index no members that are no sessions": async ({ place, store }) =>
+  "a list a minute later removes all members without a session from the index": async ({ place, store }) =>
     await withKeys(place, async (client) => {
       const indexes = USERS.map((user) => ({ user, key: `${place.prefix}index:user:${user}` }));
       for (const { key } of indexes) {
-        // As if the minute had passed for which a session may still be on its way.
+        // As if the minute had passed within which the session of a new member may still be stored.
         const members = await client.zRangeWithScores(key, 0, -1);
         const older = members.map(({ value, score }) => ({ value, score: score - (PENDING_MS + 1000) * 1000 }));
         if (older.length > 0) await client.zAdd(key, older);
       }
-      // What ends while the lists are made is for the next ones.
+      // A session that ends while the lists are read is checked with the next ones.
       const users = new Map((await recordsOf(place)).map(({ id, fields }) => [id, fields["userId"]]));
       for (const { user } of indexes) await store.list({ user });
       const left = await Promise.all(
@@ -106,7 +106,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
       return left.flat();
     }),
 
-  "counters have what was acknowledged, and no field lost what was": async ({ place, tokens, reports }) => {
+  "counters and fields have every acknowledged write": async ({ place, tokens, reports }) => {
     const records = new Map((await recordsOf(place)).map((record) => [record.id, record.fields]));
     const live = tokens.filter((token) => records.has(idOf(token)));
     if (live.length < tokens.length / 2) return [`only ${live.length} of the shared sessions live`];
@@ -132,7 +132,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
     return taken.filter((code) => seen.size === seen.add(code).size);
   },
 
-  "no session that was ended is there": async ({ place, reports }) => {
+  "no session that was ended still exists": async ({ place, reports }) => {
     const there = new Set((await recordsOf(place)).filter(({ fields }) => fields["created_at"]).map(({ id }) => id));
     return reports.flatMap(({ ended }) => ended.filter((id) => there.has(id)));
   },
@@ -175,7 +175,7 @@ async function recordsOf(place: Place): Promise<Kept[]> {
   });
 }
 
-/** Nothing stays behind on a server that is not the tests' own. */
+/** Deletes all keys, as the server may not belong to the tests. */
 export async function clear(place: Place): Promise<void> {
   await withKeys(place, async (client, keys) => {
     for (const key of keys) await client.del(key);

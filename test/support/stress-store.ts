@@ -14,13 +14,13 @@ const shape = {
   turns: z.int().default(0),
   code: z.string().optional(),
 };
-/** One field for each process, which no other one writes. */
+/** A field for each process, which no other process writes. */
 export const ownField = (process: number): "own0" => `own${process}` as "own0";
 const own = Object.fromEntries(Array.from({ length: PROCESSES }, (_, at) => [ownField(at), z.int().default(0)]));
 
 export const FIELDS: readonly string[] = [...Object.keys(shape), ...Object.keys(own)];
 
-/** Where everybody meets. */
+/** The server and prefix that all processes share. */
 export interface Place {
   readonly url: string;
   readonly prefix: string;
@@ -38,7 +38,7 @@ export async function storeAt({ url, prefix }: Place, touchInterval = 0) {
     touchInterval,
     indexes: { user: "userId" },
     limits: { user: { max: 100, whenFull: "evict-oldest" } },
-    // Many processes on few cores are slow, and that is not what is looked at here.
+    // Many processes on few cores are slow, which is not under test.
     operationTimeoutMs: 20_000,
   });
   return { client, store };
@@ -46,39 +46,39 @@ export async function storeAt({ url, prefix }: Place, touchInterval = 0) {
 
 export type Store = Awaited<ReturnType<typeof storeAt>>["store"];
 
-/** A token for one of the places of the shared sessions, from the parent. */
+/** A token for one of the shared sessions, sent by the parent process. */
 export interface Deal {
   readonly slot: number;
   readonly token: string;
 }
 
-/** What a process says while it runs: that it rotated, or that a token opens nothing. */
+/** A message from a process: it has rotated a session, or a token is invalid. */
 export type News =
   | { readonly slot: number; readonly from: string; readonly to: string }
   | { readonly slot: number; readonly lost: string };
 
-/** What a process did to one shared session. */
+/** The changes of a process to one shared session. */
 export interface Tally {
   hits: number;
   turns: number;
-  /** What may have been added as well: the outcome of these is unknown. */
+  /** Increments with an unknown outcome. */
   unknownHits: number;
   unknownTurns: number;
-  /** What its own field was set to last; `null` once that is unknown. */
+  /** The last value of the process's own field; `null` if it is unknown. */
   own: number | null;
 }
 
-/** What a process says in the end. */
+/** The final message of a process. */
 export interface Report {
   readonly calls: Readonly<Record<string, number>>;
   readonly errors: Readonly<Record<string, number>>;
   readonly tallies: Readonly<Record<string, Tally>>;
-  /** Codes that were taken, and ids of sessions that it ended; the latest. */
+  /** The codes that it took and the IDs of sessions that it ended, as far as they are recent. */
   readonly taken: readonly string[];
   readonly ended: readonly string[];
 }
 
 export const idOf = (token: string): string => token.slice(0, 22);
 
-/** One at random. */
+/** Returns a random element. */
 export const any = <V>(values: readonly V[]): V => values[Math.floor(Math.random() * values.length)] as V;

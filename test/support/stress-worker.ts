@@ -15,14 +15,14 @@ import {
   USERS,
 } from "./stress-store.ts";
 
-/** What a process is told to do. */
+/** The task of a process. */
 export interface Orders extends Place {
   readonly process: number;
   readonly seconds: number;
   readonly deals: readonly Deal[];
 }
 
-/** Calls at a time. */
+/** The number of concurrent calls. */
 const LANES = 6;
 const REMEMBERED = 20_000;
 
@@ -57,7 +57,7 @@ export async function work(orders: Orders): Promise<Report> {
   process.once("disconnect", () => process.exit(1));
 
   type Act = (token: string, slot: number) => Promise<unknown>;
-  /** Notes what came of it for the session, unless that was replaced meanwhile. */
+  /** Records the outcome of a call for the session, unless the session was replaced meanwhile. */
   async function counted<R>(
     token: string,
     call: () => Promise<R | null>,
@@ -98,7 +98,7 @@ export async function work(orders: Orders): Promise<Report> {
     ownField: [
       100,
       async (token, slot) => {
-        // One after the other, so that the last one is known.
+        // One write at a time, so that the last value is known.
         if (writing.has(slot)) return;
         writing.add(slot);
         const mine = ++value;
@@ -152,7 +152,7 @@ export async function work(orders: Orders): Promise<Report> {
   };
   const turned = (token: string, slot: number) => rotate(slot, token, store.rotate(token, { patch: turn }));
   const names = Object.keys(acts);
-  // Each as often as it weighs, in halves.
+  // Each operation occurs as often as its weight says, in steps of one half.
   const drum = names.flatMap((name) => Array.from({ length: 2 * (acts[name]?.[0] ?? 0) }, () => name));
 
   const end = Date.now() + orders.seconds * 1000;

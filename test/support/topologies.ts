@@ -2,9 +2,9 @@ import { createClient } from "redis";
 import { type Server, startSentinel, startServer } from "./redis-server.ts";
 import { until } from "./until.ts";
 
-/** Servers that are one, for a client that knows some of them. */
+/** Several servers that a client uses as one. */
 export interface Topology {
-  /** Masters first. */
+  /** Masters come first. */
   readonly servers: readonly Server[];
   stop(): Promise<void>;
 }
@@ -17,13 +17,13 @@ export interface SentinelGroup extends Topology {
 
 const MASTERS = 3;
 const SLOTS = 16_384;
-/** Long enough for no failover to begin by itself while a test holds up a server. */
+/** Long enough that no failover begins by itself while a test stops a server. */
 const FAILOVER_MS = 15_000;
-/** How late a failover may come: sentinels that were held up do nothing for the first 30 s of it. */
+/** The longest delay of a failover: sentinels that were stopped do nothing for 30 s afterwards. */
 export const TILT_MS = 45_000;
 const REPLICATES_AT_ONCE = ["--repl-diskless-sync-delay", "0"];
 
-/** Sends one command over a connection of its own. */
+/** Sends one command over its own connection. */
 export async function command({ url }: Server, ...args: string[]): Promise<unknown> {
   const client = createClient({ url });
   client.on("error", () => {});
@@ -43,14 +43,14 @@ async function all(servers: readonly Server[], ask: (server: Server) => Promise<
   return (await Promise.all(servers.map(ask))).every(Boolean);
 }
 
-/** At once: a server that is told to shut down in peace waits for its replicas. */
+/** Kills the servers, as a server that is shut down gracefully waits for its replicas. */
 async function kill(servers: readonly Server[]): Promise<void> {
   await Promise.all(servers.map((server) => server.stop("SIGKILL")));
 }
 
 const isLinked = (replica: Server): Promise<boolean> => says(replica, "master_link_status:up", "INFO", "replication");
 
-/** Has the replica all that the master was told? One that does not follow yet has nothing, as a new master has. */
+/** Whether the replica has every write of the master. A replica that is not linked yet is not in step. */
 export async function isInStep(master: Server, replica: Server): Promise<boolean> {
   const [offset] = /(?<=master_repl_offset:)\d+/.exec(String(await command(master, "INFO", "replication"))) ?? [];
   const told = String(await command(replica, "INFO", "replication"));
@@ -58,9 +58,9 @@ export async function isInStep(master: Server, replica: Server): Promise<boolean
 }
 
 /**
- * Three masters, and the replica of each in the same order.
+ * Starts three masters, each with a replica. The replicas are in the same order.
  *
- * @param failoverMs Silence of a master after which its replica takes its place.
+ * @param failoverMs The time of silence after which a replica replaces its master.
  */
 export async function startCluster(failoverMs = FAILOVER_MS): Promise<Topology> {
   const options = ["--cluster-enabled", "yes", "--cluster-node-timeout", `${failoverMs}`, ...REPLICATES_AT_ONCE];
@@ -92,13 +92,13 @@ export async function masterPort({ name, sentinels }: SentinelGroup): Promise<nu
   return Number((address as string[])[1]);
 }
 
-/** Until a sentinel names another master than this one. */
+/** Makes the sentinels promote a replica, and waits until they name another master. */
 export async function failOver(group: SentinelGroup, { port }: Server): Promise<void> {
   await until(
     "there is another master",
     async () => {
       if ((await masterPort(group)) !== port) return true;
-      // Again and again, as one that takes too long is given up; one that is under way is not begun anew.
+      // Repeated, as a failover that takes too long is given up; one that is in progress is not started again.
       await command(group.sentinels[0] as Server, "SENTINEL", "FAILOVER", group.name).catch(() => {});
       return false;
     },
@@ -107,8 +107,8 @@ export async function failOver(group: SentinelGroup, { port }: Server): Promise<
 }
 
 /**
- * Do all sentinels agree on another master than this one, and have no work left with it? Before that, a client that asks
- * them may hear that there is none, and fail what it is asked meanwhile.
+ * Whether all sentinels agree on another master and are done with the failover. Before that, a client that asks them may
+ * be told that there is no master, and its calls may fail.
  */
 export async function isReplaced(master: Server, { name, sentinels }: SentinelGroup): Promise<boolean> {
   return await all(sentinels, async (sentinel) => {
@@ -118,9 +118,9 @@ export async function isReplaced(master: Server, { name, sentinels }: SentinelGr
 }
 
 /**
- * A master, two replicas and the three sentinels that watch them.
+ * Starts a master, two replicas and three sentinels.
  *
- * @param failoverMs Silence of the master after which the sentinels take it for gone.
+ * @param failoverMs The time of silence after which the sentinels consider the master failed.
  */
 export async function startSentinels(failoverMs = FAILOVER_MS): Promise<SentinelGroup> {
   const name = "main";

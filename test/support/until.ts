@@ -2,7 +2,7 @@ import { SessionBackendError } from "../../src/index.ts";
 
 const POLL_MS = 20;
 
-/** Waits for a state that a server reaches by itself. */
+/** Waits until a server has reached a state. */
 export async function until(
   what: string,
   reached: () => boolean | Promise<boolean>,
@@ -15,7 +15,7 @@ export async function until(
   }
 }
 
-/** Does it again while it has not happened: after a failover connections come back one by one. */
+/** Repeats a call that was not applied: after a failover, connections come back one by one. */
 export async function persevering<R>(act: () => Promise<R>): Promise<R> {
   for (;;) {
     try {

@@ -4,7 +4,7 @@ import { createSessionStore, memoryBackend, type SessionBackend, sessionMiddlewa
 import { backendContract, manualClock, testSession } from "../../src/testing/index.ts";
 
 describe("manualClock", () => {
-  test("stands still until it is moved", () => {
+  test("manualClock does not move by itself", () => {
     const { now, advance } = manualClock(new Date("2030-01-01T00:00:00Z"));
     expect([now(), now()]).toEqual([1_893_456_000_000, 1_893_456_000_000]);
     advance(1500);
@@ -13,7 +13,7 @@ describe("manualClock", () => {
     expect(now()).toBe(1_893_456_001_000);
   });
 
-  test("moves a store on memory through time at once", async () => {
+  test("a session in memory expires when manualClock is advanced", async () => {
     const clock = manualClock();
     const store = createSessionStore({ schema: z.object({}), backend: memoryBackend(), now: clock.now });
     const { token } = await store.create({});
@@ -28,14 +28,14 @@ describe("testSession", () => {
   const schema = z.object({ user: z.string(), views: z.int().default(0) });
   const newStore = () => createSessionStore({ schema, backend: memoryBackend() });
 
-  test("gives token and session of a new session", async () => {
+  test("testSession returns the token and the session of a new session", async () => {
     const store = newStore();
     const { token, session } = await testSession(store, { user: "andrew" });
     expect(session.data).toEqual({ user: "andrew", views: 0 });
     expect(await store.peek(token)).toEqual(session);
   });
 
-  test("gives headers with which a request is signed in", async () => {
+  test("testSession returns headers that authenticate a request", async () => {
     const store = newStore();
     const handle = sessionMiddleware(store);
     const { headers } = await testSession(store, { user: "andrew" });
@@ -44,7 +44,7 @@ describe("testSession", () => {
     expect(await response.text()).toBe("andrew");
   });
 
-  test("names the cookie as its attributes do", async () => {
+  test("testSession names the cookie according to the given cookie options", async () => {
     const names: string[] = [];
     for (const cookie of [undefined, {}, { secure: false }, { path: "/app" }, { name: "visit" }]) {
       const { token, headers } = await testSession(newStore(), { user: "andrew" }, { cookie });
@@ -55,7 +55,7 @@ describe("testSession", () => {
     expect(names).toEqual(["__Host-sid", "__Host-sid", "sid", "__Secure-sid", "visit"]);
   });
 
-  test("refuses attributes that the middleware would refuse, and options that it does not know", async () => {
+  test("testSession rejects invalid cookie options and unknown options", async () => {
     const store = newStore();
     const user = { user: "andrew" };
     await expect(testSession(store, user, { cookie: { name: "a b" } })).rejects.toThrow(TypeError);
@@ -64,7 +64,7 @@ describe("testSession", () => {
 });
 
 describe("backendContract", () => {
-  /** Runs the contract and gives the names of the tests that fail. */
+  /** Runs the contract and returns the names of the failing tests. */
   async function failures(makeBackend: () => SessionBackend): Promise<string[]> {
     const tests: [string, () => Promise<void>][] = [];
     backendContract((name, run) => tests.push([name, run]), makeBackend, manualClock());
@@ -75,23 +75,23 @@ describe("backendContract", () => {
 
   const later = () => new Promise<void>((done) => setTimeout(done));
 
-  /** Ways to break a promise, each on top of a backend that keeps them all. */
+  /** Ways to violate the contract, each applied to a backend that fulfils it. */
   const broken: Record<string, (good: SessionBackend) => Partial<SessionBackend>> = {
-    "insert replaces": (good) => ({
+    "insert replaces an existing session": (good) => ({
       async insert(key, record, now) {
         await good.remove(key, { verifier: null, previous: true, now });
         return await good.insert(key, record, now);
       },
     }),
-    "insert tells nothing": (good) => ({
+    "insert does not report that a key is taken": (good) => ({
       insert: (key, record, now) => good.insert(key, record, now).then(() => "inserted"),
     }),
-    "insert forgets the deadline": (good) => ({
+    "insert drops the deadline": (good) => ({
       insert(key, { session_deadline: _, ...record }, now) {
         return good.insert(key, record, now);
       },
     }),
-    "insert does not copy": (good) => {
+    "insert stores the caller's object without copying it": (good) => {
       const live = new Map<string, object>();
       return {
         async insert(key, record, now) {
@@ -104,29 +104,29 @@ describe("backendContract", () => {
         },
       };
     },
-    "write creates": (good) => ({
+    "write creates a session": (good) => ({
       async write(key, access, change) {
         await good.insert(key, { created_at: "", last_accessed_at: "", session_ttl: "60", ...change.set }, access.now);
         return await good.write(key, access, change);
       },
     }),
-    "increment creates": (good) => ({
+    "increment creates a session": (good) => ({
       async increment(key, access, increment) {
         const zombie = { created_at: "", last_accessed_at: "", session_ttl: "60" };
         await good.insert(key, zombie, access.now);
         return await good.increment(key, access, increment);
       },
     }),
-    "read ignores the secret": (good) => ({
+    "read does not check the secret": (good) => ({
       read: (key, access, request) => good.read(key, { ...access, verifier: null }, request),
     }),
-    "remove ignores the secret": (good) => ({
+    "remove does not check the secret": (good) => ({
       remove: (key, access) => good.remove(key, { ...access, verifier: null }),
     }),
-    "read opens to the secret before for ever": (good) => ({
+    "read accepts the former secret for ever": (good) => ({
       read: (key, access, request) => good.read(key, { ...access, now: 1 }, request),
     }),
-    "write lets the secret before rotate": (good) => ({
+    "write lets the former secret rotate": (good) => ({
       write: (key, access, change) => good.write(key, { ...access, previous: true }, change),
     }),
     "read always touches": (good) => ({
@@ -135,13 +135,13 @@ describe("backendContract", () => {
     "read never touches": (good) => ({
       read: (key, access, request) => good.read(key, access, { ...request, touch: false }),
     }),
-    "write answers what is after it": (good) => ({
+    "write returns the record after the change": (good) => ({
       async write(key, access, change) {
         const before = await good.write(key, access, change);
         return typeof before === "string" ? before : await good.read(key, access, { touch: false, fields: null });
       },
     }),
-    "write is read, then write": (good) => ({
+    "write reads and then writes in two steps": (good) => ({
       async write(key, access, change) {
         const before = await good.read(key, access, { touch: false, fields: null });
         await later();
@@ -149,7 +149,7 @@ describe("backendContract", () => {
         return answer === "changed" || answer === null ? answer : before;
       },
     }),
-    "compare, then set": (good) => ({
+    "write compares and then sets in two steps": (good) => ({
       async write(key, access, change) {
         const before = await good.read(key, access, { touch: false, fields: null });
         if (typeof before === "string" || before === null) return before;
@@ -159,18 +159,18 @@ describe("backendContract", () => {
         return await good.write(key, access, rest);
       },
     }),
-    "expect knows no absence": (good) => ({
+    "write does not check that a field is absent": (good) => ({
       write: (key, access, { expect: expected = {}, ...change }) =>
         good.write(key, access, {
           ...change,
           expect: Object.fromEntries(Object.entries(expected).filter(([, text]) => text !== null)),
         }),
     }),
-    "increment knows no bounds": (good) => ({
+    "increment ignores its bounds": (good) => ({
       increment: (key, access, increment) =>
         good.increment(key, access, { ...increment, max: Number.MAX_SAFE_INTEGER }),
     }),
-    "increment reads, then writes": (good) => ({
+    "increment reads and then writes in two steps": (good) => ({
       async increment(key, access, increment) {
         const record = await good.read(key, access, { touch: false, fields: null });
         if (typeof record === "string" || record === null) return record;
@@ -180,28 +180,28 @@ describe("backendContract", () => {
         return sum;
       },
     }),
-    "remove always answers a session": (good) => ({
+    "remove always reports that a session was ended": (good) => ({
       remove: async (key, access) => (await good.remove(key, access)) ?? {},
     }),
-    "answers inherit from Object": (good) => ({
+    "returned records inherit from Object": (good) => ({
       async read(key, access, request) {
         const record = await good.read(key, access, request);
         return typeof record === "object" && record !== null ? { ...record } : record;
       },
     }),
-    "keys stops after a page": (good) => ({
+    "keys() ends after one page": (good) => ({
       async *keys() {
         for await (const page of good.keys()) return yield page;
       },
     }),
   };
 
-  test("a backend that keeps every promise passes", async () => {
+  test("the contract passes for a backend that fulfils it", async () => {
     expect(await failures(() => memoryBackend())).toEqual([]);
   });
 
   for (const [what, breaks] of Object.entries(broken)) {
-    test(`fails where ${what}`, async () => {
+    test(`the contract fails for a backend where ${what}`, async () => {
       const failed = await failures(() => {
         const good = memoryBackend();
         return { ...good, ...breaks(good) };

@@ -54,7 +54,7 @@ const store = createSessionStore({ schema: visit, backend });
 const token = "";
 const fresh = { userId: "42", theme: "dark", nickname: null, since: new Date() };
 
-/** Are the tests compiled with `exactOptionalPropertyTypes`? They are, once with it and once without. */
+/** Whether the tests are compiled with `exactOptionalPropertyTypes`. They are compiled with it and without it. */
 type Exact = { a: undefined } extends { a?: string } ? false : true;
 type Takes<Given, Wanted> = [Given] extends [Wanted] ? true : false;
 
@@ -98,7 +98,7 @@ describe("createSessionStore", () => {
     createSessionStore({ schema: z.record(z.string(), z.string()), backend });
     // @ts-expect-error
     createSessionStore({ schema: mini.readonly(mini.object({})), backend });
-    // @ts-expect-error A shape is no schema.
+    // @ts-expect-error A shape is not a schema.
     createSessionStore({ schema: { a: z.string() }, backend });
     // @ts-expect-error
     createSessionStore({ backend });
@@ -196,7 +196,7 @@ describe("a session", () => {
     expectTypeOf(store.rotate(token)).toEqualTypeOf<Promise<IssuedSession<Visit> | null>>();
     expectTypeOf(store.destroy(token)).toEqualTypeOf<Promise<boolean>>();
     expectTypeOf(store.scan()).toEqualTypeOf<AsyncIterable<Session<Visit>>>();
-    // @ts-expect-error A session that may be missing has to be asked about.
+    // @ts-expect-error The session may be null.
     store.get(token).then((session) => session.data);
     // @ts-expect-error A token is text.
     store.get(null);
@@ -224,7 +224,7 @@ describe("a session", () => {
       session.data = { ...session.data };
       // @ts-expect-error
       session.id = "1";
-      // @ts-expect-error The token is not part of it.
+      // @ts-expect-error A session does not contain its token.
       session.token;
     };
     expectTypeOf(change).returns.toBeVoid();
@@ -384,7 +384,7 @@ describe("a function over stores", () => {
   test("takes every store with the fields that it names, if it creates nothing", () => {
     const userOf = async (of: SessionStore<{ userId: string }, never>) => {
       await of.update(token, { userId: "1" });
-      // @ts-expect-error It cannot say what a whole session of that store needs.
+      // @ts-expect-error The other required fields of the store are not known here.
       of.create({ userId: "1" });
       return (await of.get(token))?.data.userId;
     };
@@ -400,7 +400,7 @@ describe("a function over stores", () => {
     const begin = (of: SessionStore<{ userId: string }>) => of.create({ userId: "1" });
     begin(createSessionStore({ schema: z.object({ userId: z.string() }), backend }));
     begin(createSessionStore({ schema: z.object({ userId: z.string(), more: z.int().default(0) }), backend }));
-    // @ts-expect-error It would be created without its required fields.
+    // @ts-expect-error The session would lack its required fields.
     begin(store);
   });
 
@@ -435,7 +435,7 @@ describe("the session of a request", () => {
       session.increment("userId");
       // @ts-expect-error
       session.take("userId");
-      // @ts-expect-error There is no token to see.
+      // @ts-expect-error The token is not available.
       session.token;
       return new Response();
     });
@@ -446,7 +446,7 @@ describe("the session of a request", () => {
     middleware(request, async (session) => new Response(await userOf(session)));
     const begin = (session: RequestSession<{ userId: string }>) => session.create({ userId: "1" });
     middleware(request, async (session) => {
-      // @ts-expect-error It would be created without its required fields.
+      // @ts-expect-error The session would lack its required fields.
       begin(session);
       return new Response();
     });
@@ -528,7 +528,7 @@ describe("a store with indexes", () => {
     // @ts-expect-error
     indexed.updateAll({ users: "42" }, {});
     const name: "user" | "product" = "user" as "user" | "product";
-    // @ts-expect-error A computed name is any name to TypeScript.
+    // @ts-expect-error The type of a computed name is string.
     indexed.list({ [name]: "42" });
   });
 
@@ -548,7 +548,7 @@ describe("a store with indexes", () => {
     indexed.list({ user: "42" }, { limit: "10" });
     // @ts-expect-error
     indexed.list({ user: "42" }, { max: 10 });
-    // @ts-expect-error An issued session is no session: its id would be missing.
+    // @ts-expect-error An issued session is not a session: its ID would be undefined.
     indexed.revokeAll({ user: "42" }, { except: {} as IssuedSession<Visit> });
     // @ts-expect-error
     indexed.revokeAll({ user: "42" }, { except: "id" });
@@ -575,9 +575,9 @@ describe("a store with indexes", () => {
     createSessionStore({ schema, backend, indexes: { role: "role", flash: "flash", nick: "nickname" } });
     // @ts-expect-error No such field.
     createSessionStore({ schema, backend, indexes: { user: "user" } });
-    // @ts-expect-error No text.
+    // @ts-expect-error Not a string.
     createSessionStore({ schema, backend, indexes: { views: "pageViews" } });
-    // @ts-expect-error No text.
+    // @ts-expect-error Not a string.
     createSessionStore({ schema, backend, indexes: { cart: "cart" } });
     // @ts-expect-error
     createSessionStore({ schema, backend, indexes: { cart: { from: "carts", values: () => [] } } });
@@ -585,9 +585,9 @@ describe("a store with indexes", () => {
     createSessionStore({ schema, backend, indexes: { cart: { from: "cart" } } });
     // @ts-expect-error
     createSessionStore({ schema, backend, indexes: { cart: { values: () => [] } } });
-    // @ts-expect-error Numbers are no values.
+    // @ts-expect-error Values must be strings.
     createSessionStore({ schema, backend, indexes: { cart: { from: "cart", values: (cart) => cart.length } } });
-    // @ts-expect-error Values are had at once.
+    // @ts-expect-error Values must not be async.
     createSessionStore({ schema, backend, indexes: { user: { from: "userId", values: async (id) => id } } });
     createSessionStore({
       schema,
@@ -652,10 +652,10 @@ describe("a store with indexes", () => {
     expectTypeOf(anyOf(indexed)).toEqualTypeOf<Promise<Session<{ userId: string }>[]>>();
     create(indexed);
     sessionMiddleware(indexed);
-    // @ts-expect-error It has no index.
+    // @ts-expect-error The store has no index.
     logOut(store);
     const other = createSessionStore({ schema: visit, backend, indexes: { tenant: "userId" } });
-    // @ts-expect-error It has another.
+    // @ts-expect-error The store has another index.
     logOut(other);
     // @ts-expect-error
     logOut(createSessionStore({ schema: z.object({ userId: z.string() }), backend, indexes: { user: "userId" } }));

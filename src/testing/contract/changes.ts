@@ -5,7 +5,7 @@ import { BY_ONE, type Cases, plain, USES } from "./subject.ts";
 
 const nothing: Change = { set: {}, remove: [], fields: null };
 
-/** Names that an object inherits, that count as places in an array, or that a script could mistake for its own. */
+/** Names that objects inherit, that are array indexes, or that a script could mistake for its own variables. */
 const NAMES = [
   "constructor",
   "toString",
@@ -33,9 +33,11 @@ const VALUES: Readonly<Record<string, string>> = {
   "a hundred kilobytes": "€".repeat(100_000 / 3),
 };
 
-/** What becomes of a record. */
+/** How records are changed. */
 export const changes: Cases = {
-  async "write sets and removes fields at once, keeps the others, and answers what was before"(subject) {
+  async "write sets and removes fields in one step, keeps the others, and returns the record before the change"(
+    subject,
+  ) {
     const { access, backend, insert, stored } = subject;
     const key = await insert({ kept: "k", gone: "g" });
     const before = await stored(key);
@@ -47,7 +49,7 @@ export const changes: Cases = {
     assert.deepEqual(await stored(key), { ...rest, ...change.set, ...stamp });
   },
 
-  async "touch, write and increment stamp the time of their call, a read does not"(subject) {
+  async "touch, write and increment update the last-access time, and a read without touch does not"(subject) {
     for (const [use, call] of Object.entries(USES)) {
       const key = await subject.insert();
       const before = (await subject.stored(key)) as StoredSession;
@@ -60,7 +62,7 @@ export const changes: Cases = {
     }
   },
 
-  async "a touch answers the record as it stands after it"({ access, backend, insert, stored }) {
+  async "a touch returns the record after the touch"({ access, backend, insert, stored }) {
     const key = await insert();
     const now = access().now + 5000;
     for (const fields of [null, ["name", "count"]]) {
@@ -71,7 +73,12 @@ export const changes: Cases = {
     }
   },
 
-  async "a compare-and-set applies if, and only if, the record is as expected"({ access, backend, insert, stored }) {
+  async "a compare-and-set writes if and only if the fields have the expected values"({
+    access,
+    backend,
+    insert,
+    stored,
+  }) {
     const table: [NonNullable<Change["expect"]>, boolean][] = [
       [{}, true],
       [{ a: "1" }, true],
@@ -98,7 +105,7 @@ export const changes: Cases = {
     }
   },
 
-  async "of parallel compare-and-sets one wins"({ access, backend, insert, stored }) {
+  async "exactly one of many concurrent compare-and-sets succeeds"({ access, backend, insert, stored }) {
     const key = await insert();
     const answers = await Promise.all(
       Array.from({ length: 20 }, (_, at) =>
@@ -110,7 +117,7 @@ export const changes: Cases = {
     assert.equal(((await stored(key)) as StoredSession)["name"], `n${winner}`);
   },
 
-  async "of parallel takes exactly one sees the value"({ access, backend, insert, stored }) {
+  async "exactly one of many concurrent takes receives the value"({ access, backend, insert, stored }) {
     const key = await insert({ code: "once" });
     const answers = await Promise.all(
       Array.from({ length: 20 }, () =>
@@ -122,7 +129,7 @@ export const changes: Cases = {
     assert.equal(((await stored(key)) as StoredSession)["code"], undefined);
   },
 
-  async "parallel writes of different fields all take effect"({ access, backend, insert, stored }) {
+  async "concurrent writes of different fields all take effect"({ access, backend, insert, stored }) {
     const key = await insert();
     const names = Array.from({ length: 20 }, (_, at) => `field${at}`);
     await Promise.all(names.map((name) => backend.write(key, access(), { ...nothing, set: { [name]: name } })));
@@ -133,7 +140,7 @@ export const changes: Cases = {
     );
   },
 
-  async "what was passed in or read is the caller's, and changing it changes nothing stored"(subject) {
+  async "changing an object that was passed in or returned does not change what is stored"(subject) {
     const { access, backend, clock, newKey, record, stored } = subject;
     const [key, given] = [newKey(), { ...record() }];
     await backend.insert(key, given, clock.now());
@@ -148,7 +155,7 @@ export const changes: Cases = {
     const before = await stored(key);
     for (const answer of answers) {
       for (const field of ["name", "other", "more", reserved.deadline]) {
-        // A frozen answer keeps the promise as well.
+        // The backend may also return frozen objects.
         Reflect.set(answer as object, field, "1");
         Reflect.deleteProperty(answer as object, reserved.createdAt);
       }
@@ -156,7 +163,7 @@ export const changes: Cases = {
     assert.deepEqual(await stored(key), before);
   },
 
-  async "a list of fields brings these and the reserved ones, null brings all"({ access, backend, insert }) {
+  async "a list of fields selects these and the reserved fields, and null selects all"({ access, backend, insert }) {
     const key = await insert();
     const asks = [
       (fields: Change["fields"]) => backend.read(key, access(), { touch: false, fields }),
@@ -177,7 +184,7 @@ export const changes: Cases = {
     }
   },
 
-  async "any name is a field like others"({ access, backend, insert, stored }) {
+  async "a field may have any name"({ access, backend, insert, stored }) {
     for (const name of NAMES) {
       const key = await insert();
       assert.equal(
@@ -194,7 +201,7 @@ export const changes: Cases = {
     }
   },
 
-  async "any text comes back as it was"({ access, backend, insert, stored }) {
+  async "a field may hold any text"({ access, backend, insert, stored }) {
     for (const [kind, value] of Object.entries(VALUES)) {
       const inserted = await insert({ value });
       assert.ok(((await stored(inserted)) as StoredSession)["value"] === value, kind);
@@ -209,7 +216,7 @@ export const changes: Cases = {
     }
   },
 
-  async "a thousand fields are stored, compared, written and read in one step each"({ access, backend, insert }) {
+  async "a thousand fields can be stored, compared, written and read in one step each"({ access, backend, insert }) {
     const texts = (text: string) => Object.fromEntries(Array.from({ length: 1000 }, (_, at) => [`field${at}`, text]));
     const fields = Object.keys(texts(""));
     const key = await insert(texts("old"));

@@ -11,12 +11,12 @@ const INCREMENTS: Readonly<Record<string, Row>> = {
   "adds one": ["1", {}, 2],
   "adds nothing": ["1", { by: 0 }, 1],
   "subtracts below zero": ["1", { by: -3 }, -2],
-  "starts an absent field where it is told": [null, { from: 40, by: 2 }, 42],
+  "starts an absent field at the given value": [null, { from: 40, by: 2 }, 42],
   "reaches its bounds": ["5", { by: 5, min: 10, max: 10 }, 10],
   "reaches the greatest safe integer": [String(MAX - 1), {}, MAX],
   "reaches the least safe integer": [String(MIN + 1), { by: -1 }, MIN],
   "crosses the whole range": [String(MIN), { by: MAX }, 0],
-  "takes minus zero for zero": ["-0", { by: -0 }, 0],
+  "treats minus zero as zero": ["-0", { by: -0 }, 0],
   "refuses to pass the greatest safe integer": [String(MAX), {}, "too_big"],
   "refuses to pass it by far": [String(MAX), { by: MAX }, "too_big"],
   "refuses to pass the least safe integer": [String(MIN), { by: -1 }, "too_small"],
@@ -33,9 +33,9 @@ const INCREMENTS: Readonly<Record<string, Row>> = {
   "refuses more digits than that": ["00000000000000001", {}, "invalid_type"],
 };
 
-/** How numbers grow. */
+/** How numbers are incremented. */
 export const increments: Cases = {
-  async "increment adds within its bounds and else writes nothing"({ access, backend, insert, stored }) {
+  async "increment writes a sum within its bounds, and otherwise changes nothing"({ access, backend, insert, stored }) {
     for (const [rule, [text, asked, answer]] of Object.entries(INCREMENTS)) {
       const key = await insert({ count: text });
       const before = (await stored(key)) as StoredSession;
@@ -46,7 +46,7 @@ export const increments: Cases = {
     }
   },
 
-  async "parallel increments all count"({ access, backend, insert, stored }) {
+  async "concurrent increments all count"({ access, backend, insert, stored }) {
     const key = await insert({ count: null });
     const sums = await Promise.all(Array.from({ length: 50 }, () => backend.increment(key, access(), BY_ONE)));
     assert.deepEqual(

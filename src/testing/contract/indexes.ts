@@ -14,11 +14,11 @@ async function enter({ backend, clock }: Subject, entry: string, ...keys: string
   return page;
 }
 
-/** A millisecond before and after that the clock of the test and that of a server may differ by. */
+/** The milliseconds by which the clocks of the test and of a server may differ. */
 const SKEW_MS = 1000;
 
 export const indexes: Cases = {
-  "enter answers the earliest members, how many there are, and the time": async (subject) => {
+  "enter returns the first members, their total number and the time": async (subject) => {
     const { backend, clock } = subject;
     const entry = newEntry();
     const { at } = await enter(subject, entry, "a", "b");
@@ -28,7 +28,9 @@ export const indexes: Cases = {
     assert.ok(Math.abs(at - clock.now()) < SKEW_MS && page.at >= at, `${at}`);
   },
 
-  "scores rise with every enter, the same key's again included, and tell the time in microseconds": async (subject) => {
+  "scores increase with every enter, also of the same key, and are microseconds of the current time": async (
+    subject,
+  ) => {
     const entry = newEntry();
     const keys = Array.from({ length: 50 }, (_, at) => `${at}`);
     const first = await enter(subject, entry, ...keys);
@@ -44,32 +46,33 @@ export const indexes: Cases = {
     assert.equal(again.size, keys.length);
   },
 
-  "enter answers none of the earliest where none are asked for, and a sample in which in time everybody comes up":
-    async (subject) => {
-      const { backend, clock } = subject;
-      const entry = newEntry();
-      const { members } = await enter(subject, entry, ..."abcdefgh");
-      const scores = new Map(members.map(({ key, score }) => [key, score]));
-      const seen = new Set<string>();
-      for (let entered = 0; entered < 500 && seen.size < scores.size; entered++) {
-        const page = await backend.enter(entry, "z", LIFE_MS, 0, clock.now());
-        assert.deepEqual([page.members, page.size], [[], scores.size + 1]);
-        assert.ok(page.sample.length <= 2);
-        for (const { key, score } of page.sample) {
-          if (key === "z") continue;
-          assert.equal(score, scores.get(key));
-          seen.add(key);
-        }
+  "enter with a limit of 0 returns no members but a random sample, in which every member appears eventually": async (
+    subject,
+  ) => {
+    const { backend, clock } = subject;
+    const entry = newEntry();
+    const { members } = await enter(subject, entry, ..."abcdefgh");
+    const scores = new Map(members.map(({ key, score }) => [key, score]));
+    const seen = new Set<string>();
+    for (let entered = 0; entered < 500 && seen.size < scores.size; entered++) {
+      const page = await backend.enter(entry, "z", LIFE_MS, 0, clock.now());
+      assert.deepEqual([page.members, page.size], [[], scores.size + 1]);
+      assert.ok(page.sample.length <= 2);
+      for (const { key, score } of page.sample) {
+        if (key === "z") continue;
+        assert.equal(score, scores.get(key));
+        seen.add(key);
       }
-      assert.deepEqual([...seen].sort(), [...scores.keys()]);
-      const { sample } = await backend.enter(newEntry(), "a", LIFE_MS, 0, clock.now());
-      assert.deepEqual(
-        sample.map(({ key }) => key),
-        ["a"],
-      );
-    },
+    }
+    assert.deepEqual([...seen].sort(), [...scores.keys()]);
+    const { sample } = await backend.enter(newEntry(), "a", LIFE_MS, 0, clock.now());
+    assert.deepEqual(
+      sample.map(({ key }) => key),
+      ["a"],
+    );
+  },
 
-  "page goes on above a score, to the end": async (subject) => {
+  "page returns the members above a score, page by page to the end": async (subject) => {
     const { backend, clock } = subject;
     const entry = newEntry();
     const keys = ["a", "b", "c", "d", "e"];
@@ -85,12 +88,12 @@ export const indexes: Cases = {
     assert.deepEqual(found, keys);
   },
 
-  "an index that nobody entered has no members": async ({ backend, clock }) => {
+  "an index entry that was never entered has no members": async ({ backend, clock }) => {
     const page = await backend.page(newEntry(), 0, 10, clock.now());
     assert.deepEqual([page.members, page.size], [[], 0]);
   },
 
-  "leave takes out members whose score is the one that was read, and no others": async (subject) => {
+  "leave removes members only if their score has not changed since it was read": async (subject) => {
     const { backend, clock } = subject;
     const entry = newEntry();
     const { members } = await enter(subject, entry, "a", "b", "c");
@@ -103,7 +106,7 @@ export const indexes: Cases = {
     await backend.leave(newEntry(), members, clock.now());
   },
 
-  "indexes and sessions do not meet, nor do indexes of other entries": async (subject) => {
+  "index entries are separate from each other and from sessions": async (subject) => {
     const { backend, clock } = subject;
     const entry = newEntry();
     const key = await subject.insert(under(entry));
@@ -113,7 +116,7 @@ export const indexes: Cases = {
     assert.notEqual(await subject.stored(key), null);
   },
 
-  "revoke ends a session that is under the entry, and no other": async (subject) => {
+  "revoke ends a session of the given index entry, and no other": async (subject) => {
     const { backend, clock, stored } = subject;
     const [mine, theirs] = [newEntry(), newEntry()];
     const both = await subject.insert(under(mine, theirs));
@@ -131,7 +134,7 @@ export const indexes: Cases = {
     assert.equal(await subject.lists(both), false);
   },
 
-  "a tombstone keeps a key from becoming a session, and is none": async (subject) => {
+  "a tombstone prevents the insertion of a session under its key, and is not a session itself": async (subject) => {
     const { backend, clock, newKey, record, access, stored } = subject;
     const key = newKey();
     assert.equal(await backend.revoke(key, newEntry(), LIFE_MS, clock.now()), "nothing");
@@ -145,7 +148,7 @@ export const indexes: Cases = {
     assert.equal(await backend.insert(unmarked, record(), clock.now()), "inserted");
   },
 
-  "insert and write refuse when they come too late, and change nothing": async (subject) => {
+  "insert and write are refused after their time limit and change nothing": async (subject) => {
     const { backend, clock, newKey, record, access, stored } = subject;
     const key = newKey();
     const late = clock.now() - SKEW_MS;
@@ -161,7 +164,7 @@ export const indexes: Cases = {
     assert.equal(((await stored(key)) as Record<string, string>)["name"], "barbara");
   },
 
-  "remove answers the reserved fields of the session that it ended": async (subject) => {
+  "remove returns the reserved fields of the session that it ended": async (subject) => {
     const { backend, access } = subject;
     const entry = newEntry();
     const key = await subject.insert(under(entry));
@@ -172,7 +175,7 @@ export const indexes: Cases = {
     assert.equal(await backend.remove(key, access({ verifier: VERIFIER })), null);
   },
 
-  "write without a touch leaves the time of the last access": async (subject) => {
+  "a write without touch does not change the last-access time": async (subject) => {
     const { backend, access, stored } = subject;
     const long = "2020-01-01T00:00:00.000Z";
     const key = await subject.insert({ [reserved.lastAccessedAt]: long });
@@ -181,7 +184,7 @@ export const indexes: Cases = {
     assert.deepEqual([after["name"], after[reserved.lastAccessedAt]], ["barbara", long]);
   },
 
-  "an index lasts as long as it has to for its longest member, and ends by itself": async (subject) => {
+  "an index entry lives as long as its longest-lived member, and then expires": async (subject) => {
     const { backend, clock } = subject;
     const [short, long] = [newEntry(), newEntry()];
     await backend.enter(short, "a", 500, 1, clock.now());

@@ -2,27 +2,28 @@ import assert from "node:assert/strict";
 import { reserved, type StoredSession } from "../../record.ts";
 import { BY_ONE, type Cases, ends, goneOr, PREVIOUS, plain, type Subject, USES, WRONG } from "./subject.ts";
 
-/** How a session comes into being and how it ends. */
+/** How sessions are created and how they end. */
 export const lifetimes: Cases = {
-  async "insert stores a record as it is"({ backend, clock, newKey, record, stored }) {
+  async "insert stores a record unchanged"({ backend, clock, newKey, record, stored }) {
     const [key, given] = [newKey(), record()];
     assert.equal(await backend.insert(key, given, clock.now()), "inserted");
     assert.deepEqual(await stored(key), given);
   },
 
-  async "insert under a key in use answers that it is taken and changes nothing"({
-    backend,
-    clock,
-    insert,
-    ...subject
-  }) {
+  async 'insert with a key in use returns "taken" and changes nothing'({ backend, clock, insert, ...subject }) {
     const key = await insert();
     const before = await subject.stored(key);
     assert.equal(await backend.insert(key, subject.record({ name: "mallory" }), clock.now() + 5000), "taken");
     assert.deepEqual(await subject.stored(key), before);
   },
 
-  async "of parallel inserts under one key one is stored"({ backend, clock, newKey, record, stored }) {
+  async "exactly one of many concurrent inserts with the same key is stored"({
+    backend,
+    clock,
+    newKey,
+    record,
+    stored,
+  }) {
     const key = newKey();
     const given = Array.from({ length: 20 }, (_, at) => record({ name: `n${at}`, [`only${at}`]: "" }));
     const answers = await Promise.all(given.map((one) => backend.insert(key, one, clock.now())));
@@ -30,18 +31,18 @@ export const lifetimes: Cases = {
     assert.deepEqual(await stored(key), given[answers.indexOf("inserted")]);
   },
 
-  async "nothing but insert brings a missing key into being"(subject) {
+  async "only insert creates a session"(subject) {
     await assertAbsent(subject, subject.newKey());
   },
 
-  async "nothing but insert brings a removed key back"(subject) {
+  async "only insert can create a session again after it was removed"(subject) {
     const key = await subject.insert();
     assert.equal(await ends(subject.backend, key, subject.access()), true);
     await assertAbsent(subject, key);
     assert.equal(await subject.backend.insert(key, subject.record(), subject.clock.now()), "inserted");
   },
 
-  async "what has expired is gone at once for every method, whatever its end came from"(subject) {
+  async "a session that has expired is absent for every method at once, for whatever reason it expired"(subject) {
     const { access, backend, clock, insert, lists, record } = subject;
     const ways: Record<string, () => Promise<string>> = {
       "its idle timeout": () => insert({ [reserved.idleTimeout]: "1" }),
@@ -68,7 +69,7 @@ export const lifetimes: Cases = {
     for (const key of replaced) assert.equal(await backend.insert(key, record(), clock.now()), "inserted");
   },
 
-  async "use restarts the idle timeout; what is refused or only looks does not"(subject) {
+  async "operations restart the idle timeout, except reads without touch and operations that are refused"(subject) {
     const { access, backend, clock, insert, record } = subject;
     const idle = { [reserved.idleTimeout]: "3", [reserved.previous]: PREVIOUS };
     const touch = { touch: true, fields: null };
@@ -99,7 +100,7 @@ export const lifetimes: Cases = {
     for (const [at, [use]] of all.entries()) assert.equal(goneOr(found[at]) !== null, use in keeps, use);
   },
 
-  async "nothing moves the deadline"(subject) {
+  async "no operation changes the deadline"(subject) {
     const { access, backend, clock, insert } = subject;
     const deadline = String(clock.now() + 2500);
     const more: typeof USES = {
@@ -120,7 +121,7 @@ export const lifetimes: Cases = {
     for (const [at, [use]] of uses.entries()) assert.equal(await subject.stored(keys[at] as string), null, use);
   },
 
-  async "the deadline is held against the time of each call"(subject) {
+  async "the deadline is compared with the time passed to each call"(subject) {
     const deadline = subject.clock.now() + 60_000;
     for (const [use, call] of Object.entries(USES)) {
       const key = await subject.insert({ [reserved.deadline]: String(deadline) });
@@ -130,12 +131,14 @@ export const lifetimes: Cases = {
     assert.equal(await ends(subject.backend, key, subject.access({ now: deadline + 1 })), false);
   },
 
-  async "a record whose deadline has passed does not begin to live"(subject) {
+  async "a record inserted after its deadline has expired"(subject) {
     const key = await subject.insert({ [reserved.deadline]: String(subject.clock.now() - 1) });
     await assertAbsent(subject, key);
   },
 
-  async "a deadline that cannot be read makes a session invalid, not eternal, and it can be removed"(subject) {
+  async "a session whose deadline cannot be read is invalid and does not live for ever, and it can be removed"(
+    subject,
+  ) {
     const { access, backend, insert } = subject;
     for (const deadline of ["", "soon", "-1", "1e15", " 1893456000000", "1893456000000.5", "9".repeat(16), "٣"]) {
       const key = await insert({ [reserved.deadline]: deadline });
@@ -149,7 +152,12 @@ export const lifetimes: Cases = {
     }
   },
 
-  async "a touch writes down what is left where the idle timeout cannot be read"({ access, backend, insert, stored }) {
+  async "a touch replaces an idle timeout that cannot be read by the time that is left"({
+    access,
+    backend,
+    insert,
+    stored,
+  }) {
     for (const idle of ["", "0", "0500", "500s", "5e2", " 500", "-5", "2147483648", "99999999999", "None"]) {
       const key = await insert({ [reserved.idleTimeout]: idle });
       assert.equal(((await stored(key)) as StoredSession)[reserved.idleTimeout], idle, "a read changes nothing");
@@ -160,7 +168,7 @@ export const lifetimes: Cases = {
     }
   },
 
-  async "a record without one of the three fields of a session is none, and can be removed"(subject) {
+  async "a record that lacks one of the three required fields is not a session, and can be removed"(subject) {
     const { access, backend, clock, insert, record } = subject;
     for (const field of [reserved.createdAt, reserved.lastAccessedAt, reserved.idleTimeout]) {
       const key = await insert({ [field]: null });
@@ -173,7 +181,7 @@ export const lifetimes: Cases = {
     }
   },
 
-  async "keys lists every live key, page by page"({ access, backend, insert, lists }) {
+  async "keys lists every live session, page by page"({ access, backend, insert, lists }) {
     const keys = await Promise.all(Array.from({ length: 1500 }, () => insert()));
     const listed = new Set<string>();
     for await (const page of backend.keys()) for (const key of page) listed.add(key);

@@ -4,9 +4,9 @@ import { type Cases, ends, PREVIOUS, USES, VERIFIER, WRONG } from "./subject.ts"
 
 const ROTATED = "r".repeat(43);
 
-/** Who reaches a session. */
+/** Who can access a session. */
 export const secrets: Cases = {
-  async "the present secret opens, and so does the key where no secret is asked for"(subject) {
+  async "a session is found by the current secret, and by its key alone if no secret is given"(subject) {
     for (const [use, call] of Object.entries(USES)) {
       for (const verifier of [VERIFIER, null]) {
         const answer = await call(subject, await subject.insert(), subject.access({ verifier }));
@@ -15,7 +15,7 @@ export const secrets: Cases = {
     }
   },
 
-  async "a wrong secret is absence, and moves nothing"(subject) {
+  async "a session is absent for a wrong secret, and does not change"(subject) {
     const later = { verifier: WRONG, now: subject.clock.now() + 5000 };
     for (const fields of [{}, { [reserved.verifier]: null }, { [reserved.previous]: PREVIOUS }]) {
       const key = await subject.insert(fields);
@@ -28,7 +28,7 @@ export const secrets: Cases = {
     }
   },
 
-  async "the secret before the last rotation is reused, and moves nothing"(subject) {
+  async "the secret before the last rotation is reported as reused, and the session does not change"(subject) {
     const now = subject.clock.now();
     const graces = [null, "", "soon", "-1", "1e15", "9".repeat(16), String(now - 1)];
     for (const grace of graces) {
@@ -43,7 +43,7 @@ export const secrets: Cases = {
     }
   },
 
-  async "in its grace the secret before opens, if the access lets it"(subject) {
+  async "the former secret is accepted within the grace period, if the access allows it"(subject) {
     const { access, backend, clock, insert } = subject;
     const until = clock.now() + 60_000;
     const fields = { [reserved.previous]: PREVIOUS, [reserved.grace]: String(until) };
@@ -60,7 +60,7 @@ export const secrets: Cases = {
     assert.equal(await subject.stored(key), null);
   },
 
-  async "remove ends a session once, for who may"({ access, backend, insert, stored }) {
+  async "remove ends a session exactly once, with the secret or by its key alone"({ access, backend, insert, stored }) {
     for (const verifier of [VERIFIER, null]) {
       const key = await insert();
       const answers = await Promise.all(Array.from({ length: 20 }, () => ends(backend, key, access({ verifier }))));
@@ -69,7 +69,12 @@ export const secrets: Cases = {
     }
   },
 
-  async "a rotation changes secret and data in one step and keeps the rest"({ access, backend, insert, stored }) {
+  async "a rotation changes the secret and data in one step, and keeps everything else"({
+    access,
+    backend,
+    insert,
+    stored,
+  }) {
     const key = await insert({ [reserved.deadline]: "9999999999999" });
     const before = (await stored(key)) as StoredSession;
     const set = { [reserved.verifier]: ROTATED, [reserved.previous]: VERIFIER, name: "barbara" };
@@ -81,7 +86,7 @@ export const secrets: Cases = {
     assert.equal(await backend.read(key, access({ verifier: VERIFIER }), { touch: true, fields: null }), "reused");
   },
 
-  async "of parallel rotations one wins"({ access, backend, insert, stored }) {
+  async "exactly one of many concurrent rotations succeeds"({ access, backend, insert, stored }) {
     const key = await insert();
     const by = access({ verifier: VERIFIER, previous: false });
     const verifiers = Array.from({ length: 20 }, (_, at) => String.fromCharCode(65 + at).repeat(43));

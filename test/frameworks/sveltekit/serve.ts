@@ -1,7 +1,7 @@
 import { sveltekit } from "@sveltejs/kit/vite";
 import { createBuilder, preview } from "vite";
 
-// SvelteKit builds below the working directory, which is a temporary one.
+// SvelteKit builds in the working directory, which is a temporary one.
 const config = () => ({
   root: process.cwd(),
   configFile: false as const,

@@ -1,4 +1,4 @@
-/** What the sources use of node:assert/strict, so that they can be checked without a runtime's types. */
+/** The parts of node:assert/strict that the sources use, so that they can be checked without a runtime's types. */
 interface Assert {
   (value: unknown, message?: string): asserts value;
   equal(actual: unknown, expected: unknown, message?: string): void;

@@ -1,4 +1,4 @@
-/** What the sources use of node:timers, so that they can be checked without a runtime's types. */
+/** The parts of node:timers that the sources use, so that they can be checked without a runtime's types. */
 export interface Timer {
   unref(): void;
 }
