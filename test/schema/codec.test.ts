@@ -169,7 +169,7 @@ describe("data that is given", () => {
     expect(error.issues.map(({ path }) => path.join("."))).toEqual(
       expect.arrayContaining(["userId", "pageViews", "role"]),
     );
-    expect(error.message).toMatch(/userId: invalid_type/);
+    expect(error.message).toContain("userId: expected string");
     expect(await rawOf(backend, token)).toEqual(before);
   });
 
@@ -809,13 +809,13 @@ describe("a SessionDataError", () => {
     });
   }
 
-  test("names each path and code once, the first five of them in its message", async () => {
-    const names = ["a", "b", "c", "d", "e", "f", "g"];
+  test("names each path and reason once, the first ten of them in its message", async () => {
+    const names = [..."abcdefghijkl"];
     const schema = z.object(Object.fromEntries(names.map((name) => [name, z.int()])));
     const store = createSessionStore({ schema, backend: memoryBackend() });
     const error = await failureOf(store.create(Object.fromEntries(names.map((name) => [name, MARKER])) as never));
-    expect(error.issues).toHaveLength(7);
-    expect(error.message).toMatch(/a: invalid_type, b: invalid_type.+ and 2 more$/);
+    expect(error.issues).toHaveLength(12);
+    expect(error.message).toMatch(/a: expected number; b: expected number; .+; j: expected number; and 2 more$/);
   });
 
   test("can be formatted by zod, like an error of its own", async () => {
