@@ -5,7 +5,7 @@ import { BY_ONE, type Cases, plain, USES } from "./subject.ts";
 
 const nothing: Change = { set: {}, remove: [], fields: null };
 
-/** Names that an object inherits, that count as places in an array, or that a script could mistake for its own. */
+/** Field names that objects inherit, that are array indexes, or that a script could confuse with its own names. */
 const NAMES = [
   "constructor",
   "toString",
@@ -33,7 +33,7 @@ const VALUES: Readonly<Record<string, string>> = {
   "a hundred kilobytes": "€".repeat(100_000 / 3),
 };
 
-/** What becomes of a record. */
+/** Tests of reads and writes. */
 export const changes: Cases = {
   async "write sets and removes fields at once, keeps the others, and answers what was before"(subject) {
     const { access, backend, insert, stored } = subject;
@@ -148,7 +148,7 @@ export const changes: Cases = {
     const before = await stored(key);
     for (const answer of answers) {
       for (const field of ["name", "other", "more", reserved.deadline]) {
-        // A frozen answer keeps the promise as well.
+        // With `Reflect`, because a backend may also return frozen records, and an assignment would then throw.
         Reflect.set(answer as object, field, "1");
         Reflect.deleteProperty(answer as object, reserved.createdAt);
       }

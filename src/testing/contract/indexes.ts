@@ -14,9 +14,10 @@ async function enter({ backend, clock }: Subject, entry: string, ...keys: string
   return page;
 }
 
-/** A millisecond before and after that the clock of the test and that of a server may differ by. */
+/** The maximum difference between the clocks of the test and of the server. */
 const SKEW_MS = 1000;
 
+/** Tests of indexes and tombstones. */
 export const indexes: Cases = {
   "enter answers the earliest members, how many there are, and the time": async (subject) => {
     const { backend, clock } = subject;

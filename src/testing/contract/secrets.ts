@@ -4,7 +4,7 @@ import { type Cases, ends, PREVIOUS, USES, VERIFIER, WRONG } from "./subject.ts"
 
 const ROTATED = "r".repeat(43);
 
-/** Who reaches a session. */
+/** Tests of access by secret, and of rotation. */
 export const secrets: Cases = {
   async "the present secret opens, and so does the key where no secret is asked for"(subject) {
     for (const [use, call] of Object.entries(USES)) {

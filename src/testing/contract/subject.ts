@@ -2,24 +2,24 @@ import type { Increment, SessionBackend } from "../../backend.ts";
 import { type Absence, type Access, reserved, type StoredSession } from "../../record.ts";
 import type { Clock } from "../clock.ts";
 
-/** Tests of one topic by the sentence that each of them proves. */
+/** The tests of one topic, by title. */
 export type Cases = Readonly<Record<string, (subject: Subject) => Promise<void>>>;
 
-/** A backend under test, and what the tests say to it all the time. */
+/** The backend under test, with helpers for the tests. */
 export interface Subject {
   readonly backend: SessionBackend;
   readonly clock: Clock;
-  /** A key that nothing is stored under. */
+  /** Returns an unused key. */
   newKey(): string;
-  /** `RECORD`, made now, with these fields over it; `null` leaves one out. */
+  /** Creates a record with some fields replaced. A field with `null` is left out. */
   record(fields?: Readonly<Record<string, string | null>>): StoredSession;
-  /** Stores such a record under a new key. */
+  /** Stores a record like that of `record` under a new key, which it returns. */
   insert(fields?: Readonly<Record<string, string | null>>): Promise<string>;
-  /** By key alone unless a verifier is given, now unless a time is. */
+  /** Creates an `Access`. By default it has no verifier, accepts the previous secret, and has the current time. */
   access(given?: Partial<Access>): Access;
-  /** What is stored, as a plain object that can be compared; no touch. */
+  /** Reads the stored record without a touch, as a plain object that `assert.deepEqual` accepts. */
   stored(key: string): Promise<StoredSession | Absence>;
-  /** Is the key among those that the backend lists? */
+  /** Whether the backend lists the key. */
   lists(key: string): Promise<boolean>;
 }
 
@@ -27,7 +27,7 @@ export const VERIFIER: string = "v".repeat(43);
 export const PREVIOUS: string = "p".repeat(43);
 export const WRONG: string = "w".repeat(43);
 
-/** What an increment of the field `count` asks for where a test says nothing else. */
+/** The default increment of the tests. */
 export const BY_ONE: Increment = {
   field: "count",
   by: 1,
@@ -43,7 +43,7 @@ const RECORD = {
   [reserved.verifier]: VERIFIER,
 } as const;
 
-/** Each way to use a session but ending it; of those that write, what they write can be told from `RECORD`. */
+/** All uses of a session that do not end it. Those that write change a field, so that tests can detect the write. */
 export const USES: Readonly<Record<string, (subject: Subject, key: string, access: Access) => Promise<unknown>>> = {
   read: ({ backend }, key, access) => backend.read(key, access, { touch: false, fields: null }),
   "read that touches": ({ backend }, key, access) => backend.read(key, access, { touch: true, fields: ["name"] }),
@@ -89,18 +89,18 @@ export function subjectOf(backend: SessionBackend, clock: Clock): Subject {
   };
 }
 
-/** A record may have any prototype; the comparison of `node:assert/strict` minds it. */
+/** Copies a record into a plain object, because `node:assert/strict` also compares prototypes. */
 export function plain<A>(answer: A): A {
   return typeof answer === "object" && answer !== null ? { ...answer } : answer;
 }
 
-/** Ends what the access reaches. Was it a session? */
+/** Removes a session. Returns whether it existed. */
 export async function ends(backend: SessionBackend, key: string, access: Access): Promise<boolean | "reused"> {
   const ended = await backend.remove(key, access);
   return ended === "reused" ? ended : ended !== null;
 }
 
-/** A record that has passed its deadline is as good as none. */
+/** Returns `null` for a session after its deadline, because a backend may answer either way. */
 export function goneOr<A>(answer: A): A | null {
   return answer === "expired" ? null : answer;
 }
