@@ -62,9 +62,9 @@ export function planSchema(given: SessionSchema): Plan {
   const fields = new Map<string, Field>();
   for (const name of names) {
     if (name === "" || !name.isWellFormed() || name === "__proto__") {
-      refuse([name], "this key", "a well-formed, non-empty key other than __proto__");
+      refuse([name], "a name that is empty, not well-formed or __proto__", "another name");
     }
-    if (isReserved(name)) refuse([name], "a reserved key", `another name than "${name}"`);
+    if (isReserved(name)) refuse([name], "a reserved name", "another name");
     fields.set(name, planField(name, def.shape[name] as core.$ZodType));
   }
   return { schema: given as core.$ZodObject, fields, refined: (def.checks?.length ?? 0) > 0 };
@@ -90,7 +90,7 @@ function planField(name: string, schema: core.$ZodType): Field {
   inspect(schema, [name], { side: "wire", traits, seen: { wire: new Set(), data: new Set() } });
   const omittable = unwrap(schema, "in", ["optional", "default", "prefault", "catch"]) !== null;
   const removable = unwrap(schema, "out", ["optional"]) !== null;
-  if (removable && !omittable) refuse([name], "an optional only behind a codec", ".optional() around the codec");
+  if (removable && !omittable) refuse([name], "an optional inside a codec", ".optional() around the codec");
   return {
     name,
     schema,

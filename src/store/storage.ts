@@ -152,12 +152,10 @@ export function createStorage<T>(settings: Settings, codec: Codec<T>, registry: 
       codec.decode(set);
       return set;
     } catch (cause) {
-      const issues =
-        cause instanceof SessionDataError
-          ? cause.issues
-          : [{ code: "custom", path: [], message: "migrate threw an error" }];
-      const message = `Cannot read a session as the result of migrate does not fit the schema: ${codec.list(issues)}`;
-      throw new SessionDataError(message, issues, { origin: "stored", cause });
+      const isUnfit = cause instanceof SessionDataError;
+      const issues = isUnfit ? cause.issues : [{ code: "custom", path: [], message: "migrate threw an error" }];
+      const why = isUnfit ? `the result of migrate does not fit the schema: ${codec.list(issues)}` : issues[0]?.message;
+      throw new SessionDataError(`Cannot read a session as ${why}`, issues, { origin: "stored", cause });
     }
   }
 

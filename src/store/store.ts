@@ -191,6 +191,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
 }
 
 function revokedMessage(entries: readonly string[]): string {
-  const names = [...new Set(entries.map(indexName))].map((name) => `"${name}"`).join(", ");
-  return `Cannot create a session as sessions with its value of an index were revoked concurrently: ${names}`;
+  const names = [...new Set(entries.map(indexName))].map((name) => `"${name}"`);
+  const where = names.length === 1 ? `the index ${names[0]}` : `one of the indexes ${names.join(", ")}`;
+  return `Cannot create a session as sessions with the same value in ${where} were revoked concurrently`;
 }

@@ -711,6 +711,7 @@ describe("a declaration", () => {
     ["text in the place of all declarations", "userId"],
   ])("with %s is a TypeError", (_, declared) => {
     expect(declare(declared)).toThrow(TypeError);
+    expect(declare(declared)).toThrow(/^Cannot create a session store as .*\bindexes\b/);
   });
 
   test("may have any name of 1 to 64 letters, digits, _ and -", async () => {
@@ -738,12 +739,14 @@ describe("a declaration", () => {
     ["in a list", [{ max: 5, whenFull: "reject" }]],
   ])("with a limit %s is a TypeError", (_, limits) => {
     expect(declare(indexes, limits)).toThrow(TypeError);
+    expect(declare(indexes, limits)).toThrow(/^Cannot create a session store as .*\blimits\b/);
   });
 
   test.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 100_001])(
     "with a limit of %d is a RangeError",
     (max) => {
       expect(declare(indexes, { user: { max, whenFull: "reject" } })).toThrow(RangeError);
+      expect(declare(indexes, { user: { max, whenFull: "reject" } })).toThrow(/ as limits\.user\.max must be /);
     },
   );
 

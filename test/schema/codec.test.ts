@@ -972,7 +972,7 @@ describe("migrate", () => {
     for (const call of [() => store.get(token), () => store.update(token, { visits: 1 })]) {
       const error = await failureOf(call());
       expect(error).toMatchObject({ origin: "stored", cause: { name: "SessionDataError" } });
-      expect(error.message).toMatch(/migrate did not make it fit/);
+      expect(error.message).toMatch(/the result of migrate does not fit the schema/);
       expect(error.issues.length).toBeGreaterThan(0);
       expect(inspect(error, { depth: null, showHidden: true })).not.toMatch(/MARKER"|Lovelace|Ada/);
     }
