@@ -1,135 +1,154 @@
 import type { Absence, Access, StoredSession } from "./record.ts";
 
-/** What a read brings. */
+/** A request to read a record. */
 export interface ReadRequest {
-  /** Restart the idle timeout in the same step? */
+  /** Whether to restart the idle timeout in the same step. */
   readonly touch: boolean;
-  /** The user fields that are wanted, or `null` for all that are there; a backend may bring more. */
+  /** The user's fields to return; `null` for all. A backend may return more. */
   readonly fields: readonly string[] | null;
   /**
-   * Milliseconds. Without a touch, a copy that a backend keeps nearby will do if the session was last accessed less than
-   * this ago; default 0: what is there now.
+   * Milliseconds; default 0. A read without a touch may return a cached copy if the session was accessed less than this
+   * ago. With 0 it returns the present record.
    */
   readonly maxAgeMs?: number | undefined;
 }
 
-/** What a write does, in one step, after all of its checks. */
+/** A change of a record. A backend makes all checks first, and applies the change in one step. */
 export interface Change {
-  /** Fields to write, reserved ones included. */
+  /** The fields to write. May contain reserved fields. */
   readonly set: StoredSession;
-  /** Fields to remove. */
+  /** The names of the fields to remove. */
   readonly remove: readonly string[];
-  /** Compare-and-set: the text that a field must have, `null` where it must be absent. */
+  /** Compare-and-set: the text that each field must have, or `null` if it must be absent. */
   readonly expect?: Readonly<Record<string, string | null>> | undefined;
-  /** The user fields to answer, as in a read. */
+  /** The user's fields to return, as in a read. */
   readonly fields: readonly string[] | null;
-  /** Default true. `false` leaves the idle timeout running and `last_accessed_at` as it is. */
+  /** Default true. With `false`, neither the idle timeout restarts nor `last_accessed_at` changes. */
   readonly touch?: boolean | undefined;
-  /** Refuses after this time, in Unix milliseconds of the backend's clock. */
+  /** The last moment at which to apply the change, in Unix milliseconds of the backend's clock. */
   readonly notAfter?: number | undefined;
 }
 
-/** What an increment does. All numbers are safe integers. */
+/** An addition to a number field. All numbers are safe integers. */
 export interface Increment {
   readonly field: string;
+  /** The number to add; may be negative. */
   readonly by: number;
-  /** What an absent field counts as. */
+  /** The number that an absent field counts as. */
   readonly from: number;
+  /** The smallest sum that is allowed. */
   readonly min: number;
+  /** The largest sum that is allowed. */
   readonly max: number;
 }
 
-/** A session's place in an index. */
+/** A session in an index. */
 export interface Member {
   readonly key: string;
-  /** When it was entered: microseconds of the backend's clock, no two alike in one index. */
+  /** The time of entry in microseconds of the backend's clock; unique within an index. */
   readonly score: number;
 }
 
-/** Members of an index from the earliest on. */
+/** Members of an index in the order of their entry. */
 export interface IndexPage {
   readonly members: readonly Member[];
-  /** How many the whole index has, those of ended sessions included. */
+  /** The number of members in the whole index, including those of ended sessions. */
   readonly size: number;
-  /** When this was read: Unix milliseconds of the backend's clock. */
+  /** The time of the read in Unix milliseconds of the backend's clock. */
   readonly at: number;
 }
 
-/** The result of an `enter`. */
+/** The result of `enter`. */
 export interface EnteredPage extends IndexPage {
-  /** Two members at most from anywhere, so that in time every one comes up, for whoever looks after them. */
+  /**
+   * At most two members from any place in the index. Over many calls each member must occur, because the store removes
+   * stale members when it sees them here.
+   */
   readonly sample: readonly Member[];
 }
 
-/** What `revoke` found: a session that it ended, with its reserved fields; one that is not under the entry; or nothing. */
+/**
+ * The result of `revoke`: the reserved fields of the session that was ended; `other` if the session does not have the index
+ * entry; `nothing` if there is no session.
+ */
 export type Revoked = StoredSession | "other" | "nothing";
 
 /**
- * Keeps sessions: records of text under a key. Schema, tokens, cookies and policy live above it.
+ * Stores sessions as records of text under keys. Schema, tokens, cookies and policies are handled by the layers above.
  *
- * Whoever writes one proves it with `backendContract` of `zession/testing`. What every backend promises:
+ * Test your own backend with `backendContract` from `zession/testing`. Every backend promises:
  *
- * 1. Only `insert` brings a key into being. Every other method says that a session is gone and leaves nothing behind.
- * 2. Each method is one atomic step on one key, applied wholly or not at all.
- * 3. Every key has an end: after any step 0 < remaining <= min(idle timeout, deadline - now). A key found without an
- *    end gets one with the next touch. Nothing moves the deadline, which is checked on read as well.
- * 4. Expiry is exact to the millisecond, and what has expired is gone for every method at once. A session lives as long
- *    as now <= its end, which is Redis's rule.
- * 5. What is read is the caller's: changing it changes nothing stored.
+ * 1. Only `insert` creates a key. All other methods report that a session does not exist, and create nothing.
+ * 2. Each method is one atomic step on one key: it is applied completely or not at all.
+ * 3. Every key expires: after each step, 0 < remaining time <= min(idle timeout, deadline - now). A key without an expiry
+ *    gets one with the next touch. Nothing moves the deadline, and reads check it too.
+ * 4. Expiry is exact to the millisecond, and an expired session does not exist for any method. A session exists while
+ *    now <= its expiry, as in Redis.
+ * 5. The caller owns what a method returns: changing it does not change the stored record.
  *
- * `read` and `write` that touch and `increment` restart the idle timeout and stamp `last_accessed_at`. A record whose
- * `session_ttl` cannot be read is taken to have the time that its key has left, which is then written down.
+ * `increment`, and `read` and `write` with a touch, restart the idle timeout and set `last_accessed_at`. If the
+ * `session_ttl` of a record cannot be read, the remaining time of its key is used and written as `session_ttl`.
  *
- * An index is a set of keys under an entry, `<name>:<value>`. A session is under the entries that its `session_index`
- * names; an index may have more members than that, never fewer, as a key enters before its session is written and leaves
- * after it has ended. An index ends by itself once the sessions that entered it have.
+ * An index is a set of keys under an index entry `<name>:<value>`. The field `session_index` of a session lists its index
+ * entries. A key enters an index before its session is written and leaves it after the session ended. So an index may
+ * contain keys without a session, but never misses a session. An index expires after the sessions that entered it.
  *
- * A record is reached by its key and, if the access carries one, the verifier of the presented secret. A wrong secret is
- * absence and moves nothing.
+ * A caller reaches a record by its key and, if `Access` has one, the verifier of the presented secret. With a wrong secret
+ * the session does not exist for the caller, and nothing changes.
  *
- * Failures are `SessionBackendError`s; anything else a backend throws is a defect and reaches the caller as it is.
+ * Failures are `SessionBackendError`s. Any other error of a backend counts as a defect and is passed on to the caller.
  */
 export interface SessionBackend {
   /**
-   * Stores a record under a free key. Its `session_ttl` and `session_deadline` say when it ends.
+   * Stores a record under an unused key. Its `session_ttl` and `session_deadline` determine when it expires. Answers
+   * `taken` if the key is in use, and `revoked` if it is too late or the key has a tombstone.
    *
-   * @param notAfter Refuses after this time of the backend's clock, in Unix milliseconds, as `revoked`. So does a
-   * tombstone under the key.
+   * @param notAfter The last moment at which to insert, in Unix milliseconds of the backend's clock.
    */
   insert(key: string, record: StoredSession, now: number, notAfter?: number): Promise<"inserted" | "taken" | "revoked">;
-  /** The record, after the touch if there is one. Without a touch nothing is written. */
+  /** Returns the record, after the touch if one is requested. Without a touch nothing is written. */
   read(key: string, access: Access, request: ReadRequest): Promise<StoredSession | Absence>;
-  /** Applies a change and answers the record as it stood just before; `changed` if it was not as expected. */
+  /**
+   * Applies a change and returns the record from before the change. Answers `changed` if a field is not as expected, and
+   * `revoked` after `notAfter`.
+   */
   write(key: string, access: Access, change: Change): Promise<StoredSession | "changed" | "revoked" | Absence>;
-  /** Adds to a field of plain digits and answers the sum, or which bound or form forbids it, and then writes nothing. */
+  /**
+   * Adds to a field and returns the sum. Writes nothing and answers `too_small` or `too_big` if the sum is out of bounds,
+   * and `invalid_type` if the text is not a safe integer in plain digits.
+   */
   increment(
     key: string,
     access: Access,
     increment: Increment,
   ): Promise<number | "too_small" | "too_big" | "invalid_type" | Absence>;
-  /** Deletes what the access reaches, readable or not, and answers its reserved fields if it was a session that had not ended. */
+  /**
+   * Deletes the record, even if it cannot be read. Returns its reserved fields if it was a session that had not expired,
+   * else `null`.
+   */
   remove(key: string, access: Access): Promise<StoredSession | "reused" | null>;
   /**
-   * Deletes a session if it is under this entry. Where nothing is, a tombstone keeps the key from becoming a session.
+   * Deletes a session if it has this index entry. If there is no session, writes a tombstone that prevents later inserts
+   * under the key.
    *
-   * @param tombstoneMs How long; 0 for none.
+   * @param tombstoneMs The lifetime of the tombstone in milliseconds; 0 for no tombstone.
    */
   revoke(key: string, entry: string, tombstoneMs: number, now: number): Promise<Revoked>;
   /**
-   * Enters a key into an index with a new score, above all others.
+   * Enters a key into an index with a new score that is higher than all others.
    *
-   * @param lifeMs How long the index has to last for it, from now.
-   * @param count How many of the earliest members to answer; may be 0.
+   * @param lifeMs The minimum remaining lifetime of the index, in milliseconds.
+   * @param count The number of earliest members to return; may be 0.
    */
   enter(entry: string, key: string, lifeMs: number, count: number, now: number): Promise<EnteredPage>;
-  /** Members of an index with a score above `after`, at most `count`. */
+  /** Returns the earliest members of an index with a score above `after`, at most `count`. */
   page(entry: string, after: number, count: number, now: number): Promise<IndexPage>;
-  /** Takes members out of an index: those whose score is still the same, or whatever it is where `null` is given. */
+  /** Removes members from an index if their score is still the given one. A score of `null` matches any. */
   leave(
     entry: string,
     members: readonly { readonly key: string; readonly score: number | null }[],
     now: number,
   ): Promise<void>;
-  /** All keys, page by page, in no order; some may be no sessions, and one may come twice. */
+  /** Lists all keys, page by page, in no particular order. May contain duplicates and keys that are not sessions. */
   keys(): AsyncIterable<readonly string[]>;
 }

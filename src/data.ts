@@ -1,9 +1,9 @@
 /**
- * A zod 4 object schema, classic or mini, told by its structure, so that a schema from any copy of zod fits.
- * A transformed, piped, readonly or union schema does not: its `def.type` is not `"object"`.
+ * A zod 4 object schema, from `zod` or `zod/mini`. The type is structural, so a schema from any copy of zod is accepted. A
+ * transformed, piped, readonly or union schema is not, because its `def.type` is not `"object"`.
  *
- * @typeParam T What the schema puts out: the data of a session.
- * @typeParam In What the schema takes in.
+ * @typeParam T The output type of the schema, which is the type of the session data.
+ * @typeParam In The input type of the schema.
  */
 export interface SessionSchema<T = unknown, In = unknown> {
   readonly _zod: {
@@ -14,27 +14,27 @@ export interface SessionSchema<T = unknown, In = unknown> {
 }
 
 /**
- * What `create` takes, from the type of a schema: the data, where everything that the schema can fill in may be left
- * out. `type Visit = z.output<typeof visit>; type NewVisit = NewSession<typeof visit>;`
+ * The data that `create` accepts, derived from the type of a schema. Fields that the schema can fill in are optional.
+ * `type Visit = z.output<typeof visit>; type NewVisit = NewSession<typeof visit>;`
  */
 export type NewSession<S extends SessionSchema> = {
-  // Mapping over the input keeps its question marks; `& {}` makes hovers show the members.
+  // Mapping over the input keeps fields optional, and `& {}` makes editors show the fields in a tooltip.
   [K in keyof S["_zod"]["input"]]: K extends keyof S["_zod"]["output"]
     ? S["_zod"]["output"][K] | Extract<S["_zod"]["input"][K], undefined>
     : never;
 } & {};
 
 /**
- * What `update` takes: some fields of the data. `undefined` removes a field and is allowed only where the field is
- * optional in the data. Without `exactOptionalPropertyTypes` TypeScript lets it through everywhere; it is then refused
- * at run time.
+ * The data that `update` accepts: some of the fields. The value `undefined` removes a field and is allowed only for
+ * optional fields. Without `exactOptionalPropertyTypes`, TypeScript accepts it for all fields, and the store rejects it at
+ * run time.
  */
 export type SessionPatch<T> = { readonly [K in keyof T]?: T[K] | ({} extends Pick<T, K> ? undefined : never) };
 
-/** A patch, or a function from the present data to one. The function may run more than once and has no side effects. */
+/** A patch, or a function that returns one from the current data. It may be called again, so avoid side effects. */
 export type PatchInput<T> = SessionPatch<T> | ((data: Readonly<T>) => SessionPatch<T>);
 
-/** Names of the fields that are plain numbers, the ones `increment` takes. */
+/** The names of the plain number fields, which `increment` accepts. */
 export type NumberField<T> = {
   [K in keyof T & string]-?: 0 extends 1 & T[K]
     ? never
@@ -45,5 +45,5 @@ export type NumberField<T> = {
       : never;
 }[keyof T & string];
 
-/** Names of the fields that may be absent, the ones `take` takes. */
+/** The names of the optional fields, which `take` accepts. */
 export type OptionalField<T> = { [K in keyof T & string]-?: {} extends Pick<T, K> ? K : never }[keyof T & string];

@@ -1,16 +1,25 @@
-/** One thing that does not fit. `z.prettifyError` and its like take the error that carries them. */
+/** One reason why data does not fit the schema. zod's formatters, for example `z.prettifyError`, accept the error. */
 export interface SessionIssue {
-  /** What is wrong, in zod's words: `invalid_type`, `too_big`, `unrecognized_keys`, `custom`. */
+  /** The code of the zod issue: `invalid_type`, `too_big`, `unrecognized_keys`, `custom` and so on. */
   readonly code: string;
+  /** The path to the value. May contain data: the keys of records and unrecognized keys. */
   readonly path: readonly PropertyKey[];
+  /** The reason, for example "expected string". Contains no data, and no message of a refinement. */
   readonly message: string;
 }
 
-/** Data that does not fit the schema. Names paths and codes, never values. */
+/**
+ * The error for data that does not fit the schema. Its message lists the path and the reason of up to ten issues and
+ * contains no data: keys that the schema does not declare are printed as `[key]`.
+ */
 export class SessionDataError extends Error {
   override readonly name = "SessionDataError" as const;
+  /** All issues, without the values. */
   readonly issues: readonly SessionIssue[];
-  /** Was it given by the caller, and nothing was written, or found in the backend, where it stays? */
+  /**
+   * The origin of the data. `given`: passed by the caller, and nothing was written. `stored`: read from the backend, where
+   * it stays.
+   */
   readonly origin: "given" | "stored";
 
   constructor(
@@ -24,12 +33,12 @@ export class SessionDataError extends Error {
   }
 }
 
-/** The present state does not admit the operation, and nothing was changed. */
+/** The error for an operation that conflicts with the state of the store. Nothing was changed. */
 export class SessionConflictError extends Error {
   override readonly name = "SessionConflictError" as const;
   /**
-   * `contended`: others changed the session each time between reading and writing it; `revoked`: a revocation came in
-   * between; `limit`: the index value has as many sessions as it may.
+   * The kind of conflict. `contended`: the session was changed concurrently in every attempt. `revoked`: sessions of the
+   * index value were revoked concurrently. `limit`: the index value has the maximum number of sessions.
    */
   readonly reason: "contended" | "revoked" | "limit";
 
@@ -39,15 +48,16 @@ export class SessionConflictError extends Error {
   }
 }
 
-/** The backend did not do its part. Says nothing about whether there is a session. */
+/** The error for a failure of the backend. The session may exist or not: do not treat the user as logged out. */
 export class SessionBackendError extends Error {
   override readonly name = "SessionBackendError" as const;
   /**
-   * `unavailable`: no connection, or a server that cannot answer now; `timeout`: no answer within the operation's time;
-   * `aborted`: the caller's signal; `rejected`: the server refused, as when it is full or read-only.
+   * The kind of failure. `unavailable`: there is no connection, or the server cannot answer now. `timeout`: there was no
+   * answer within the operation timeout. `aborted`: the caller's signal was aborted. `rejected`: the server refused the
+   * command, for example because it is full or read-only.
    */
   readonly reason: "unavailable" | "timeout" | "aborted" | "rejected";
-  /** Is it certain that nothing was changed? After `unknown` the operation may still take effect. */
+  /** The effect of the operation. `not-applied`: nothing was changed. `unknown`: it may have taken effect, or still may. */
   readonly outcome: "not-applied" | "unknown";
 
   constructor(

@@ -1,51 +1,51 @@
 /**
- * The stored form of a session: text fields beside nine reserved ones, compatible with the session-store guides of the
- * Redis documentation.
+ * The stored form of a session: a record of text with nine reserved fields and the fields of the user. It is compatible
+ * with the session-store guides of the Redis documentation.
  *
  * @module
  */
 import { nullObject } from "./base/null-object.ts";
 
-/** A session as stored: every value text, reserved fields included. */
+/** The stored form of a session: all fields as text, including the reserved ones. */
 export type StoredSession = Readonly<Record<string, string>>;
 
-/** The reserved fields. */
+/** The names of the reserved fields. */
 export const reserved = {
-  /** RFC 3339. */
+  /** The time of creation in RFC 3339 format. */
   createdAt: "created_at",
-  /** RFC 3339; moved by every touch. */
+  /** The time of the last touch in RFC 3339 format. */
   lastAccessedAt: "last_accessed_at",
-  /** The idle timeout in seconds: plain digits. */
+  /** The idle timeout in seconds, as digits. */
   idleTimeout: "session_ttl",
-  /** When the session ends whatever happens, Unix milliseconds: plain digits. */
+  /** The absolute timeout as Unix milliseconds, as digits. */
   deadline: "session_deadline",
-  /** RFC 3339; absent while it is the creation. */
+  /** The time of the last authentication in RFC 3339 format; absent if it is the time of creation. */
   authenticatedAt: "session_authenticated_at",
-  /** SHA-256 of the secret that opens, base64url. */
+  /** The SHA-256 hash of the current secret, in base64url. */
   verifier: "session_verifier",
   /** The verifier before the last rotation. */
   previous: "session_previous",
-  /** Until when the previous secret still opens, Unix milliseconds: plain digits. */
+  /** The end of the grace period of the previous secret as Unix milliseconds, as digits. */
   grace: "session_grace",
-  /** The index entries that this session is under: JSON, an array of `<name>:<value>`. */
+  /** The index entries of the session: a JSON array of strings `<name>:<value>`. */
   index: "session_index",
 } as const;
 
-/** In the order in which scripts and plain reads ask for them. */
+/** The reserved fields in the order in which scripts and plain reads request them. */
 export const RESERVED_FIELDS: readonly string[] = Object.values(reserved);
 
-/** The one field of a tombstone, which is no session and keeps its key from becoming one. */
+/** The only field of a tombstone. A tombstone is not a session and prevents the insert of one under its key. */
 export const TOMBSTONE_FIELD = "session_revoked";
 
-/** Idle timeout of a record that neither its own field nor its key's expiry tells: what the guides default to. */
+/** The idle timeout in seconds if neither the record nor the expiry of its key has one; the default of the guides. */
 export const FALLBACK_IDLE_SECONDS = 1800;
 
-/** Names that no schema may use: those in use, and room for more. */
+/** Whether schemas may not use a field name: the reserved fields, and names kept for later versions. */
 export function isReserved(field: string): boolean {
   return field === reserved.createdAt || field === reserved.lastAccessedAt || field.startsWith("session_");
 }
 
-/** Has it the three fields without which a hash is not a session? */
+/** Whether the record has the three fields that every session has. */
 function isSession(record: StoredSession): boolean {
   return (
     record[reserved.createdAt] !== undefined &&
@@ -54,19 +54,19 @@ function isSession(record: StoredSession): boolean {
   );
 }
 
-/** The idle timeout in seconds, or `null` where the text is not what every program reads alike: 1 to 2147483647. */
+/** Returns the idle timeout in seconds; `null` if the text is not a plain number from 1 to 2147483647. */
 export function idleSeconds(record: StoredSession): number | null {
   const text = record[reserved.idleTimeout] ?? "";
   return /^[1-9][0-9]{0,9}$/.test(text) && Number(text) <= 2_147_483_647 ? Number(text) : null;
 }
 
-/** The deadline in Unix milliseconds, `null` if there is none, `NaN` if it cannot be read. */
+/** Returns the deadline in Unix milliseconds; `null` if there is none, `NaN` if it cannot be read. */
 export function deadlineOf(record: StoredSession): number | null {
   const text = record[reserved.deadline];
   return text === undefined ? null : unixMilliseconds(text);
 }
 
-/** The index entries of a record; none if they cannot be read. */
+/** Returns the index entries of a record; none if they cannot be read. */
 export function indexEntries(record: StoredSession): readonly string[] {
   try {
     const entries: unknown = JSON.parse(record[reserved.index] ?? "[]");
@@ -76,39 +76,39 @@ export function indexEntries(record: StoredSession): readonly string[] {
   }
 }
 
-/** The last moment that was put into words. */
+/** The last result of `timeText`. */
 let latest = { at: Number.NaN, text: "" };
 
-/** A moment, Unix milliseconds, as RFC 3339. */
+/** Formats Unix milliseconds as RFC 3339. */
 export function timeText(at: number): string {
-  // Under load many are of one millisecond, and a conversion takes long beside the rest of a read.
+  // Under load, many calls are in the same millisecond, and formatting is slow compared to the rest of a read.
   if (at !== latest.at) latest = { at, text: new Date(at).toISOString() };
   return latest.text;
 }
 
-/** Unix milliseconds of RFC 3339, and of what else programs write; `NaN` where there is none or it cannot be read. */
+/** Parses a time in RFC 3339 or another format of `Date.parse` to Unix milliseconds; `NaN` if it is absent or invalid. */
 export function timeOf(text: string | undefined): number {
   return text === latest.text ? latest.at : Date.parse(text ?? "");
 }
 
-/** Who asks, and when. */
+/** The caller's credentials and the current time. */
 export interface Access {
-  /** The verifier of the presented secret; `null` opens by key alone. */
+  /** The verifier of the presented secret; `null` gives access by the key alone. */
   readonly verifier: string | null;
-  /** Does the secret before the last rotation open while its grace lasts? */
+  /** Whether the secret before the last rotation is accepted during its grace period. */
   readonly previous: boolean;
-  /** Unix milliseconds, of the store's one clock. */
+  /** The time of the store's clock, in Unix milliseconds. */
   readonly now: number;
 }
 
 /**
- * Why there is no answer: nothing that this access reaches (`null`), its secret was replaced by a rotation (`reused`), its
- * reserved fields cannot be read (`invalid`), or a record that was still there has passed its deadline (`expired`, which
- * is as good as `null`).
+ * The reason why no session is returned: `null` if it does not exist or the secret is wrong; `reused` if the secret was
+ * replaced by a rotation; `invalid` if the reserved fields cannot be read; `expired` if the record still exists after its
+ * deadline. Callers treat `expired` as `null`, but may report it.
  */
 export type Absence = null | "reused" | "invalid" | "expired";
 
-/** Does this access reach the record? Absence and a wrong secret are one: `null`. */
+/** Checks whether the caller may access the record. */
 export function checkAccess(record: StoredSession, access: Access): "open" | Absence {
   if (!isSession(record)) return null;
   const secret = matchSecret(record, access);
@@ -118,7 +118,7 @@ export function checkAccess(record: StoredSession, access: Access): "open" | Abs
   return deadline !== null && deadline <= access.now ? "expired" : "open";
 }
 
-/** Is the presented secret the present one, or the previous one in its grace? */
+/** Checks the presented secret against the current one, and against the previous one in its grace period. */
 export function matchSecret(record: StoredSession, access: Access): "open" | "reused" | null {
   if (access.verifier === null || access.verifier === record[reserved.verifier]) return "open";
   if (access.verifier !== record[reserved.previous]) return null;
@@ -127,8 +127,10 @@ export function matchSecret(record: StoredSession, access: Access): "open" | "re
 }
 
 /**
- * Milliseconds a session has left after a touch: min(idle timeout, deadline - now). A deadline that cannot be read says
- * nothing about that: it makes the session invalid.
+ * Returns the remaining lifetime after a touch in milliseconds: min(idle timeout, deadline - now). Ignores a deadline that
+ * cannot be read, because it makes the session invalid anyway.
+ *
+ * @param idleTimeout In seconds.
  */
 export function lifetime(record: StoredSession, idleTimeout: number, now: number): number {
   const deadline = deadlineOf(record);
@@ -136,7 +138,7 @@ export function lifetime(record: StoredSession, idleTimeout: number, now: number
   return deadline === null || Number.isNaN(deadline) ? idle : Math.min(idle, deadline - now);
 }
 
-/** A copy with some fields set and some removed. */
+/** Copies a record with some fields set and some removed. */
 export function changedCopy(
   record: StoredSession,
   set: StoredSession,
@@ -147,7 +149,7 @@ export function changedCopy(
   return next;
 }
 
-/** Fifteen digits reach the year 33658. */
+/** Parses Unix milliseconds of up to fifteen digits, which reach the year 33658; `NaN` for other text. */
 function unixMilliseconds(text: string): number {
   return /^[0-9]{1,15}$/.test(text) ? Number(text) : Number.NaN;
 }

@@ -1,39 +1,44 @@
 import type { NumberField, OptionalField, PatchInput } from "./data.ts";
 
-/** A session as it was when it was read: a frozen plain object without methods, without the token, safe to log. */
+/** A snapshot of a session: a frozen plain object without methods. It contains no session token, so it is safe to log. */
 export interface Session<out T> {
   /**
-   * Names the session for as long as it lives, rotations included. Opens nothing: 22 base64url characters, or with
-   * `plainIds` the token's SHA-256 in 43.
+   * The public session ID, which stays the same when the token is rotated. It does not authenticate anyone, so it may be
+   * logged. 22 base64url characters; with `plainIds`, the SHA-256 hash of the token in 43 characters.
    */
   readonly id: string;
-  /** Frozen in depth, as far as it is plain objects and arrays. */
+  /** The session data. Plain objects and arrays in it are frozen at every level. */
   readonly data: Readonly<T>;
-  /** The epoch, 1970, where another program stored something that is no time; so are the next two. */
+  /** The time of creation. The Unix epoch (1970) if another program stored a time that cannot be parsed. */
   readonly createdAt: Date;
+  /** The time of the last access that restarted the idle timeout. The Unix epoch if it cannot be parsed. */
   readonly lastAccessedAt: Date;
-  /** When the user last proved who they are: at `create`, or at a `rotate` that said `authenticated: true`. */
+  /**
+   * The time of the last authentication: that of `create`, or of the last `rotate` with `authenticated: true`. The Unix
+   * epoch if it cannot be parsed.
+   */
   readonly authenticatedAt: Date;
-  /** Seconds without access after which the session ends. */
+  /** The time without access after which the session expires, in seconds. */
   readonly idleTimeout: number;
-  /** When the session ends unless it is touched before: the earlier of the idle end and the deadline. */
+  /** The time at which the session expires if it is not accessed again. Never later than `deadline`. */
   readonly expiresAt: Date;
-  /** When it ends whatever happens; `null` without an absolute timeout. */
+  /** The time at which the session expires regardless of activity; `null` without an absolute timeout. */
   readonly deadline: Date | null;
 }
 
-/** A session with the secret that opens it. Not a `Session`, so that it is never logged or sent as one by accident. */
+/** A new or rotated session with its token. The token is kept apart from the `Session`, so that it is not logged with it. */
 export interface IssuedSession<out T> {
-  /** For the cookie, and for nothing else. */
+  /** The session token. It authenticates requests: send it only in the session cookie, and never log it. */
   readonly token: string;
   readonly session: Session<T>;
 }
 
 /**
- * Was the user authenticated within the last `maxAge` seconds? For step-up before a sensitive action (ASVS 5.0 7.5.1
- * and 7.5.3). A time more than a minute in the future, which no difference between clocks explains, is not fresh.
+ * Whether the user was authenticated within the last `maxAge` seconds. Use it to ask for the password again before a
+ * sensitive action (ASVS 5.0 7.5.1 and 7.5.3). An authentication time more than a minute in the future is not fresh.
  *
- * @param now Unix milliseconds.
+ * @param maxAge In seconds.
+ * @param now The current time in Unix milliseconds.
  */
 export function isFresh(session: Session<unknown>, maxAge: number, now: number = Date.now()): boolean {
   const age = now - session.authenticatedAt.getTime();
@@ -41,8 +46,9 @@ export function isFresh(session: Session<unknown>, maxAge: number, now: number =
 }
 
 /**
- * Timeouts in seconds after NIST SP 800-63B-4, sections 2.1.3, 2.2.3 and 2.3.3, to be spread into the options. Level 1
- * leaves the idle timeout open; here it is half of the absolute one.
+ * Timeouts in seconds for the authentication assurance levels of NIST SP 800-63B-4 (sections 2.1.3, 2.2.3 and 2.3.3).
+ * Spread one into the options of a store: `{ ...timeouts.aal2 }`. Level 1 does not specify an idle timeout; here it is half
+ * of the absolute timeout.
  */
 export const timeouts: {
   readonly [Level in "aal1" | "aal2" | "aal3"]: { readonly idleTimeout: number; readonly absoluteTimeout: number };
@@ -54,143 +60,156 @@ export const timeouts: {
 
 // ------------------------------------------------------------------------------------------ the store
 
-/** Last argument of every method. */
+/** Options for every method of a store. */
 export interface CallOptions {
-  /** Settles the call early with a `SessionBackendError` whose reason is `"aborted"`. */
+  /** Aborts the call: it then rejects with a `SessionBackendError` with the reason `aborted`. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Of `create`. */
+/** Options for `create`. */
 export interface CreateOptions extends CallOptions {
-  /** Seconds, in place of the store's. */
+  /** The idle timeout of this session in seconds; default: that of the store. */
   readonly idleTimeout?: number | undefined;
-  /** Seconds, in place of the store's; at least the idle timeout. */
+  /** The absolute timeout of this session in seconds; default: that of the store. Must be at least the idle timeout. */
   readonly absoluteTimeout?: number | undefined;
 }
 
-/** Of `rotate`. */
+/** Options for `rotate`. */
 export interface RotateOptions<T> extends CallOptions {
-  /** Changes data in the same step. */
+  /** Changes of the session data, applied in the same step. */
   readonly patch?: PatchInput<T> | undefined;
-  /** Seconds in place of the present idle timeout. */
+  /** A new idle timeout in seconds; default: unchanged. */
   readonly idleTimeout?: number | undefined;
-  /** Stamps `authenticatedAt`; say so after a password, passkey or second factor, not for a mere change of role. */
+  /**
+   * Whether to set `authenticatedAt` to the current time; default false. Use it after the user entered a password, passkey
+   * or second factor.
+   */
   readonly authenticated?: boolean | undefined;
   /**
-   * Seconds for which the old token still reads and writes the session, without ever yielding the new one; less than
-   * the idle timeout. 0, the default, ends it at once. Not together with `authenticated`.
+   * The grace period in seconds during which the old token can still read and write the session; default 0. It helps
+   * requests that were sent before the rotation. Must be less than the idle timeout, and 0 with `authenticated`.
    */
   readonly grace?: number | undefined;
 }
 
-/** Of `revokeAll`. */
+/** Options for `revokeAll`. */
 export interface RevokeAllOptions extends CallOptions {
-  /** The session that stays: any object with its id, usually the current session. */
+  /** A session that is not revoked, usually the current one. Any object with its `id` is accepted. */
   readonly except?: { readonly id: string } | null | undefined;
 }
 
-/** Of `list`. */
+/** Options for `list`. */
 export interface ListOptions extends CallOptions {
-  /** Stops after this many; default: all. */
+  /** The maximum number of sessions to return; default: no maximum. */
   readonly limit?: number | undefined;
 }
 
-/** One declared index and a value, as in `{ user: "42" }`. */
+/** The name of one declared index and a value, for example `{ user: "42" }`. */
 export type IndexQuery<Index extends string, Name extends Index = Index> = Name extends unknown
   ? Readonly<Record<Name, string> & Partial<Record<Exclude<Index, Name>, never>>>
   : never;
 
 /**
- * Sessions whose data is a `T`.
+ * A store of sessions with data of type `T`.
  *
- * A function that needs sessions says `SessionStore<Visit>`; one that only reads and changes some fields and never
- * creates says `SessionStore<{ userId: string }, never>`; every store with these fields fits.
+ * Declare a parameter as `SessionStore<Visit>`, or as `SessionStore<{ userId: string }, never>` if the function uses only
+ * some fields and creates no sessions. Every store with these fields is then accepted.
  *
- * Absence is `null`: no such session, one that has ended, a wrong or malformed token. All methods that take a token
- * restart the session's idle timeout, except `peek` and `destroy`; the others do not. They reject with
+ * Methods return `null` if the session does not exist or has ended, or if the token is wrong or malformed. All methods that
+ * accept a token restart the idle timeout, except `peek` and `destroy`. The methods reject with
  *
- * - `SessionBackendError` if the backend fails, is late or `signal` aborts: never read that as "no session";
- * - `SessionDataError` if given data does not fit (`origin: "given"`, nothing written) or stored data does not fit any
- *   more (`origin: "stored"`, and the record stays);
- * - `TypeError` or `RangeError` if an argument is of the wrong kind.
+ * - `SessionBackendError` if the backend fails or is too slow, or if `signal` aborts. Do not treat this as "logged out".
+ * - `SessionDataError` if given data does not fit the schema (`origin: "given"`; nothing is written), or if stored data does
+ *   not fit any more (`origin: "stored"`; the record stays).
+ * - `TypeError` or `RangeError` if an argument has the wrong type or is out of range.
  *
- * @typeParam T The data of a session.
- * @typeParam New What `create` takes; `never` for a function that creates none.
- * @typeParam Index Names of the indexes that are used.
+ * @typeParam T The session data.
+ * @typeParam New The data that `create` accepts; `never` for a function that creates no sessions.
+ * @typeParam Index The names of the declared indexes.
  */
 export interface SessionStore<T, New = T, Index extends string = never> {
   /**
-   * Makes a session: the only way one comes into being. A full new login is a `create`, which starts new timeouts.
+   * Creates a session with new timeouts. Use it for every login. No other method creates a session.
    *
-   * @throws {RangeError} If a timeout is no positive whole number, or the idle timeout exceeds the absolute one.
-   * @throws {SessionConflictError} `limit`, if an index value has as many sessions as it may; `revoked`, if a
-   * `revokeAll` of one of its index values came in between.
+   * @throws {RangeError} If a timeout is not a positive whole number, or the idle timeout exceeds the absolute timeout.
+   * @throws {SessionConflictError} With the reason `limit`, if an index value has the maximum number of sessions; with
+   * `revoked`, if `revokeAll` ran concurrently for one of its index values.
    */
   create(data: New, options?: CreateOptions): Promise<IssuedSession<T>>;
-  /** Reads and touches. With `touchInterval`, touches only if the last touch is older. */
+  /** Returns the session and restarts its idle timeout, at most once per `touchInterval`. */
   get(token: string, options?: CallOptions): Promise<Session<T> | null>;
-  /** Reads and does not touch. */
+  /** Returns the session without restarting its idle timeout. */
   peek(token: string, options?: CallOptions): Promise<Session<T> | null>;
   /**
-   * Writes the fields of the patch and no others, so that two calls that change different fields both win. A function
-   * of the data is applied by compare-and-set, again and again if others write meanwhile.
+   * Changes the fields in the patch and returns the session. Concurrent updates of different fields do not overwrite each
+   * other. A function is applied by compare-and-set: it is called again if the session was changed concurrently.
    *
-   * An object patch is applied even if another field of the record turns out not to fit the schema any more; the call
-   * then rejects with `SessionDataError` all the same.
+   * If another field of the stored data does not fit the schema, the call rejects with a `SessionDataError`, but an object
+   * patch is written nevertheless.
    *
-   * @throws {SessionConflictError} `contended`, if others change the session each time before a function's patch can be
-   * written; `revoked`, if it took too long to move the session to another index value.
+   * @throws {SessionConflictError} With the reason `contended`, if the session was changed concurrently in every attempt;
+   * with `revoked`, if moving the session to another index value took too long.
    */
   update(token: string, patch: PatchInput<T>, options?: CallOptions): Promise<Session<T> | null>;
   /**
-   * Adds to a number, atomically, and gives the sum. An absent field starts from its default, else from 0.
+   * Adds to a number field atomically and returns the sum. An absent field counts as its default, or as 0 without one.
    *
-   * @param by A safe integer, 1 if left out.
-   * @throws {SessionDataError} If the sum leaves the field's bounds or the stored number is no safe integer; nothing is
-   * written.
+   * @param by A safe integer; default 1.
+   * @throws {SessionDataError} If the sum is out of the field's bounds, or the stored number is not a safe integer. Nothing
+   * is written.
    */
   increment(token: string, field: NumberField<T>, by?: number, options?: CallOptions): Promise<number | null>;
   /**
-   * Reads and removes an optional field; of any number of callers exactly one gets the value. For flash messages and
-   * one-time codes.
+   * Returns the value of an optional field and removes the field. Only one of several concurrent calls gets the value. Use
+   * it for flash messages and one-time codes. Returns `null` if the field is absent.
    */
   take<K extends OptionalField<T>>(
     token: string,
     field: K,
     options?: CallOptions,
   ): Promise<Exclude<T[K], undefined> | null>;
-  /** Changes this session's idle timeout, in seconds. */
+  /** Changes the idle timeout of the session, in seconds, and restarts it. */
   setIdleTimeout(token: string, seconds: number, options?: CallOptions): Promise<Session<T> | null>;
   /**
-   * Gives the session a new token and ends the old one; also known as regenerate, renew or cycle. Id, `createdAt` and
-   * deadline stay. Of two rotations at once one wins and the other gets `null`: after a double click on "log in", the
-   * second request has nothing to set and the browser keeps the winner's cookie.
+   * Replaces the token of the session (regenerates it, in the words of express-session). The old token becomes invalid. The
+   * session ID, `createdAt` and the deadline stay the same. Of several concurrent calls with the same token, one gets the
+   * new token and the others get `null`: do not set or clear the cookie then.
    *
-   * @throws {TypeError} With `plainIds`, where the key is the token.
+   * @throws {TypeError} With `plainIds`. Create a new session instead.
    */
   rotate(token: string, options?: RotateOptions<T>): Promise<IssuedSession<T> | null>;
-  /** Ends the session of this token. Was there one? */
+  /** Ends the session, for example at logout. Returns whether it existed. */
   destroy(token: string, options?: CallOptions): Promise<boolean>;
 
-  /** Ends a session by its id. Was there one? A malformed id is `false`. @throws {TypeError} With `plainIds`. */
+  /**
+   * Ends a session by its ID instead of its token. Returns whether it existed; `false` for a malformed ID.
+   *
+   * @throws {TypeError} With `plainIds`.
+   */
   revoke(id: string, options?: CallOptions): Promise<boolean>;
   /**
-   * Ends every session with this index value and says how many. Afterwards every one whose `create` had answered before
-   * the call is gone; a `create` that was under way fails with `SessionConflictError` or is listed. Each page of sessions
-   * has the time of an operation.
+   * Ends all sessions with an index value and returns their number, for example to log a user out on all devices. No
+   * session that was created before the call remains. A concurrent `create` either fails with a `SessionConflictError`, or
+   * its session appears in `list`. The operation timeout applies to each page of sessions.
    */
   revokeAll(by: IndexQuery<Index>, options?: RevokeAllOptions): Promise<number>;
-  /** Writes the patch to every session with this index value and says how many. Does not touch. */
+  /** Updates all sessions with an index value and returns their number. Does not restart idle timeouts. */
   updateAll(by: IndexQuery<Index>, patch: PatchInput<T>, options?: CallOptions): Promise<number>;
-  /** The sessions with this index value, in no order. One that no longer fits the schema is left out and reported. */
+  /**
+   * Returns the sessions with an index value, in no particular order. Sessions whose data does not fit the schema are left
+   * out and reported as `invalid` events.
+   */
   list(by: IndexQuery<Index>, options?: ListOptions): Promise<Session<T>[]>;
-  /** How many live sessions have this index value, those that no longer fit the schema included. */
+  /** Returns the number of sessions with an index value, including those whose data does not fit the schema. */
   count(by: IndexQuery<Index>, options?: CallOptions): Promise<number>;
-  /** Every session, page by page, in no order; for maintenance. One that no longer fits the schema is left out and reported. */
+  /**
+   * Iterates over all sessions in no particular order, for maintenance. Sessions whose data does not fit the schema are left
+   * out and reported as `invalid` events.
+   */
   scan(options?: CallOptions): AsyncIterable<Session<T>>;
 
-  /** How the HTTP side reports a request that had two values of the session cookie of this name. A wrapper passes it on. */
+  /** Internal. The middleware calls it when a request has two session cookies. A wrapper of the store should pass it on. */
   readonly "~twoCookies"?: (cookieName: string) => void;
-  /** Never there at run time. Makes TypeScript compare `New` and `Index` strictly, which it does not do for methods. */
+  /** Type-only. TypeScript compares methods bivariantly; this property makes it check `New` and `Index` strictly. */
   readonly "~accepts"?: (data: New, index: Index) => void;
 }

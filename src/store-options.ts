@@ -2,85 +2,102 @@ import type { SessionBackend } from "./backend.ts";
 import type { SessionSchema } from "./data.ts";
 import type { SessionBackendError, SessionIssue } from "./errors.ts";
 
-/** What an index function may return: a value, several, or none. An empty string is a TypeError. */
+/** The result of an index function: one value, several, or none. An empty string is a `TypeError`. */
 export type IndexValue = string | readonly string[] | null | undefined;
 
-/** A field whose string is the value, or one field and how to take values from it. Naming the field lets a patch of other fields skip the index. */
+/**
+ * The declaration of an index: the name of a string field, or a field with a function that returns its index values.
+ * Updates of other fields do not touch the index.
+ */
 export type SessionIndex<T> =
   | { [K in keyof T & string]: Exclude<T[K], null | undefined> extends string ? K : never }[keyof T & string]
   | { [K in keyof T & string]: { readonly from: K; readonly values: (field: T[K]) => IndexValue } }[keyof T & string];
 
 /**
- * How many sessions one value of an index may have (ASVS 5.0 7.1.2). Those that have ended do not count; with `reject`, one
- * that timed out or moved away within a minute of its entering keeps its place until that minute is over, as it cannot be
- * told from one that is being written.
+ * A limit for the number of sessions with the same index value (ASVS 5.0 7.1.2). Ended sessions do not count. One exception
+ * with `reject`: a session that expires or changes its index value within a minute of getting it counts until the end of
+ * that minute.
  */
 export interface SessionLimit {
+  /** The maximum number of sessions, from 1 to 100,000. */
   readonly max: number;
-  /** What a `create` beyond `max` does: ends the oldest, or fails with a `SessionConflictError`. */
+  /** The effect of a `create` at the limit: it ends the oldest session, or fails with a `SessionConflictError`. */
   readonly whenFull: "evict-oldest" | "reject";
 }
 
-/** Limits of declared indexes. Where there is none, `never`: TypeScript lets any key into an object type without keys. */
+/** The limits of the declared indexes. Without indexes the values are `never`, because TypeScript accepts any key in `{}`. */
 export type SessionLimits<Index extends string> = [Index] extends [never]
   ? { readonly [name: string]: never }
   : { readonly [Name in Index]?: SessionLimit | undefined };
 
-/** Of `createSessionStore`. */
+/** Options for `createSessionStore`. */
 export interface SessionStoreOptions<T, In, Index extends string = never> {
+  /** The zod object schema of the session data. */
   readonly schema: SessionSchema<T, In>;
+  /** The backend that stores the sessions, from `redisBackend` or `memoryBackend`. */
   readonly backend: SessionBackend;
-  /** Seconds; default 1800. OWASP's session management cheat sheet names 15 to 30 minutes. */
+  /**
+   * The time without access after which a session expires, in seconds; default 1800. The OWASP session management cheat
+   * sheet recommends 15 to 30 minutes.
+   */
   readonly idleTimeout?: number | undefined;
-  /** Seconds; default: none. Equal to `idleTimeout` for a fixed lifetime. */
+  /**
+   * The maximum lifetime of a session in seconds, regardless of activity; default: no maximum. Set it to the same value as
+   * `idleTimeout` for a fixed lifetime.
+   */
   readonly absoluteTimeout?: number | undefined;
   /**
-   * What can be looked up: by a string field of the data, or by values taken from one field. Values are 1 to 512 bytes
-   * and appear in keys: no secrets. With indexes every session has an absolute timeout: 400 days where none is given.
+   * The indexes by which `list`, `count`, `updateAll` and `revokeAll` find sessions, for example `{ user: "userId" }`. Index
+   * values have 1 to 512 bytes. They appear in keys of the backend, so they must not be secret. With indexes, every session
+   * has an absolute timeout; the default is then 400 days.
    */
   readonly indexes?: { readonly [K in Index]: SessionIndex<T> } | undefined;
-  /** How many sessions one value of an index may have. */
+  /** The maximum number of sessions per index value, for each index; default: no limits. */
   readonly limits?: SessionLimits<NoInfer<Index>> | undefined;
-  /** Seconds that may pass between two touches; default 0: every read touches. Shortens an idle timeout by at most this. */
+  /**
+   * The minimum time between two touches of a session, in seconds; default 0: every `get` touches. A longer interval saves
+   * writes, but a session may expire earlier by this time. Must be less than `idleTimeout`.
+   */
   readonly touchInterval?: number | undefined;
   /**
-   * Called with a stored record that does not fit the schema. What it returns is validated as `create` does, keys that
-   * the schema does not name aside, and, if it fits, written back by compare-and-set; if not, the read fails with a
+   * Upgrades stored data that does not fit the schema. The result is validated like the data of `create`, but keys that are
+   * not in the schema are ignored. Valid data is written back by compare-and-set. Otherwise the call fails with a
    * `SessionDataError`.
    *
-   * @param stored The user's fields: decoded where the schema says how, text as stored elsewhere.
+   * @param stored The user's fields: decoded if they fit the schema, else as stored.
    */
   readonly migrate?: ((stored: Readonly<Record<string, unknown>>) => unknown) | undefined;
-  /** Told what happened. What it throws or rejects with changes nothing. */
+  /** Called after each event. Errors that it throws, and promises that it rejects, are ignored. */
   readonly onEvent?: ((event: SessionEvent) => void) | undefined;
   /**
-   * Default false. `true` shares sessions with programs written after the Redis documentation's guides: the token is
-   * the id alone, which then is stored as it is, and `rotate` is refused: a new login is a `create`.
+   * Whether to share sessions with programs that follow the guides of the Redis documentation; default false. With `true`,
+   * the token is only a session ID and is stored as it is. `rotate`, `revoke` and indexes are not available. Create a new
+   * session at login instead of rotating the token.
    */
   readonly plainIds?: boolean | undefined;
-  /** Milliseconds within which every call settles; default 2000, at most 30000. */
+  /** The maximum duration of a call in milliseconds; default 2000, at most 30000. Then it fails with `timeout`. */
   readonly operationTimeoutMs?: number | undefined;
-  /** The clock, in Unix milliseconds; default `Date.now`. The only one: backends get the time with each call. */
+  /** The clock of the store: returns Unix milliseconds; default `Date.now`. */
   readonly now?: (() => number) | undefined;
 }
 
-/** What happened. Carries ids, never tokens or data. */
+/** An event for `onEvent`. Contains session IDs, but no tokens and no values of the data. Paths in `issues` may show keys. */
 export type SessionEvent =
   | { readonly type: "created"; readonly id: string; readonly at: Date }
   | { readonly type: "rotated"; readonly id: string; readonly at: Date }
-  /** The token before the last rotation was presented: a late request, or a stolen cookie. */
+  /** A request had the token from before the last rotation: it was late, or the cookie was stolen. */
   | { readonly type: "reused"; readonly id: string; readonly at: Date }
   | { readonly type: "destroyed"; readonly id: string; readonly at: Date }
-  /** Somebody else ended it: by its id, with all of an index value, or to make room at a limit. */
+  /** The session was ended without its token: by its ID, by an index value, or because a limit was reached. */
   | { readonly type: "revoked"; readonly id: string; readonly at: Date; readonly reason: "id" | "index" | "limit" }
-  /** Its absolute timeout ended it, and its record was still there to show it. */
+  /** A session was used after its absolute timeout. There is no event if the backend has already removed its record. */
   | { readonly type: "expired"; readonly id: string; readonly at: Date; readonly reason: "absolute" }
-  /** A stored record does not fit the schema. */
+  /** The stored data of a session does not fit the schema. */
   | { readonly type: "invalid"; readonly id: string; readonly at: Date; readonly issues: readonly SessionIssue[] }
   | { readonly type: "conflict"; readonly id: string; readonly at: Date }
   /**
-   * A request used its session and had two different values of the session cookie, so it counts as one without a session:
-   * the cookie's path or domain was changed, or another host of the domain set a cookie of this name.
+   * A request had two different values of the session cookie and was treated as a request without a session. Either the
+   * path or domain of the cookie was changed, or another host of the domain set a cookie with the same name.
    */
   | { readonly type: "two-cookies"; readonly id: null; readonly at: Date; readonly cookieName: string }
   | {

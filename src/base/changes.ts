@@ -1,11 +1,11 @@
 let made = 0;
 
-/** Notes that a store of this process may have ended a session, or changed sessions by index. */
+/** Counts one more change. Called when a store of this process may have ended sessions or changed them by index. */
 export function noteChange(): void {
   made++;
 }
 
-/** How many such changes this process has made. What was read before the latest may be out of date. */
+/** Returns the number of changes so far. If it grew after a read, the result of that read may be out of date. */
 export function changesMade(): number {
   return made;
 }

@@ -1,26 +1,45 @@
 /**
- * Checks of options, made once, when something is built.
+ * Checks of options and arguments. `action` completes "Cannot <action> as ..." in their messages.
  *
  * @module
  */
 
-/** The largest count of seconds that every program which shares a session can hold (a 32-bit integer: 68 years). */
+/** The largest 32-bit integer, 68 years: other programs that share sessions may not support more. */
 const MAX_SECONDS = 2_147_483_647;
 
-/** An object without foreign keys, so that a misspelt option is an error and not a default. */
-export function knownOptions<O extends object>(action: string, options: O, names: readonly (keyof O & string)[]): O {
+/**
+ * Returns the options if all of their names are known, so that a misspelled option is an error.
+ *
+ * @param parent The option that contains these options; none for the options object itself.
+ * @throws {TypeError} If the options are not an object or have an unknown name.
+ */
+export function knownOptions<O extends object>(
+  action: string,
+  options: O,
+  names: readonly (keyof O & string)[],
+  parent?: string,
+): O {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw new TypeError(`Cannot ${action} as its options must be an object: received ${kindOf(options)}`);
+    throw new TypeError(
+      `Cannot ${action} as ${parent ?? "its options"} must be an object: received ${kindOf(options)}`,
+    );
   }
   for (const name of Object.keys(options)) {
     if (!(names as readonly string[]).includes(name)) {
-      throw new TypeError(`Cannot ${action} as there is no option "${name}": known are ${names.join(", ")}`);
+      const option = parent === undefined ? name : `${parent}.${name}`;
+      const known = names.join(", ") || "none";
+      throw new TypeError(`Cannot ${action} as there is no option "${option}": known are ${known}`);
     }
   }
   return options;
 }
 
-/** The options, each with its default where it is `undefined`. `defaults` names all options that exist. */
+/**
+ * Returns the options, with the default for each that is `undefined`.
+ *
+ * @param defaults Contains the name of every option.
+ * @throws {TypeError} If the options are not an object or have an unknown name.
+ */
 export function withDefaults<O extends object, D extends Readonly<Record<keyof O, unknown>>>(
   action: string,
   options: O,
@@ -37,7 +56,7 @@ export function withDefaults<O extends object, D extends Readonly<Record<keyof O
 
 const KINDS = { boolean: "true or false", function: "a function", number: "a number" } as const;
 
-/** @throws {TypeError} If the value is of another type. */
+/** @throws {TypeError} If the value has another type. */
 export function ofType(action: string, name: string, value: unknown, type: "number"): asserts value is number;
 export function ofType(action: string, name: string, value: unknown, type: keyof typeof KINDS): void;
 export function ofType(action: string, name: string, value: unknown, type: keyof typeof KINDS): void {
@@ -45,7 +64,12 @@ export function ofType(action: string, name: string, value: unknown, type: keyof
   throw new TypeError(`Cannot ${action} as ${name} must be ${KINDS[type]}: received ${kindOf(value)}`);
 }
 
-/** @throws {TypeError | RangeError} If the value is not a whole number within the bounds. */
+/**
+ * Returns the value if it is a whole number within the bounds, both inclusive.
+ *
+ * @throws {TypeError} If the value is not a number.
+ * @throws {RangeError} If the value is not whole or out of bounds.
+ */
 export function wholeNumber(action: string, name: string, value: unknown, min: number, max: number): number {
   ofType(action, name, value, "number");
   if (!Number.isInteger(value) || value < min || value > max) {
@@ -54,12 +78,16 @@ export function wholeNumber(action: string, name: string, value: unknown, min: n
   return value;
 }
 
-/** A positive count of seconds. */
+/**
+ * Returns the value if it is a positive whole number of seconds.
+ *
+ * @throws {TypeError | RangeError} As `wholeNumber` does.
+ */
 export function seconds(action: string, name: string, value: unknown): number {
   return wholeNumber(action, name, value, 1, MAX_SECONDS);
 }
 
-/** What a message may say of a value without showing it. */
+/** Returns the type of a value, for an error message that must not show the value. */
 export function kindOf(value: unknown): string {
   if (value === null) return "null";
   return Array.isArray(value) ? "an array" : typeof value;

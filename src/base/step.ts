@@ -1,15 +1,15 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import { SessionBackendError } from "../errors.ts";
 
-/** One call of the backend within an operation. A step that `"writes"` leaves the outcome open once it was sent. */
+/** Calls the backend as one step of an operation. After a step that `"writes"`, a timeout has an unknown outcome. */
 export type Step = <R>(effect: "reads" | "writes", call: () => Promise<R>) => Promise<R>;
 
 /**
- * Runs an operation that settles within its time whatever the backend does: a stalled server neither answers nor fails.
- * After that no further step is sent, and a late answer is dropped.
+ * Runs an operation with a timeout, because a stalled server neither answers nor fails. After the timeout no further step
+ * is sent, and a late answer is ignored.
  *
- * @param action What cannot be done, for the message.
- * @throws {SessionBackendError} `timeout`, or `aborted` by the signal.
+ * @param action Completes "Cannot <action> as ..." in the error message.
+ * @throws {SessionBackendError} With the reason `timeout`, or `aborted` if the signal aborts.
  */
 export function withTimeout<R>(
   action: string,
@@ -32,7 +32,7 @@ export function withTimeout<R>(
       reject(over);
       for (const stop of stops) stop(over);
     };
-    const abort = (): void => giveUp("aborted", "the caller's signal aborted");
+    const abort = (): void => giveUp("aborted", "its signal was aborted");
     const timer = setTimeout(giveUp, milliseconds, "timeout", `the backend did not answer within ${milliseconds} ms`);
     timer.unref();
     const end = (): void => {
@@ -42,7 +42,7 @@ export function withTimeout<R>(
     const step: Step = (effect, call) => {
       if (over !== null) return Promise.reject(over);
       sent ||= effect === "writes";
-      // An operation that waited for ever for its steps would hold up those that wait for their turn behind it.
+      // The step ends together with the operation, so that it does not block the operations that wait behind it.
       return new Promise((done, stop) => {
         stops.push(stop);
         call().then(done, stop);
@@ -55,7 +55,7 @@ export function withTimeout<R>(
   });
 }
 
-/** A wait within an operation. */
+/** Resolves after a number of milliseconds. */
 export function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, milliseconds);

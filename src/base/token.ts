@@ -1,38 +1,43 @@
 import { hash } from "node:crypto";
 
-/** Ids, secrets and what is kept of them. A token is `<id>.<secret>`; only the verifier of the secret is stored. */
+/**
+ * Session IDs, session tokens and their secrets. A token is `<id>.<secret>`. Only the verifier of the secret, its SHA-256
+ * hash, is stored.
+ *
+ * @module
+ */
 
 const ID = /^[A-Za-z0-9_-]{22}$/;
 const TOKEN = /^([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})$/;
 const PLAIN_TOKEN = /^[A-Za-z0-9_-]{43}$/;
 
-/** What a well-formed token leads to. */
+/** The parts of a well-formed token. */
 export interface ParsedToken {
-  /** Names the record in the backend. */
+  /** The key of the record in the backend. */
   readonly key: string;
-  /** Names the session in public. */
+  /** The public session ID. */
   readonly id: string;
-  /** Verifier of the presented secret; `null` where the key alone opens. */
+  /** The verifier of the presented secret; `null` if the key alone gives access. */
   readonly verifier: string | null;
-  /** Does the secret before the last rotation do while its grace lasts? Default true. */
+  /** Whether the secret before the last rotation is accepted during its grace period. Default true. */
   readonly previous?: boolean;
 }
 
-/** How a store makes and reads tokens. */
+/** Creates and parses the tokens of a store. */
 export interface TokenForm {
-  /** A new token and what it leads to. */
+  /** Creates a random token. */
   issue(): { readonly token: string } & ParsedToken;
-  /** `null` for anything that is not a token: that is decided without the backend. */
+  /** Parses a token without calling the backend; `null` if it is malformed. */
   read(token: unknown): ParsedToken | null;
-  /** Is this key of the backend one of a session? Index keys and foreign keys are not. */
+  /** Whether a key in the backend belongs to a session, and not to an index or another program. */
   isKey(key: string): boolean;
-  /** The public id of the session under a key. */
+  /** Returns the public session ID for a key. */
   idOf(key: string): string;
 }
 
 /**
- * A public id of 16 random bytes and a secret of 32, each in base64url. ASVS 5.0 7.2.3 asks for 128 random bits from a
- * CSPRNG; a plain hash is enough for a secret of this length (ASVS 5.0 6.5.2).
+ * Tokens with a public ID of 16 random bytes and a secret of 32 random bytes, both in base64url. ASVS 5.0 7.2.3 requires
+ * 128 random bits from a CSPRNG. A plain hash is enough for a secret of this length (ASVS 5.0 6.5.2).
  */
 export const secretTokens: TokenForm = {
   issue() {
@@ -50,7 +55,10 @@ export const secretTokens: TokenForm = {
   idOf: (key) => key,
 };
 
-/** 32 random bytes that are key and token at once, as the Redis documentation's guides have it. Its digest is the id. */
+/**
+ * Tokens of 32 random bytes that are also the key in the backend, as in the guides of the Redis documentation. The public
+ * ID is the SHA-256 hash of the token.
+ */
 export const plainTokens: TokenForm = {
   issue() {
     const token = randomText(32);
@@ -64,18 +72,18 @@ export const plainTokens: TokenForm = {
   idOf: digest,
 };
 
-/** Has it the form of a token, of either kind? */
+/** Whether the text has the format of a token, with or without `plainIds`. */
 export function isToken(text: string): boolean {
   return TOKEN.test(text) || PLAIN_TOKEN.test(text);
 }
 
-/** A new secret and its verifier, for a session that exists. */
+/** Creates a random secret and its verifier, to rotate the token of a session. */
 export function newSecret(): { readonly text: string; readonly verifier: string } {
   const text = randomText(32);
   return { text, verifier: digest(text) };
 }
 
-/** SHA-256 of the text as presented: a second spelling of the same bytes is another secret. */
+/** Hashes the text itself, not the bytes it encodes, so that another base64url spelling of the bytes is not accepted. */
 function digest(text: string): string {
   return hash("sha256", text, "base64url");
 }

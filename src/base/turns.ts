@@ -1,6 +1,6 @@
 /**
- * Runs tasks of the same key one after the other, so that the compare-and-sets of one process do not contend with each
- * other: among a hundred at once the last would lose ninety-nine times.
+ * Creates a function that runs tasks with the same key one after the other. Without it, a hundred parallel
+ * compare-and-sets of one process would make each other fail, the last one ninety-nine times.
  */
 export function serially(): <R>(key: string, task: () => Promise<R>) => Promise<R> {
   const tails = new Map<string, Promise<unknown>>();

@@ -2,15 +2,30 @@ import { kindOf, knownOptions, wholeNumber } from "../base/checks.ts";
 import type { Plan } from "../schema/fields.ts";
 import type { SessionLimit } from "../store-options.ts";
 
-/** The declared indexes of a store. An entry is `<name>:<value>`. */
+/** The declared indexes of a store. An index entry is a string `<name>:<value>`. */
 export interface Indexes {
-  /** The fields that entries are taken from; empty without indexes. */
+  /** The fields that index values are taken from; empty without indexes. */
   readonly sources: ReadonlySet<string>;
-  /** The entries that a session with this data is under. @throws {TypeError} If an index value is not 1 to 512 bytes of text. */
+  /**
+   * Returns the index entries of a session with this data.
+   *
+   * @throws {TypeError} If an index value is not a string of 1 to 512 bytes.
+   */
   entriesOf(data: unknown): string[];
-  /** The entry that a query names. @throws {TypeError} */
+  /**
+   * Returns the index entry that a query selects.
+   *
+   * @throws {TypeError} If the query does not name exactly one declared index, or its value is not a string of 1 to 512
+   * bytes.
+   */
   queriedEntry(query: unknown): string;
+  /** Returns the limit of the entry's index; `null` if it has none. */
   limitOf(entry: string): SessionLimit | null;
+}
+
+/** Returns the name of the index that an entry belongs to. */
+export function indexName(entry: string): string {
+  return entry.slice(0, entry.indexOf(":"));
 }
 
 const ACTION = "create a session store";
@@ -24,14 +39,19 @@ interface Index {
   readonly limit: SessionLimit | null;
 }
 
-/** @throws {TypeError | RangeError} If a declaration is not of its kind or names no field. */
+/**
+ * Validates the options `indexes` and `limits`.
+ *
+ * @throws {TypeError} If an index does not name a field of the schema, or an option is unknown or has the wrong type.
+ * @throws {RangeError} If a limit is not a whole number from 1 to 100,000.
+ */
 export function createIndexes(
   plan: Plan,
   declared: Readonly<Record<string, unknown>> = {},
   limits: Readonly<Record<string, unknown>> = {},
 ): Indexes {
-  const names = Object.keys(knownOptions(ACTION, declared, Object.keys(declared)));
-  knownOptions(`${ACTION} with limits`, limits, names);
+  const names = Object.keys(knownOptions(ACTION, declared, Object.keys(declared ?? {}), "indexes"));
+  knownOptions(ACTION, limits, names, "limits");
   const indexes = names.map((name) => {
     const limit = Object.hasOwn(limits, name) ? readLimit(name, limits[name]) : null;
     return readIndex(plan, name, declared[name], limit);
@@ -50,13 +70,12 @@ export function createIndexes(
     queriedEntry(query) {
       const [name, ...more] = Object.keys(query ?? {});
       if (name === undefined || more.length > 0 || !byName.has(name)) {
-        throw new TypeError(
-          `Cannot look up sessions as the query must name one index of: ${names.join(", ") || "none"}`,
-        );
+        const known = names.join(", ") || "none";
+        throw new TypeError(`Cannot look up sessions as the query must name one declared index: declared are ${known}`);
       }
       return indexEntry(name, (query as Record<string, unknown>)[name]);
     },
-    limitOf: (entry) => byName.get(entry.slice(0, entry.indexOf(":")))?.limit ?? null,
+    limitOf: (entry) => byName.get(indexName(entry))?.limit ?? null,
   };
 }
 
@@ -64,41 +83,49 @@ function indexEntry(name: string, value: unknown): string {
   if (typeof value !== "string" || value === "") {
     const received = value === "" ? "an empty string" : kindOf(value);
     throw new TypeError(
-      `Cannot use a value of the index ${name} as it must be a non-empty string: received ${received}`,
+      `Cannot use a value of the index "${name}" as it must be a non-empty string: received ${received}`,
     );
   }
-  if (!value.isWellFormed() || new TextEncoder().encode(value).length > MAX_VALUE_BYTES) {
+  const bytes = new TextEncoder().encode(value).length;
+  if (bytes > MAX_VALUE_BYTES) {
     throw new TypeError(
-      `Cannot use a value of the index ${name} as it must be ${MAX_VALUE_BYTES} bytes at most, well-formed`,
+      `Cannot use a value of the index "${name}" as it must have at most ${MAX_VALUE_BYTES} bytes: received ${bytes}`,
+    );
+  }
+  if (!value.isWellFormed()) {
+    throw new TypeError(
+      `Cannot use a value of the index "${name}" as it must be well-formed: received a lone surrogate`,
     );
   }
   return `${name}:${value}`;
 }
 
 function readIndex(plan: Plan, name: string, declared: unknown, limit: SessionLimit | null): Index {
-  const refuse = (why: string): never => {
-    throw new TypeError(`Cannot ${ACTION} as the index ${NAME.test(name) ? name : "name"} ${why}`);
+  const option = `indexes.${name}`;
+  const refuse = (what: string, why: string): never => {
+    throw new TypeError(`Cannot ${ACTION} as ${what} must ${why}`);
   };
-  if (!NAME.test(name)) refuse("must be 1 to 64 letters, digits, _ and -");
+  if (!NAME.test(name)) refuse("each name in indexes", "consist of 1 to 64 letters, digits, _ and -");
   if (typeof declared === "string") {
-    const field = plan.fields.get(declared) ?? refuse("must name a field of the schema");
+    const field = plan.fields.get(declared) ?? refuse(option, "be the name of a field of the schema");
     return { name, from: field.name, values: (value) => value, limit };
   }
-  const { from, values } = knownOptions(`${ACTION} with the index ${name}`, declared as Partial<Index>, [
-    "from",
-    "values",
-  ]);
-  if (typeof from !== "string" || !plan.fields.has(from)) refuse("must have a field of the schema as from");
-  if (typeof values !== "function") return refuse(`must have a function as values: received ${kindOf(values)}`);
+  const { from, values } = knownOptions(ACTION, declared as Partial<Index>, ["from", "values"], option);
+  if (typeof from !== "string" || !plan.fields.has(from)) {
+    refuse(`${option}.from`, "be the name of a field of the schema");
+  }
+  if (typeof values !== "function") {
+    return refuse(`${option}.values`, `be a function: received ${kindOf(values)}`);
+  }
   return { name, from: from as string, values, limit };
 }
 
 function readLimit(name: string, declared: unknown): SessionLimit | null {
   if (declared === undefined) return null;
-  const action = `${ACTION} with the limit ${name}`;
-  const { max, whenFull } = knownOptions(action, declared as Partial<SessionLimit>, ["max", "whenFull"]);
+  const option = `limits.${name}`;
+  const { max, whenFull } = knownOptions(ACTION, declared as Partial<SessionLimit>, ["max", "whenFull"], option);
   if (whenFull !== "evict-oldest" && whenFull !== "reject") {
-    throw new TypeError(`Cannot ${action} as whenFull must be "evict-oldest" or "reject"`);
+    throw new TypeError(`Cannot ${ACTION} as ${option}.whenFull must be "evict-oldest" or "reject"`);
   }
-  return { max: wholeNumber(action, "max", max, 1, 100_000), whenFull };
+  return { max: wholeNumber(ACTION, `${option}.max`, max, 1, 100_000), whenFull };
 }

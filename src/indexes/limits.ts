@@ -3,19 +3,20 @@ import type { Step } from "../base/step.ts";
 import { SessionConflictError } from "../errors.ts";
 import { indexEntries } from "../record.ts";
 import type { SessionLimit } from "../store-options.ts";
+import { indexName } from "./declarations.ts";
 import { type Context, MEMBERS_PER_PAGE, type Registry, type Sighting } from "./members.ts";
 
 type Inserted = Awaited<ReturnType<SessionBackend["insert"]>>;
 
-/** Members that an `enter` brings along where there is a limit: enough to show who is there. */
+/** The number of members that `enter` returns for an index with a limit. Above it, the limit costs more round trips. */
 export const AT_LIMIT = 256;
 
 /**
- * Writes a new session under its index entries, within the limits of these.
+ * Enters a new session into its index entries and writes it, within the limits of the indexes.
  *
- * @param lifeMs What the session has until its deadline.
- * @param write Writes it, by the given time of the backend's clock.
- * @throws {SessionConflictError} `limit`.
+ * @param lifeMs The time until the absolute timeout, in milliseconds.
+ * @param write Writes the session, unless the time of the backend is after `notAfter` (Unix milliseconds).
+ * @throws {SessionConflictError} With the reason `limit`, if an index with a `reject` limit is full.
  */
 export type LimitedInsert = (
   step: Step,
@@ -25,20 +26,20 @@ export type LimitedInsert = (
   write: (notAfter?: number) => Promise<Inserted>,
 ) => Promise<Inserted>;
 
-/** An entry with a limit, as it was when this session entered. */
+/** The state of an index entry with a limit at the moment the new session entered it. */
 interface Limited extends SessionLimit {
   readonly entry: string;
   readonly page: IndexPage;
-  /** Has it more members than it may have sessions? */
+  /** Whether the entry has more members than the limit allows. */
   readonly full: boolean;
-  /** The earliest members of one that is full, this session's own aside. */
+  /** The earliest members of a full entry, without the new session. */
   readonly others: readonly Member[];
 }
 
 export function createLimitedInsert({ backend, emit, time }: Context, registry: Registry): LimitedInsert {
   const { indexes, leave, lookUp } = registry;
 
-  /** Everything that is under an entry by now. */
+  /** Lists all sessions in the index entry and removes stale members. */
   async function census(step: Step, entry: string): Promise<Sighting[]> {
     const there: Sighting[] = [];
     for (let after = 0; ; ) {
@@ -50,7 +51,10 @@ export function createLimitedInsert({ backend, emit, time }: Context, registry: 
     }
   }
 
-  /** An older one that may still be written takes a place: so of any number at once exactly `max` are let in. */
+  /**
+   * Whether the new session is among the first `max` members. Older members that may still be written count, so that
+   * parallel calls create exactly `max` sessions.
+   */
   async function hasRoom(step: Step, key: string, { entry, max, others, page }: Limited): Promise<boolean> {
     const partly = page.size > others.length + 1;
     const there = partly ? await census(step, entry) : await lookUp(step, entry, others, page.at, []);
@@ -73,9 +77,8 @@ export function createLimitedInsert({ backend, emit, time }: Context, registry: 
   const liveIn = (seen: readonly Sighting[]): number => seen.filter(({ live }) => live).length;
 
   /**
-   * Once this session is written. Whoever was being written at the same time may not have been seen, or may not have seen
-   * this one: then all are counted again, and the last of them to do so sees all. So, too, where there was room when this
-   * one entered: who came later may have counted before it was written.
+   * Evicts the oldest sessions after the new one was written. Parallel calls may not have seen each other's sessions, so
+   * the sessions are counted again if others entered or may still be written. The last call to count sees all of them.
    */
   async function makeRoom(step: Step, { entry, max, page }: Limited, seen: readonly Sighting[]): Promise<void> {
     const [newest] = await Promise.all([
@@ -101,10 +104,11 @@ export function createLimitedInsert({ backend, emit, time }: Context, registry: 
     });
     const rejecting = limited.filter(({ full, whenFull }) => full && whenFull === "reject");
     const rooms = await Promise.all(rejecting.map((one) => hasRoom(step, key, one)));
-    if (rooms.includes(false)) {
-      // It takes no place anywhere.
+    const rejected = rejecting[rooms.indexOf(false)];
+    if (rejected !== undefined) {
       await Promise.all(entries.map((entry) => leave(step, entry, [{ key, score: null }])));
-      throw new SessionConflictError("Cannot create a session as an index value has as many as it may", "limit");
+      const limit = `the limit of ${rejected.max} sessions for the index "${indexName(rejected.entry)}"`;
+      throw new SessionConflictError(`Cannot create a session as ${limit} is reached`, "limit");
     }
     const evicting = limited.filter(({ whenFull }) => whenFull === "evict-oldest");
     const [inserted, ...seen] = await Promise.all([
@@ -115,7 +119,7 @@ export function createLimitedInsert({ backend, emit, time }: Context, registry: 
     try {
       await Promise.all(evicting.map((one, at) => makeRoom(step, one, seen[at] ?? [])));
     } catch (error) {
-      // Nobody will receive its token, so it should not hold a place.
+      // The caller does not receive the token, so the session is revoked and does not count toward the limit.
       backend.revoke(key, entries[0] as string, 0, time()).catch(() => {});
       throw error;
     }

@@ -4,55 +4,55 @@ import { type Access, indexEntries, type StoredSession } from "../record.ts";
 import type { SessionEvent } from "../store-options.ts";
 import type { Indexes } from "./declarations.ts";
 
-/** What indexes need to know of their store. */
+/** The parts of a store that its indexes use. */
 export interface Context {
   readonly backend: SessionBackend;
-  /** Unix milliseconds. */
+  /** Returns the current time in Unix milliseconds. */
   time(): number;
   emit(event: SessionEvent): void;
 }
 
-/** For how long after it entered an operation may write a session; `operationTimeoutMs` is at most this. */
-const MAX_WRITE_DELAY_MS = 30_000;
+/** The maximum time between entering an index and writing the session; the upper bound of `operationTimeoutMs`. */
+export const MAX_WRITE_DELAY_MS = 30_000;
 /**
- * For how long a member without a session may still get one: the time to write, and as much again for what the clocks
- * of different servers differ by.
+ * The minimum age at which a member without a session is removed: the maximum write delay, and as much again for the
+ * difference between the clocks of servers.
  */
 export const MIN_PRUNE_AGE_MS = 60_000;
-/** Members of a page. */
+/** The number of members in a page of an index. */
 export const MEMBERS_PER_PAGE = 500;
 
-/** A member of an index whose session exists, or may still be written. */
+/** A member of an index whose session exists or may still be written. */
 export interface Sighting {
   readonly member: Member;
-  /** Is there a session under this entry, or may there only be one soon? */
+  /** Whether the session exists. `false` if it may still be written. */
   readonly live: boolean;
-  /** `null` if it is not live, or cannot be read. */
+  /** The stored session; `null` if it does not exist yet or cannot be read. */
   readonly record: StoredSession | null;
 }
 
-/** Steps that no operation waits for. */
+/** Runs steps in the background, outside the timeout of an operation. */
 const APART: Step = (_, call) => call();
 
 type Leaving = Parameters<SessionBackend["leave"]>[1];
 
-/** The result of entering a key under some entries. */
+/** The result of entering a key into its index entries. */
 interface Entered {
-  /** Until when the session may be written, by the backend's clock. */
+  /** The last moment at which the session may be written, in Unix milliseconds of the backend's clock. */
   readonly notAfter: number;
-  /** Of each entry. */
+  /** One page for each entry, in the same order. */
   readonly pages: readonly EnteredPage[];
 }
 
-/** The indexes of one store, as steps of an operation. */
+/** Reads and changes the indexes of one store, as steps of an operation. */
 export interface Registry {
   readonly indexes: Indexes;
   /**
-   * Enters a key, before its session is written. On the way it looks after some other members, without keeping anybody
-   * waiting, so that an index that nobody lists does not grow for ever.
+   * Enters a key into index entries before its session is written. Also checks a few other members in the background and
+   * removes stale ones, so that an index that is never listed stays small.
    *
-   * @param lifeMs What that has left.
-   * @param count How many of the earliest members to bring along for an entry; default none.
+   * @param lifeMs The remaining lifetime of the session, in milliseconds.
+   * @param count Returns how many of the earliest members of an entry to return; default 0.
    */
   enter(
     step: Step,
@@ -61,8 +61,9 @@ export interface Registry {
     lifeMs: number,
     count?: (entry: string) => number,
   ): Promise<Entered>;
+  /** Reads the members with a score above `after`, one page at most. */
   page(step: Step, entry: string, after: number): Promise<IndexPage>;
-  /** Looks up the sessions of these members, and forgets those whose session has ended for good. */
+  /** Looks up the sessions of index members, and removes the members whose session does not exist any more. */
   lookUp(
     step: Step,
     entry: string,
@@ -70,10 +71,11 @@ export interface Registry {
     at: number,
     fields: readonly string[] | null,
   ): Promise<Sighting[]>;
+  /** Removes members from an index entry. */
   leave(step: Step, entry: string, members: Leaving): Promise<void>;
-  /** Was the member entered so lately that its session may still be written? */
+  /** Whether the member was entered so recently that its session may still be written. */
   isPending(member: Member, at: number): boolean;
-  /** Takes the key of a session that ended out of indexes, without keeping anybody waiting. */
+  /** Removes the key of an ended session from index entries, in the background. */
   forget(key: string, entries: readonly string[]): void;
 }
 
@@ -84,14 +86,14 @@ export function createRegistry({ backend, time }: Context, indexes: Indexes): Re
     if (members.length > 0) await step("writes", () => backend.leave(entry, members, time()));
   }
 
-  /** Takes members out of an index, without keeping anybody waiting. What fails here is pruned some day. */
+  /** Removes members in the background. If this fails, the members stay as stale entries, which are pruned later. */
   function forgetMembers(entry: string, members: Leaving): void {
     leave(APART, entry, members).catch(() => {});
   }
 
   function lookAfter(entry: string, { sample, at }: EnteredPage): void {
     const old = sample.filter((member) => !isPending(member, at));
-    lookUp(APART, entry, old, at, []).catch(() => {}); // Whoever comes next may succeed.
+    lookUp(APART, entry, old, at, []).catch(() => {}); // Best effort: the next `enter` tries again.
   }
 
   const lookUp: Registry["lookUp"] = async (step, entry, members, at, fields) => {
@@ -133,7 +135,7 @@ export function createRegistry({ backend, time }: Context, indexes: Indexes): Re
     },
 
     forget(key, entries) {
-      // An id never comes back, so whatever score it has by now may go.
+      // IDs are never used again, so the member can be removed whatever its score is.
       for (const entry of entries) forgetMembers(entry, [{ key, score: null }]);
     },
   };

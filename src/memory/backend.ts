@@ -20,9 +20,12 @@ import {
 import { expiringMap, type Timed } from "./expiring-map.ts";
 import { memoryIndexes } from "./indexes.ts";
 
-/** Of `memoryBackend`. */
+/** Options for `memoryBackend`. */
 export interface MemoryBackendOptions {
-  /** Most sessions kept at a time; a further insert fails, as Redis does when it is full. Default 1,000,000. */
+  /**
+   * The maximum number of sessions; default 1,000,000. When it is reached, `create` fails with a `SessionBackendError`, as
+   * it does when Redis is full.
+   */
   readonly capacity?: number | undefined;
 }
 
@@ -30,13 +33,14 @@ interface Entry extends Timed {
   record: StoredSession;
 }
 
-/** Expired entries that an insert removes at most, so that a great many go away without a pause. */
+/** The maximum number of expired entries that an insert removes, so that removing a million of them causes no pause. */
 const SWEEP = 4;
 const KEYS_PER_PAGE = 1000;
 
 /**
- * Keeps sessions in this process, as the same text and with the same promises as Redis: for tests, and for programs of
- * one process. Has no timers: what has expired is gone at once for every call, and later inserts free its memory.
+ * Creates a backend that keeps sessions in the memory of this process, for tests and for programs with a single process.
+ * It stores the same text and keeps the same promises as the Redis backend. It uses no timers: expired sessions are never
+ * returned, and later inserts free their memory.
  *
  * @throws {TypeError | RangeError} If `capacity` is not a positive whole number.
  */
@@ -60,7 +64,7 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
     return admitted === "open" ? entry : admitted;
   }
 
-  /** Writes the fields with the touch that every write is. */
+  /** Writes the fields and restarts the idle timeout. */
   function touch(entry: Entry, now: number, set: StoredSession, remove: readonly string[] = []): StoredSession {
     const next = changedCopy(entry.record, set, remove);
     const idle = idleSeconds(next) ?? remaining(entry, now);
@@ -80,10 +84,8 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
       if (there !== null && !isTombstone(there)) return "taken";
       if (there !== null || now > notAfter) return "revoked";
       if (sessions.entries.size >= capacity) {
-        throw new SessionBackendError("Cannot create a session as the memory backend is at its capacity", {
-          reason: "rejected",
-          outcome: "not-applied",
-        });
+        const message = `Cannot create a session as the memory backend's capacity of ${capacity} sessions is reached`;
+        throw new SessionBackendError(message, { reason: "rejected", outcome: "not-applied" });
       }
       add(key, record, now + lifetime(record, idleSeconds(record) ?? FALLBACK_IDLE_SECONDS, now));
       return "inserted";
@@ -114,7 +116,7 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
       const text = entry.record[field];
       const present = text === undefined ? from : /^-?[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN;
       if (!Number.isSafeInteger(present)) return "invalid_type";
-      const sum = present + by || 0; // Text knows no minus zero.
+      const sum = present + by || 0; // Turns -0 into 0, as in Redis.
       if (sum < min || sum > max) return sum < min ? "too_small" : "too_big";
       touch(entry, access.now, { [field]: String(sum) });
       return sum;
@@ -164,7 +166,7 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
 
 const isTombstone = (entry: Entry): boolean => entry.record[TOMBSTONE_FIELD] !== undefined;
 
-/** Seconds a key has left, as the stand-in for an idle timeout that cannot be read. */
+/** Returns the remaining seconds of an entry, used as its idle timeout if that cannot be read. */
 function remaining(entry: Entry, now: number): number {
   return Math.max(1, Math.ceil((entry.expires - now) / 1000));
 }

@@ -1,29 +1,31 @@
-/** What is kept under a key and ends at some time that may still be put off. */
+/** An entry with an expiration that may change. All times are Unix milliseconds. */
 export interface Timed {
   readonly key: string;
-  /** The last millisecond at which it lives. */
+  /** The last millisecond before the entry expires. */
   expires: number;
-  /** Its end as the queue knows it, and its place there. */
+  /** The expiration by which the heap is ordered; may be earlier than `expires`. */
   due: number;
+  /** The position in the heap. */
   at: number;
 }
 
-/** A map whose entries end. */
+/** A map of entries that expire. */
 export interface ExpiringMap<E extends Timed> {
+  /** All entries by key, including expired ones that were not removed yet. */
   readonly entries: ReadonlyMap<string, E>;
   add(entry: E): void;
-  /** The entry under a key unless it has ended, which removes it. */
+  /** Returns the entry for a key; `null` if it does not exist or has expired. Removes an expired entry. */
   live(key: string, now: number): E | null;
-  /** Called after the end of an entry was changed. */
+  /** Must be called after the expiration of an entry changed. */
   moved(entry: E): void;
   remove(entry: E): void;
-  /** Removes entries that have ended, looking at the `most` earliest, until `enough` are gone. */
+  /** Removes expired entries: examines the `most` earliest ones and stops after removing `enough`. */
   sweep(now: number, most: number, enough?: number): void;
 }
 
 /**
- * Entries are also kept in the order of their ends: a binary heap in which an end that was put off is found out only when
- * its old moment comes, so that a touch costs nothing here. One that was brought forward moves up at once.
+ * Creates a map of entries that expire. A binary heap orders them by expiration. A later expiration is applied to the heap
+ * only when the old one is reached, so a touch does not move anything. An earlier one is applied at once.
  */
 export function expiringMap<E extends Timed>(): ExpiringMap<E> {
   const entries = new Map<string, E>();
@@ -85,12 +87,12 @@ export function expiringMap<E extends Timed>(): ExpiringMap<E> {
     },
     remove,
     sweep(now, most, enough = most) {
-      let gone = 0;
-      for (let looked = 0; looked < most && gone < enough && due(0) < now; looked++) {
+      let removed = 0;
+      for (let looked = 0; looked < most && removed < enough && due(0) < now; looked++) {
         const top = heap[0] as E;
         if (top.expires < now) {
           remove(top);
-          gone++;
+          removed++;
         } else {
           top.due = top.expires;
           sink(top);

@@ -2,24 +2,24 @@ import type { IndexPage, Member, SessionBackend } from "../backend.ts";
 import { expiringMap, type Timed } from "./expiring-map.ts";
 
 interface Index extends Timed {
-  /** In the order of their scores, as a key that enters again goes to the end. */
+  /** The scores by key, in ascending order: a key that enters again moves to the end. */
   readonly scores: Map<string, number>;
-  /** Goes around the members for the samples. */
+  /** Iterates over the members for the samples, and starts again at the end. */
   round: Iterator<[string, number]>;
 }
 
-/** Indexes that an `enter` looks at to forget those that have ended. */
+/** The maximum number of expired indexes that an `enter` removes. */
 const SWEEP = 4;
 const SAMPLE = 2;
 
-/** The indexes of the memory backend. */
+/** Creates the indexes of the memory backend. */
 export function memoryIndexes(): {
   enter(entry: string, key: string, lifeMs: number, now: number): readonly Member[];
   page(entry: string, after: number, count: number, now: number): IndexPage;
   leave(...args: Parameters<SessionBackend["leave"]>): void;
 } {
   const indexes = expiringMap<Index>();
-  /** Of all indexes, so that one that ended and came back has no score twice. */
+  /** The last score of all indexes, so that an index that expired and was created again does not repeat a score. */
   let last = 0;
 
   return {

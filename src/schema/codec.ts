@@ -3,28 +3,48 @@ import { nullObject } from "../base/null-object.ts";
 import type { SessionIssue } from "../errors.ts";
 import { isReserved, type StoredSession } from "../record.ts";
 import type { Field, Plan } from "./fields.ts";
-import { ABSENT, attempt, dataError, type Failure, failure, issuesOf, plainIssue } from "./issues.ts";
-import { assertJson, deepFreeze, isPlain, legible, ownCopy, parseJson, Unstorable } from "./values.ts";
+import { attempt, dataError, type Failure, failure, issuesOf, listIssues, missing, sessionIssues } from "./issues.ts";
+import { unrecognizedKeys } from "./reasons.ts";
+import { assertJson, deepFreeze, isPlain, ownCopy, parseJson, Unstorable } from "./values.ts";
 
 /**
- * Data to stored text and back. A field whose values are strings is stored as it is, any other as JSON; zod decides
- * what fits, in both directions.
+ * Converts session data to stored text and back. Fields whose values are strings are stored as they are, all others as
+ * JSON. zod validates in both directions.
  */
 export interface Codec<T> {
   /** The names of the schema's fields. */
   readonly names: readonly string[];
-  /** @throws {SessionDataError} Of stored data. */
+  /**
+   * Decodes all fields of a record.
+   *
+   * @throws {SessionDataError} With the origin `stored`.
+   */
   decode(record: StoredSession): T;
-  /** The text of one field as data. @throws {SessionDataError} Of stored data. */
+  /**
+   * Decodes the text of one field.
+   *
+   * @throws {SessionDataError} With the origin `stored`.
+   */
   decodeField(name: string, text: string): unknown;
-  /** Whole data as text, defaults written out. @throws {SessionDataError} Of given data. */
+  /**
+   * Encodes the data of a new session, defaults included.
+   *
+   * @throws {SessionDataError} With the origin `given`.
+   */
   encode(data: unknown): Record<string, string>;
-  /** The fields of a patch as text, checked as part of the present data if the schema checks objects as a whole. @throws {SessionDataError} Of given data. */
+  /**
+   * Encodes the fields of a patch.
+   *
+   * @param present The present data, needed to run the refinements of the whole object.
+   * @throws {SessionDataError} With the origin `given`.
+   */
   encodePatch(patch: unknown, present?: T): { set: Record<string, string>; remove: string[] };
-  /** What an absent number field counts as: its default, else 0. */
+  /** Returns the number that an absent field counts as: its default, else 0. */
   absent(name: string): number;
-  /** The user fields of a record for `migrate`: decoded where they fit, as stored elsewhere. */
+  /** Returns the user's fields for `migrate`: decoded if they fit the schema, else as stored. */
   view(record: StoredSession): Readonly<Record<string, unknown>>;
+  /** Lists the path and the reason of each issue for an error message, without showing data. */
+  list(issues: readonly SessionIssue[]): string;
 }
 
 export function createCodec<T>(plan: Plan): Codec<T> {
@@ -32,23 +52,23 @@ export function createCodec<T>(plan: Plan): Codec<T> {
 
   function decode(record: StoredSession): T {
     const result = attempt(() => {
-      // Nothing is inherited: with a polluted `Object.prototype` a missing field must stay missing.
+      // Without a prototype, so that a field that is missing stays missing if `Object.prototype` is polluted.
       const wire = nullObject<unknown>();
       for (const [name, field] of plan.fields) {
         const text = record[name];
         if (text !== undefined) wire[name] = wireOf(field, text);
-        else if (!field.omittable) return ABSENT;
+        else if (!field.omittable) return missing(field, "in");
       }
       return frozen(core.safeDecode(plan.schema, wire));
     });
     if (result.success) return result.data as T;
-    // Field by field, as a codec that throws does not say where it stands.
+    // Decodes again field by field, because a codec that throws does not name its field.
     const issues = [...plan.fields.values()].flatMap((field) => {
       const read = attempt(() => readField(field, record[field.name]));
       return read.success ? [] : issuesOf(field, read);
     });
-    if (issues.length === 0) issues.push(...result.error.issues.map(plainIssue));
-    throw dataError("Cannot read a session", issues, "stored");
+    if (issues.length === 0) issues.push(...sessionIssues(result));
+    throw dataError(plan.schema, "read a session", issues, "stored");
   }
 
   function encodeField(field: Field, value: unknown, issues: SessionIssue[]): Encoded {
@@ -56,7 +76,7 @@ export function createCodec<T>(plan: Plan): Codec<T> {
       const encoded = core.safeEncode(field.schema, ownCopy(value, field.instances));
       if (!encoded.success) return encoded;
       const text = textOf(field, encoded.data);
-      // A codec that does not know the way back must not make the session unreadable.
+      // A codec that cannot decode what it encoded would make the session unreadable.
       const read = readField(field, text);
       return read.success ? { success: true as const, text, read: read.data } : read;
     });
@@ -65,46 +85,45 @@ export function createCodec<T>(plan: Plan): Codec<T> {
     return {};
   }
 
-  /** The keys of the data that are fields, each read once. */
-  function fieldsOf(data: unknown, what: string, issues: SessionIssue[]): Map<string, unknown> {
+  /** Returns the values of all fields in the data. Reads each property once, as getters may change. */
+  function fieldsOf(data: unknown, action: string, issues: SessionIssue[]): Map<string, unknown> {
     const keys = attempt(() => {
       if (typeof data === "object" && data !== null && isPlain(data)) return Reflect.ownKeys(data);
-      return failure("Invalid input: expected object", [], "invalid_type");
+      return failure("expected object", [], "invalid_type");
     });
-    if (!Array.isArray(keys)) throw dataError(what, keys.error.issues.map(plainIssue), "given");
+    if (!Array.isArray(keys)) throw dataError(plan.schema, action, sessionIssues(keys), "given");
     const values = new Map<string, unknown>();
     for (const key of keys) {
       if (typeof key === "string" && plan.fields.has(key)) {
         try {
           values.set(key, (data as Record<string, unknown>)[key]);
         } catch {
-          issues.push({ code: "custom", path: [key], message: "The value cannot be read" });
+          issues.push({ code: "custom", path: [key], message: "cannot be read as its getter threw an error" });
         }
       } else {
-        const message = `Unrecognized key: ${legible(key)}`;
-        issues.push({ code: "unrecognized_keys", path: [key], message });
+        issues.push({ code: "unrecognized_keys", path: [key], message: unrecognizedKeys(1) });
       }
     }
     return values;
   }
 
-  /** What the object as a whole has to say, once its fields are known to fit. */
+  /** Runs the refinements of the whole object. They expect that each field fits. */
   function checkWhole(data: Record<string, unknown>, issues: SessionIssue[]): void {
     if (!plan.refined || issues.length > 0) return;
     const result = attempt(() => core.safeEncode(plan.schema, data as never));
-    if (!result.success) issues.push(...result.error.issues.map(plainIssue));
+    if (!result.success) issues.push(...sessionIssues(result));
   }
 
   function encode(data: unknown): Record<string, string> {
-    const what = "Cannot store a session";
+    const action = "store a session";
     const issues: SessionIssue[] = [];
-    const values = fieldsOf(data, what, issues);
+    const values = fieldsOf(data, action, issues);
     const set = nullObject();
     const whole: Record<string, unknown> = Object.create(null);
     for (const [name, field] of plan.fields) {
       let value = values.get(name);
       if (value === undefined) {
-        const filled = attempt(() => readField(field, undefined));
+        const filled = field.omittable ? attempt(() => readField(field, undefined)) : missing(field, "out");
         if (filled.success) value = filled.data;
         else if (issues.every((issue) => issue.path[0] !== name)) issues.push(...issuesOf(field, filled));
         if (value === undefined) continue;
@@ -114,20 +133,20 @@ export function createCodec<T>(plan: Plan): Codec<T> {
       if (read !== undefined) whole[name] = read;
     }
     checkWhole(whole, issues);
-    if (issues.length > 0) throw dataError(what, issues, "given");
+    if (issues.length > 0) throw dataError(plan.schema, action, issues, "given");
     return set;
   }
 
   function encodePatch(patch: unknown, present?: T): { set: Record<string, string>; remove: string[] } {
-    const what = "Cannot update a session";
+    const action = "update a session";
     const issues: SessionIssue[] = [];
     const set = nullObject();
     const remove: string[] = [];
     const whole: Record<string, unknown> = Object.assign(Object.create(null), present);
-    for (const [name, value] of fieldsOf(patch, what, issues)) {
+    for (const [name, value] of fieldsOf(patch, action, issues)) {
       const field = plan.fields.get(name) as Field;
       if (value === undefined && !field.removable) {
-        issues.push(...issuesOf(field, ABSENT));
+        issues.push(...issuesOf(field, missing(field, "out")));
         continue;
       }
       const { text, read } = value === undefined ? { read: absent(field) } : encodeField(field, value, issues);
@@ -137,7 +156,7 @@ export function createCodec<T>(plan: Plan): Codec<T> {
       else whole[name] = read;
     }
     if (present !== undefined) checkWhole(whole, issues);
-    if (issues.length > 0) throw dataError(what, issues, "given");
+    if (issues.length > 0) throw dataError(plan.schema, action, issues, "given");
     return { set, remove };
   }
 
@@ -148,10 +167,11 @@ export function createCodec<T>(plan: Plan): Codec<T> {
       const field = plan.fields.get(name) as Field;
       const result = attempt(() => frozen(readField(field, text)));
       if (result.success) return result.data;
-      throw dataError("Cannot read a session", issuesOf(field, result), "stored");
+      throw dataError(plan.schema, "read a session", issuesOf(field, result), "stored");
     },
     encode,
     encodePatch,
+    list: (issues) => listIssues(plan.schema, issues),
     absent(name) {
       const value = absent(plan.fields.get(name) as Field);
       return typeof value === "number" ? value : 0;
@@ -172,9 +192,9 @@ export function createCodec<T>(plan: Plan): Codec<T> {
 type Read = { readonly success: true; readonly data: unknown } | Failure;
 
 interface Encoded {
-  /** `undefined` where a codec makes nothing of the value. */
+  /** `undefined` if a codec encodes the value as `undefined`. */
   readonly text?: string | undefined;
-  /** What will be read from it. */
+  /** The value that decoding the text returns. */
   readonly read?: unknown;
 }
 
@@ -184,12 +204,12 @@ function wireOf(field: Field, text: string): unknown {
 
 function readField(field: Field, text: string | undefined): Read {
   if (text !== undefined) return core.safeDecode(field.schema, wireOf(field, text));
-  if (!field.omittable) return ABSENT;
+  if (!field.omittable) return missing(field, "in");
   const result = core.safeDecode(field.schema, undefined);
   return result.success ? result : { success: true, data: undefined };
 }
 
-/** What the schema fills in for an absent field. */
+/** Returns the value that the schema fills in for an absent field. */
 function absent(field: Field): unknown {
   const result = attempt(() => readField(field, undefined));
   return result.success ? result.data : undefined;
@@ -202,7 +222,7 @@ function frozen(result: Read): Read {
 
 function textOf(field: Field, wire: unknown): string | undefined {
   if (field.wire === "text" && wire !== undefined) {
-    if (!String(wire).isWellFormed()) throw new Unstorable("The string has a lone surrogate");
+    if (!String(wire).isWellFormed()) throw new Unstorable("contains a lone surrogate, which cannot be stored");
     return wire as string;
   }
   if (field.open) assertJson(wire);

@@ -4,49 +4,51 @@ import type { SessionSchema } from "../data.ts";
 import { isReserved } from "../record.ts";
 import { inspect, refuse, refuseAsync, unwrap } from "./storable.ts";
 
-/** What is known of one field of a schema: how it is stored and what may be done with it. */
+/** How one field of the schema is stored, and which operations it allows. */
 export interface Field {
   readonly name: string;
   readonly schema: core.$ZodType;
-  /** Is its text the string itself, or JSON? */
+  /** How a value is stored: as the string itself or as JSON. */
   readonly wire: "text" | "json";
-  /** May it be absent when it is stored or given? The schema then fills it in. */
+  /** Whether the field may be absent, in stored and in given data. */
   readonly omittable: boolean;
-  /** May a patch remove it? */
+  /** Whether a patch may remove the field. */
   readonly removable: boolean;
-  /** May its data hold what is no plain JSON value, for a codec to turn into one? */
+  /** Whether the data may contain instances of classes, for example a `Date`, which a codec converts. */
   readonly instances: boolean;
-  /** May it hold values of any kind, so that only each value can tell whether it can be stored? */
+  /** Whether the schema accepts any value, as `z.unknown()` does, so that each value has to be checked. */
   readonly open: boolean;
-  /** Is it a plain number on both sides, and which bounds has it? */
+  /** The bounds of a plain number field; `null` for any other field. */
   readonly counter: Counter | null;
 }
 
-/** What an increment needs to know of a number field. */
+/** The bounds within which a number field can be incremented. */
 interface Counter {
-  /** Inclusive, safe integers. */
+  /** Inclusive, a safe integer. */
   readonly min: number;
+  /** Inclusive, a safe integer. */
   readonly max: number;
-  /** Do the bounds say all that the schema checks? If not, each sum has to be validated before it is written. */
+  /** Whether the schema checks nothing but the bounds. If not, each sum is validated before it is written. */
   readonly complete: boolean;
 }
 
-/** A schema as it is stored. */
+/** The stored form of a schema. */
 export interface Plan {
   readonly schema: core.$ZodObject;
   readonly fields: ReadonlyMap<string, Field>;
-  /** Does the schema check the object as a whole? */
+  /** Whether the object as a whole has refinements. */
   readonly refined: boolean;
 }
 
-/** So that a script can take all fields of a session as arguments of one command. */
+/** A Redis script receives all fields of a session as arguments of one command. */
 const MAX_FIELDS = 1000;
 const ACTION = "create a session store";
 
 /**
- * Reads a schema by zod's documented traversal of `_zod.def` and refuses whatever could not be stored and read back.
+ * Plans how the fields of a schema are stored. Walks the schema through `_zod.def`, which zod documents for libraries.
  *
- * @throws {TypeError} Naming the path and what to use instead.
+ * @throws {TypeError} If a part of the schema cannot be stored and read back. The message names the path and a
+ * replacement.
  */
 export function planSchema(given: SessionSchema): Plan {
   const def = objectDef(given);
@@ -60,9 +62,9 @@ export function planSchema(given: SessionSchema): Plan {
   const fields = new Map<string, Field>();
   for (const name of names) {
     if (name === "" || !name.isWellFormed() || name === "__proto__") {
-      refuse([name], "this key", "a well-formed, non-empty key other than __proto__");
+      refuse([name], "a name that is empty, not well-formed or __proto__", "another name");
     }
-    if (isReserved(name)) refuse([name], "a reserved key", `another name than "${name}"`);
+    if (isReserved(name)) refuse([name], "a reserved name", "another name");
     fields.set(name, planField(name, def.shape[name] as core.$ZodType));
   }
   return { schema: given as core.$ZodObject, fields, refined: (def.checks?.length ?? 0) > 0 };
@@ -88,7 +90,7 @@ function planField(name: string, schema: core.$ZodType): Field {
   inspect(schema, [name], { side: "wire", traits, seen: { wire: new Set(), data: new Set() } });
   const omittable = unwrap(schema, "in", ["optional", "default", "prefault", "catch"]) !== null;
   const removable = unwrap(schema, "out", ["optional"]) !== null;
-  if (removable && !omittable) refuse([name], "an optional only behind a codec", ".optional() around the codec");
+  if (removable && !omittable) refuse([name], "an optional inside a codec", ".optional() around the codec");
   return {
     name,
     schema,
@@ -100,10 +102,10 @@ function planField(name: string, schema: core.$ZodType): Field {
   };
 }
 
-/** Wrappers that leave a value that is there as it is. */
+/** Wrappers that do not change a value that is present. */
 const TRANSPARENT: readonly string[] = ["readonly", "optional", "nonoptional", "default", "prefault", "catch"];
 
-/** Is every value of this schema stored as a string? */
+/** Whether all values of the schema are stored as strings. */
 function isText(schema: core.$ZodType, depth = 0): boolean {
   const { def } = (schema as core.$ZodTypes)._zod;
   if (depth > 64) return false;
@@ -135,7 +137,7 @@ const FORMATS: Readonly<Record<string, readonly [min: number, max: number] | und
   uint32: [0, 4_294_967_295],
 };
 
-/** The bounds of a number field, as far as increments by integers meet them; `null` for any other field. */
+/** Returns the bounds of a number field, rounded inward to integers; `null` for any other field. */
 function counterOf(schema: core.$ZodType, depth = 0): Counter | null {
   const { def } = (schema as core.$ZodTypes)._zod;
   if (depth > 64) return null;

@@ -1,39 +1,91 @@
+import type * as core from "zod/v4/core";
 import { SessionDataError, type SessionIssue } from "../errors.ts";
 import type { Field } from "./fields.ts";
-import { legible, Unstorable } from "./values.ts";
+import { printPath } from "./paths.ts";
+import { expectedType, expectedValues, reasonOf } from "./reasons.ts";
+import { Unstorable } from "./values.ts";
 
-export function dataError(what: string, issues: readonly SessionIssue[], origin: "given" | "stored"): SessionDataError {
-  const list = issues.slice(0, 5).map(({ code, path }) => `${path.map(legible).join(".") || "the whole"}: ${code}`);
+const MAX_LISTED = 10;
+
+/** Lists the path and the reason of each issue for an error message, without showing data. */
+export function listIssues(schema: core.$ZodType, issues: readonly SessionIssue[]): string {
+  const list = issues.slice(0, MAX_LISTED).map(({ path, message }) => `${printPath(schema, path)}: ${message}`);
   if (issues.length > list.length) list.push(`and ${issues.length - list.length} more`);
-  return new SessionDataError(`${what} as its data does not fit the schema: ${list.join(", ")}`, issues, { origin });
+  return list.join("; ");
 }
 
-export function issuesOf(field: Field, { error }: Failure): SessionIssue[] {
-  return error.issues.map((issue) => ({ ...plainIssue(issue), path: [field.name, ...issue.path] }));
+export function dataError(
+  schema: core.$ZodType,
+  action: string,
+  issues: readonly SessionIssue[],
+  origin: "given" | "stored",
+): SessionDataError {
+  const message = `Cannot ${action} as its data does not fit the schema: ${listIssues(schema, issues)}`;
+  return new SessionDataError(message, issues, { origin });
 }
 
-type Issue = Omit<SessionIssue, "code"> & { readonly code?: string | undefined };
-
-/** Without `input` and whatever else an issue may carry of the value. */
-export function plainIssue({ code = "custom", path, message }: Issue): SessionIssue {
-  return { code, path, message };
+export function issuesOf(field: Field, failure: Failure): SessionIssue[] {
+  return sessionIssues(failure).map((issue) => ({ ...issue, path: [field.name, ...issue.path] }));
 }
 
-export type Failure = { readonly success: false; readonly error: { readonly issues: readonly Issue[] } };
+/** The issues with our own messages, and without `input` and the other parts of a zod issue that may hold data. */
+export function sessionIssues(failure: Failure): SessionIssue[] {
+  if ("own" in failure) return [failure.own];
+  return failure.error.issues.map((issue) => {
+    return { code: issue.code ?? "custom", path: issue.path, message: reasonOf(issue) };
+  });
+}
 
-/** Codecs and checks may throw, and what they throw may quote the value: it goes no further. */
+export type Failure =
+  | { readonly success: false; readonly error: { readonly issues: readonly core.$ZodIssue[] } }
+  | { readonly success: false; readonly own: SessionIssue };
+
+/** Codecs and checks may throw errors that quote the value, so those errors are replaced. */
 export function attempt<R>(validate: () => R): R | Failure {
   try {
     return validate();
   } catch (error) {
-    if (error instanceof Unstorable) return failure(error.message, error.path);
-    if (error instanceof RangeError) return failure("The value is too deep or refers to itself");
-    return failure("A codec or check of the schema threw");
+    if (error instanceof Unstorable) return failure(error.message, error.path.slice(0, error.depth));
+    const isOverflow = error instanceof RangeError && /call stack/i.test(error.message);
+    return failure(isOverflow ? "is nested too deeply" : "a codec or check of the schema threw an error");
   }
 }
 
 export function failure(message: string, path: readonly PropertyKey[] = [], code = "custom"): Failure {
-  return { success: false, error: { issues: [{ code, path, message }] } };
+  return { success: false, own: { code, path, message } };
 }
 
-export const ABSENT: Failure = failure("Invalid input: expected a value, received undefined", [], "invalid_type");
+/**
+ * The failure of a required field that is absent. zod is not asked, as its versions differ in this.
+ *
+ * @param side Which side of a codec is missing: `in` for stored text, `out` for data.
+ */
+export function missing(field: Field, side: "in" | "out"): Failure {
+  return failure(expected(field.schema, side), [], "invalid_type");
+}
+
+function expected(schema: core.$ZodType, side: "in" | "out", depth = 0): string {
+  const { def } = (schema as core.$ZodTypes)._zod;
+  if (depth > 64) return expectedType("nonoptional");
+  if ("innerType" in def) return expected(def.innerType, side, depth + 1);
+  switch (def.type) {
+    case "lazy":
+      return expected(def.getter(), side, depth + 1);
+    case "pipe":
+      return expected(def[side], side, depth + 1);
+    case "enum":
+      return expectedValues(Object.values(def.entries));
+    case "literal":
+      return expectedValues(def.values);
+    case "template_literal":
+      return expectedType("string");
+    case "any":
+    case "unknown":
+    case "custom":
+    case "union":
+    case "intersection":
+      return expectedType("nonoptional");
+    default:
+      return expectedType(def.type);
+  }
+}

@@ -1,6 +1,6 @@
 /**
- * What a zod schema may be made of so that its data survives being stored: every piece has a JSON form, knows the way
- * back, is synchronous and shares nothing between sessions.
+ * Checks that the data of a zod schema can be stored and read back. Every part of the schema must have a JSON form, work
+ * in both directions, be synchronous, and share no object between sessions.
  *
  * @module
  */
@@ -9,20 +9,20 @@ import type * as core from "zod/v4/core";
 type Path = readonly (string | number)[];
 
 interface Walk {
-  /** Is this what is stored, or what only the application sees, behind a codec? */
+  /** The side of a codec: `wire` for what is stored, `data` for what the application sees. */
   readonly side: "wire" | "data";
   readonly traits: { instances: boolean; open: boolean };
   readonly seen: { readonly wire: Set<unknown>; readonly data: Set<unknown> };
 }
 
-/** What it is called, and what to use instead. */
+/** Types that cannot be encoded, and their replacements. */
 const ONE_WAY: Readonly<Record<string, readonly [what: string, instead: string]>> = {
-  transform: ["a transform or preprocess", "z.codec, which knows the way back"],
+  transform: ["a transform or preprocess", "z.codec, which works in both directions"],
   success: ["z.success", "z.boolean"],
   promise: ["z.promise", "the type of what it resolves to"],
 };
 
-/** Types that only the application sees, and what stores them. */
+/** Types without a JSON form, and the codecs that store them. */
 const CODEC_FOR: Readonly<Record<string, string>> = {
   date: "z.codec(z.iso.datetime(), z.date(), { decode: (text) => new Date(text), encode: (date) => date.toISOString() })",
   bigint: "z.codec(z.string(), z.bigint(), { decode: (text) => BigInt(text), encode: (number) => number.toString() })",
@@ -31,12 +31,16 @@ const CODEC_FOR: Readonly<Record<string, string>> = {
   symbol: "z.string or z.enum",
   undefined: ".optional()",
   void: ".optional()",
-  nan: "z.number, and null or absence for no number",
+  nan: "z.number().nullable()",
   file: "z.codec with a string as its input",
   function: "data; a function has no stored form",
 };
 
-/** Goes through a schema on both sides of each pipe and refuses the first piece that does not survive storage. */
+/**
+ * Walks a schema on both sides of each pipe.
+ *
+ * @throws {TypeError} For the first part that cannot be stored and read back.
+ */
 export function inspect(schema: core.$ZodType, path: Path, walk: Walk): void {
   if (walk.seen[walk.side].has(schema)) return;
   walk.seen[walk.side].add(schema);
@@ -126,7 +130,7 @@ export function inspect(schema: core.$ZodType, path: Path, walk: Walk): void {
   }
 }
 
-/** JSON has no word for these. */
+/** Refuses literals that JSON cannot express. */
 function refuseLiteral(value: unknown, path: Path): void {
   if (typeof value === "bigint" || value === undefined) {
     refuse(path, `a literal ${typeof value}`, CODEC_FOR[typeof value]);
@@ -134,14 +138,14 @@ function refuseLiteral(value: unknown, path: Path): void {
   if (typeof value === "number" && !Number.isFinite(value)) refuse(path, `a literal ${value}`, "null or a string");
 }
 
-/** JSON turns `undefined` in an array into `null`. */
+/** Refuses optional elements, because JSON turns `undefined` in an array into `null`. */
 function refuseHoles(element: core.$ZodType, path: Path, walk: Walk): void {
   if (walk.side === "wire" && unwrap(element, "out", ["optional"]) !== null) {
     refuse(path, "an optional element", ".nullable()");
   }
 }
 
-/** A default or catch that is the same object each time would be shared between sessions. */
+/** Refuses a default or catch that returns the same object each time, because sessions would share it. */
 function refuseSharedValue(def: core.$ZodDefaultDef | core.$ZodCatchDef, path: Path): void {
   const read = (): unknown =>
     def.type === "default"
@@ -151,7 +155,7 @@ function refuseSharedValue(def: core.$ZodDefaultDef | core.$ZodCatchDef, path: P
   try {
     values = [read(), read()];
   } catch {
-    return; // A function that needs a real input: then it is a function, which is all that is asked for.
+    return; // The catch is a function that needs a real input, and functions are accepted.
   }
   if (sharesObject(...values))
     refuse(path, `a shared ${def.type} value`, `a function that makes a new one: .${def.type}(() => ...)`);
@@ -163,7 +167,7 @@ function sharesObject(a: unknown, b: unknown): boolean {
   return Object.keys(a).some((key) => sharesObject((a as never)[key], (b as never)[key]));
 }
 
-/** Validation is synchronous, and a promise that nobody awaits ends the process when it rejects. */
+/** Refuses async functions. Validation is synchronous, so a rejected promise would stay unhandled and end the process. */
 export function refuseAsync(schema: core.$ZodType, path: Path): void {
   const def: Partial<Record<"fn" | "transform" | "reverseTransform", unknown>> & core.$ZodTypeDef = schema._zod.def;
   const functions = [def.fn, def.transform, def.reverseTransform];
@@ -179,9 +183,9 @@ export function refuse(path: Path, what: string, instead: string | undefined): n
 }
 
 /**
- * The first schema of one of these types that is reached from outside through wrappers that leave absence as it is.
+ * Finds the outermost schema of one of the types, through wrappers that pass `undefined` on; `null` if there is none.
  *
- * @param side Which end of a pipe to follow.
+ * @param side The end of a pipe to follow.
  */
 export function unwrap(
   schema: core.$ZodType,

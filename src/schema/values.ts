@@ -1,42 +1,68 @@
 /**
- * Values on their way between the application, zod and JSON. Nothing on the way inherits: with a polluted
- * `Object.prototype` a property that is missing must stay missing.
+ * Helpers for values that pass between the application, zod and JSON. Copies have no prototype, so that a missing property
+ * stays missing if `Object.prototype` is polluted.
  *
  * @module
  */
 import { nullObject } from "../base/null-object.ts";
 
-/** A value that has no stored form. */
+/** The error for a value that cannot be stored. Its message follows "<path>: " and shows no data. */
 export class Unstorable extends Error {
   readonly path: PropertyKey[] = [];
+  /** How many segments of the path lead to the object that a circular reference points to. */
+  readonly depth: number | undefined;
+
+  constructor(message: string, depth?: number) {
+    super(message);
+    this.depth = depth;
+  }
 }
 
 const DANGEROUS: readonly string[] = ["__proto__", "constructor", "prototype"];
 
-/** How deep the stack lets one go differs between runtimes: what one of them stores all of them must be able to read. */
+/** A fixed limit, because stack sizes differ: every runtime must be able to read what another one stored. */
 const MAX_DEPTH = 128;
 
-/** A copy of own properties only, so that zod takes nothing that is inherited for given. @throws {Unstorable} */
-export function ownCopy(value: unknown, instances: boolean, depth = 0): unknown {
+/**
+ * Copies own properties only, so that zod does not read inherited ones.
+ *
+ * @param ancestors The objects that contain the value.
+ * @throws {Unstorable}
+ */
+export function ownCopy(value: unknown, instances: boolean, ancestors: object[] = []): unknown {
   if (typeof value !== "object" || value === null) return value;
-  if (depth > MAX_DEPTH) throw new Unstorable("The value is too deep or refers to itself");
-  const copyOf = (item: unknown): unknown => ownCopy(item, instances, depth + 1);
-  if (Array.isArray(value)) return Array.from(value, (item, at) => within(at, () => copyOf(item)));
+  if (ancestors.length > MAX_DEPTH) throw tooDeep(value, ancestors);
+  const copyOf = (item: unknown): unknown => ownCopy(item, instances, ancestors);
+  ancestors.push(value);
+  const copy = Array.isArray(value)
+    ? Array.from(value, (item, at) => within(at, () => copyOf(item)))
+    : copyOfObject(value, instances, copyOf);
+  ancestors.pop();
+  return copy;
+}
+
+function copyOfObject(value: object, instances: boolean, copyOf: (item: unknown) => unknown): unknown {
   if (!isPlain(value)) {
     if (instances) return value;
-    throw new Unstorable("An instance of a class cannot be stored without a codec");
+    throw new Unstorable("is an instance of a class, which needs a codec");
   }
   const copy: Record<string, unknown> = Object.create(null);
   for (const key of Object.keys(value)) {
     copy[key] = within(key, () => {
-      if (DANGEROUS.includes(key)) throw new Unstorable("This key cannot be stored");
+      if (DANGEROUS.includes(key)) throw new Unstorable("this key cannot be stored");
       return copyOf((value as Record<string, unknown>)[key]);
     });
   }
   return copy;
 }
 
-/** @throws {Unstorable} If the value is not JSON by itself. */
+function tooDeep(value: object, ancestors: readonly object[]): Unstorable {
+  const depth = ancestors.indexOf(value);
+  if (depth === -1) return new Unstorable(`is nested more than ${MAX_DEPTH} levels deep`);
+  return new Unstorable("contains a circular reference", depth);
+}
+
+/** @throws {Unstorable} If JSON cannot express the value. */
 export function assertJson(value: unknown): void {
   if (value === null || typeof value === "string" || typeof value === "boolean") return;
   if (typeof value === "number" && Number.isFinite(value)) return;
@@ -51,7 +77,7 @@ export function assertJson(value: unknown): void {
   ) {
     for (const [key, item] of Object.entries(value)) if (item !== undefined) within(key, () => assertJson(item));
   } else {
-    throw new Unstorable("The value has no JSON form: use a codec");
+    throw new Unstorable("has no JSON form: use a codec");
   }
 }
 
@@ -64,14 +90,17 @@ function within<R>(key: PropertyKey, step: () => R): R {
   }
 }
 
-/** An object literal, of any realm, or one that inherits from such: no class made it. */
+/** Whether the object is a plain one and not an instance of a class. Also works for objects of other realms. */
 export function isPlain(value: object): boolean {
   const prototype = Object.getPrototypeOf(value);
   if (prototype === null || Object.getPrototypeOf(prototype) === null) return true;
   return !Object.hasOwn(prototype, "constructor");
 }
 
-/** Text that is no JSON is passed on as a string: the schema decides, and the parser's message, which quotes it, ends here. */
+/**
+ * Parses JSON. Returns text that is not JSON as a string, which zod then validates. The message of the parser is dropped,
+ * because it quotes the text.
+ */
 export function parseJson(text: string): unknown {
   let value: unknown;
   try {
@@ -93,11 +122,11 @@ function withoutPrototypes(value: unknown): unknown {
   return copy;
 }
 
-/** A snapshot that looks changeable would lose every change made to it. */
+/** Freezes plain objects and arrays at every level, because a change to a snapshot would not be stored. */
 export function deepFreeze<V>(value: V, seen?: Set<unknown>): V {
   if (typeof value !== "object" || value === null || seen?.has(value)) return value;
   if (!Array.isArray(value) && !isPlain(value)) return value;
-  let within = seen?.add(value); // What is frozen already, as by `.readonly()`, need not be so in its depth.
+  let within = seen?.add(value); // An object that zod froze for `.readonly()` may contain objects that are not frozen.
   for (const item of Object.values(value)) {
     if (typeof item !== "object" || item === null) continue;
     within ??= new Set<unknown>([value]);
@@ -108,7 +137,7 @@ export function deepFreeze<V>(value: V, seen?: Set<unknown>): V {
 
 const LEGIBLE_LENGTH = 64;
 
-/** A key, which may come from anywhere, for a message: it must not begin a line of its own in a log (ASVS 5.0 16.4.1). */
+/** Makes a key safe for an error message: short, and without characters that start a new log line (ASVS 5.0 16.4.1). */
 export function legible(key: PropertyKey): string {
   const text = String(key).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "\ufffd");
   return text.length > LEGIBLE_LENGTH ? `${text.slice(0, LEGIBLE_LENGTH)}...` : text;

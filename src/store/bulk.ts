@@ -13,7 +13,7 @@ import type { Runner } from "./runner.ts";
 import type { Settings } from "./settings.ts";
 import type { Storage } from "./storage.ts";
 
-/** What a store does by id and by index, not by token. */
+/** The methods of a store that find sessions by ID or by index instead of by token. */
 type BulkOperations<T> = Pick<
   SessionStore<T, never, string>,
   "revoke" | "revokeAll" | "updateAll" | "list" | "count" | "scan"
@@ -34,8 +34,10 @@ export function bulkOperations<T>(
   const tokenless = (key: string): ParsedToken => ({ key, id: tokens.idOf(key), verifier: null });
 
   /**
-   * Goes through an index from its earliest member to the end, however many enter meanwhile: no removal hides one. Each
-   * page is an operation. `visit` says whether to go on.
+   * Visits an index page by page, from the earliest member to the latest. Each page is an operation with a timeout of its
+   * own. Pages continue after the last score, so removed members do not shift the others.
+   *
+   * @param visit Returns whether to continue with the next page.
    */
   async function eachPage(
     action: string,
@@ -87,7 +89,7 @@ export function bulkOperations<T>(
   return {
     async revoke(id, options) {
       const action = "revoke a session";
-      if (plainIds) throw new TypeError(`Cannot ${action} as with plainIds its id does not lead to it`);
+      if (plainIds) throw new TypeError(`Cannot ${action} by its ID as the option plainIds is true: use destroy`);
       if (typeof id !== "string" || !tokens.isKey(id)) return false;
       const ending = run(action, id, options?.signal, async (step) => {
         const ended = await step("writes", () => backend.remove(id, accessTo(tokenless(id))));
@@ -176,7 +178,7 @@ export function bulkOperations<T>(
           for (const session of sessions) if (session !== null) yield session;
         }
       } finally {
-        // Not awaited: a generator whose page never comes does not return either.
+        // Not awaited, because `return` of a generator waits for its pending page, which may never come.
         Promise.resolve(pages.return?.()).catch(() => {});
       }
     },

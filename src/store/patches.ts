@@ -7,19 +7,22 @@ import type { Codec } from "../schema/codec.ts";
 import type { Target } from "./runner.ts";
 import { type Edit, expectation, type Storage, type Written } from "./storage.ts";
 
-/** Of a compare-and-set that others get ahead of. */
+/** Attempts of a compare-and-set before it fails as `contended`. */
 const MAX_ATTEMPTS = 24;
 const MAX_PAUSE_MS = 50;
 
-/** Reserved fields that change in the same step as the data. */
+/** Changes of reserved fields that are written in the same step as the patch. */
 type Along = Pick<Edit, "set" | "remove" | "touch">;
 
-/** Writes patches: at once where that is safe, else by compare-and-set. */
+/** Writes patches to sessions. */
 export interface PatchWriter<T> {
+  /** Writes a patch in one step if that is safe, else by compare-and-set. */
   apply(target: Target, patch: PatchInput<T>, along?: Along): Promise<Written | null>;
   /**
-   * @param update Gives `null` to leave the session as it is.
-   * @throws {SessionConflictError} `contended`.
+   * Reads the session and writes the patch only if nothing changed in between; otherwise tries again.
+   *
+   * @param update Returns `null` to leave the session as it is.
+   * @throws {SessionConflictError} With the reason `contended`, after too many attempts.
    */
   compareAndSet(
     target: Target,
@@ -31,9 +34,10 @@ export interface PatchWriter<T> {
 const NOTHING: Along = { set: {}, remove: [] };
 
 /**
- * @param whole Does a patch need the whole record? So it does where the schema checks objects as a whole, and where
- * `migrate` may have to see the record before the patch.
- * @param sources The fields whose change moves a session in the indexes.
+ * Creates a patch writer.
+ *
+ * @param sources The fields that indexes are built from.
+ * @param whole Whether every patch needs the whole record: for refinements of the whole object and for `migrate`.
  */
 export function createPatchWriter<T>(
   storage: Storage<T>,
@@ -58,20 +62,23 @@ export function createPatchWriter<T>(
     await inTurn(target.key, async () => {
       for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
         if (attempt > 1) await pause(Math.random() * Math.min(2 ** attempt, MAX_PAUSE_MS));
-        // A caller with the previous secret may be refused by the write, but learns first that its patch does not fit.
+        // The previous secret may read here, so that an invalid patch is reported even if the write rejects the secret.
         const reading = { ...target, previous: true };
         const record = await read(reading, false);
         const old = record && (await decode(reading, record));
         if (old === null) return null;
         const patch = update(old.data, old.record);
         if (patch === null) return null;
-        if (patch instanceof Promise) throw new TypeError("Cannot update a session by a function that is async");
+        if (patch instanceof Promise) {
+          throw new TypeError("Cannot update a session as the function must return a patch: received a promise");
+        }
         const expect = expectation(old.record, codec.names);
         const change = { ...merged(codec.encodePatch(patch, old.data), along), expect };
         const written = await write(target, await indexed(target, old.record, change));
         if (written !== "changed") return written;
       }
-      throw new SessionConflictError("Cannot update a session as others change it all the time", "contended");
+      const times = `${MAX_ATTEMPTS} times in a row`;
+      throw new SessionConflictError(`Cannot update a session as it was changed concurrently ${times}`, "contended");
     });
 
   function merged(patch: Edit, { set, remove, touch }: Along): Edit {

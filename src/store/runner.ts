@@ -4,28 +4,32 @@ import { SessionBackendError, SessionConflictError, SessionDataError } from "../
 import type { CallOptions } from "../session.ts";
 import type { Settings } from "./settings.ts";
 
-/** The session that an operation is about: what its token leads to, and the operation's way to the backend. */
+/** The session of an operation, identified by its parsed token, with the operation's access to the backend. */
 export interface Target extends ParsedToken {
   readonly step: Step;
 }
 
-/** Runs operations in time, and reports what went wrong. */
+/** Runs operations with a timeout and reports failures as events. */
 export interface Runner {
-  /** @param id The session it is about, for the events. */
+  /**
+   * Runs an operation.
+   *
+   * @param id The session ID for the events; `null` if there is none.
+   */
   run<R>(
     action: string,
     id: string | null,
     signal: AbortSignal | undefined,
     operation: (step: Step) => Promise<R>,
   ): Promise<R>;
-  /** On the session of a token; `null` for a malformed one, which never reaches the backend. */
+  /** Runs an operation on the session of a token. Returns `null` for a malformed token without calling the backend. */
   withToken<R>(
     action: string,
     token: string,
     options: CallOptions | undefined,
     operation: (target: Target) => Promise<R>,
   ): Promise<R | null>;
-  /** What the operation gives, or `null`, reported, if the session's stored data does not fit. */
+  /** Returns the result of the operation. If stored data does not fit the schema, reports it and returns `null`. */
   orReport<R>(id: string, operation: () => Promise<R>): Promise<R | null>;
 }
 

@@ -1,10 +1,10 @@
 import type { SessionBackend } from "../backend.ts";
-import { ofType, seconds, wholeNumber, withDefaults } from "../base/checks.ts";
+import { kindOf, ofType, seconds, wholeNumber, withDefaults } from "../base/checks.ts";
 import { plainTokens, secretTokens, type TokenForm } from "../base/token.ts";
 import type { SessionSchema } from "../data.ts";
 import type { SessionEvent, SessionStoreOptions } from "../store-options.ts";
 
-/** A store's options, checked, with their defaults, and as they were when the store was made. */
+/** The options of a store after validation, with defaults. Later changes of the options object have no effect. */
 export interface Settings {
   readonly schema: SessionSchema;
   readonly backend: SessionBackend;
@@ -17,9 +17,13 @@ export interface Settings {
   readonly plainIds: boolean;
   readonly indexes: Readonly<Record<string, unknown>> | undefined;
   readonly limits: Readonly<Record<string, unknown>> | undefined;
-  /** Unix milliseconds, whole. @throws {TypeError} If the clock is broken. */
+  /**
+   * Returns the current time in whole Unix milliseconds.
+   *
+   * @throws {TypeError} If the option `now` returns anything but a time until the year 9999.
+   */
   time(): number;
-  /** Tells the listener, whose failures stay its own. */
+  /** Calls the listener. Its errors are ignored. */
   emit(event: SessionEvent): void;
 }
 
@@ -39,7 +43,11 @@ const METHODS = [
 const MAX_OPERATION_MS = 30_000;
 const YEAR_10000 = 253_402_300_800_000;
 
-/** @throws {TypeError | RangeError} As `createSessionStore` says. */
+/**
+ * Validates the options of a store and adds the defaults.
+ *
+ * @throws {TypeError | RangeError} As documented for `createSessionStore`.
+ */
 export function readOptions<T, In, Index extends string>(options: SessionStoreOptions<T, In, Index>): Settings {
   const given = withDefaults(ACTION, options, {
     schema: undefined,
@@ -58,7 +66,7 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
   const { backend, idleTimeout, absoluteTimeout, touchInterval, migrate, onEvent, plainIds, now } = given;
   for (const method of METHODS) {
     if (typeof backend?.[method] !== "function") {
-      throw new TypeError(`Cannot ${ACTION} as backend must be a session backend: it has no method ${method}`);
+      throw new TypeError(`Cannot ${ACTION} as backend must be a session backend: received one without ${method}()`);
     }
   }
   for (const [name, value] of Object.entries({ migrate, onEvent, now })) {
@@ -66,7 +74,7 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
   }
   ofType(ACTION, "plainIds", plainIds, "boolean");
   if (plainIds && given.indexes !== undefined) {
-    throw new TypeError(`Cannot ${ACTION} with indexes as with plainIds their members would be tokens`);
+    throw new TypeError(`Cannot ${ACTION} as indexes cannot be used with plainIds: remove one of these options`);
   }
   checkTimeouts(ACTION, idleTimeout, absoluteTimeout);
   wholeNumber(ACTION, "touchInterval", touchInterval, 0, idleTimeout - 1);
@@ -77,22 +85,25 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
     time() {
       const time = now();
       if (typeof time !== "number" || !(time >= 0 && time < YEAR_10000)) {
-        throw new TypeError("Cannot tell the time as now() must give Unix milliseconds up to the year 9999");
+        const received = typeof time === "number" ? time : kindOf(time);
+        throw new TypeError(
+          `Cannot read the clock as now must return Unix milliseconds before the year 10000: received ${received}`,
+        );
       }
       return Math.floor(time);
     },
     emit(event) {
       try {
-        // A listener may be async although its type does not ask for it.
+        // A listener may be async, although its type does not say so.
         Promise.resolve(onEvent?.(event)).catch(() => {});
       } catch {
-        // Listeners observe; what they throw changes nothing.
+        // An error of a listener must not fail the operation that it observes.
       }
     },
   };
 }
 
-/** @throws {TypeError | RangeError} If a timeout is no positive whole number, or idle exceeds absolute. */
+/** @throws {TypeError | RangeError} If a timeout is not a positive whole number, or idle exceeds absolute. */
 export function checkTimeouts(action: string, idleTimeout: unknown, absoluteTimeout: unknown): void {
   const idle = seconds(action, "idleTimeout", idleTimeout);
   if (absoluteTimeout === undefined) return;

@@ -2,7 +2,7 @@ import type { Change } from "../backend.ts";
 import { nullObject } from "../base/null-object.ts";
 import type { ParsedToken } from "../base/token.ts";
 import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
-import type { Registry } from "../indexes/members.ts";
+import { MAX_WRITE_DELAY_MS, type Registry } from "../indexes/members.ts";
 import {
   type Absence,
   type Access,
@@ -23,20 +23,20 @@ import type { Session } from "../session.ts";
 import type { Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
 
-/** The deadline of every session of a store with indexes that gives it none; an index has to end some day. */
+/** The absolute timeout of sessions in a store with indexes but without the option, because index keys must expire. */
 export const UNLIMITED_SECONDS: number = 400 * 86_400;
 const UNLIMITED_MS = UNLIMITED_SECONDS * 1000;
 
-/** A change as the parts of a store say it: the fields to answer are those of every read. */
+/** A change without `fields`, which are the same for all reads and writes of a store. */
 export type Edit = Omit<Change, "fields">;
 
-/** What a write changed. */
+/** The record before and after a write. */
 export interface Written {
   readonly before: StoredSession;
   readonly after: StoredSession;
 }
 
-/** Record and data that belong together. */
+/** A record and the data decoded from it. */
 interface Decoded<T> {
   readonly record: StoredSession;
   readonly data: T;
@@ -44,25 +44,42 @@ interface Decoded<T> {
 
 /** Reads and writes the records of one store, as steps of an operation. */
 export interface Storage<T> {
-  /** The user fields that reads ask for: all, where `migrate` has to see what the schema does not name. */
+  /** The user's fields that reads return; `null` for all, because `migrate` may need fields that are not in the schema. */
   readonly fields: readonly string[] | null;
   accessTo(parsedToken: ParsedToken): Access;
-  /** A backend's answer, once the ways of not being there are dealt with. */
+  /**
+   * Returns the backend's answer, or `null` and an event if there is no session.
+   *
+   * @throws {SessionDataError} If the reserved fields cannot be read.
+   */
   orNull<R extends object | string | number>(
     parsedToken: ParsedToken,
     answer: R | Absence,
   ): Exclude<R, NonNullable<Absence>> | null;
-  /** @param maxAgeMs What a near copy may be; default 0, none. */
+  /**
+   * Reads a record.
+   *
+   * @param maxAgeMs The maximum age of a cached copy, in milliseconds; default 0: no copy.
+   */
   read(target: Target, touch: boolean, maxAgeMs?: number): Promise<StoredSession | null>;
-  /** A touch that is not due yet is left out; one that is due decides what there is. */
+  /** Reads a record and touches it if the touch interval is over. */
   readAndTouch(target: Target): Promise<StoredSession | null>;
-  /** @throws {SessionConflictError} `revoked`. */
+  /**
+   * Writes a change.
+   *
+   * @throws {SessionConflictError} With the reason `revoked`, if the change moves the session to another index value and
+   * comes too late.
+   */
   write(target: Target, edit: Edit): Promise<Written | "changed" | null>;
-  /** The change to a record, with what it means for the indexes, whose new entries it has entered. */
+  /** Adds the changes of the index entries to a change, and enters the session into its new entries. */
   indexed(target: Target, record: StoredSession, edit: Edit): Promise<Edit>;
-  /** The data of a record, migrated and written back where that makes it fit; `null` if the session ended meanwhile. */
+  /**
+   * Decodes a record. Data that does not fit is migrated and written back. Returns `null` if the session ended meanwhile.
+   *
+   * @throws {SessionDataError} If the data does not fit the schema.
+   */
   decode(target: Target, record: StoredSession): Promise<Decoded<T> | null>;
-  /** The session of a record. */
+  /** Decodes a record into a session; `null` if there is none. */
   toSession(target: Target, record: StoredSession | null | undefined): Promise<Session<T> | null>;
 }
 
@@ -79,8 +96,8 @@ export function createStorage<T>(settings: Settings, codec: Codec<T>, registry: 
       return null;
     }
     if (answer === "invalid") {
-      const issue = { code: "invalid_format", path: [], message: "Invalid reserved fields" };
-      const message = "Cannot read a session as its key holds no session, or one with no readable deadline";
+      const issue = { code: "invalid_format", path: [], message: "the reserved fields cannot be read" };
+      const message = "Cannot read a session as its key is not a hash or its session_deadline is not Unix milliseconds";
       throw new SessionDataError(message, [issue], { origin: "stored" });
     }
     return answer as Exclude<typeof answer, NonNullable<Absence>>;
@@ -92,7 +109,7 @@ export function createStorage<T>(settings: Settings, codec: Codec<T>, registry: 
   };
 
   const readAndTouch: Storage<T>["readAndTouch"] = async (target) => {
-    // Any copy will do: one that is too old is touched, which decides.
+    // A copy of any age is enough, because an old one makes the touch due, and the touch reads again.
     const record = touchInterval === 0 ? undefined : await read(target, false, Number.POSITIVE_INFINITY);
     if (record === null) return null;
     if (record !== undefined) {
@@ -103,7 +120,7 @@ export function createStorage<T>(settings: Settings, codec: Codec<T>, registry: 
       return await read(target, true);
     } catch (error) {
       if (!(error instanceof SessionBackendError && error.reason === "rejected")) throw error;
-      // A server that takes no writes now can still say whose session it is, which ends no later than it would.
+      // A server that rejects writes, for example when it is full, can still be read. Only the touch is lost.
       const untouched = record ?? (await read(target, false));
       emit({ type: "unavailable", id: target.id, at: new Date(time()), reason: error.reason });
       return untouched;
@@ -135,10 +152,10 @@ export function createStorage<T>(settings: Settings, codec: Codec<T>, registry: 
       codec.decode(set);
       return set;
     } catch (cause) {
-      const unfit = cause instanceof SessionDataError;
-      const issues = unfit ? cause.issues : [{ code: "custom", path: [], message: "migrate threw" }];
-      const message = "Cannot read a session as its data does not fit the schema, and migrate did not make it fit";
-      throw new SessionDataError(message, issues, { origin: "stored", cause });
+      const isUnfit = cause instanceof SessionDataError;
+      const issues = isUnfit ? cause.issues : [{ code: "custom", path: [], message: "migrate threw an error" }];
+      const why = isUnfit ? `the result of migrate does not fit the schema: ${codec.list(issues)}` : issues[0]?.message;
+      throw new SessionDataError(`Cannot read a session as ${why}`, issues, { origin: "stored", cause });
     }
   }
 
@@ -152,7 +169,9 @@ export function createStorage<T>(settings: Settings, codec: Codec<T>, registry: 
     const change = { ...edit, fields };
     const before = orNull(target, await target.step("writes", () => backend.write(target.key, access, change)));
     if (before === "revoked") {
-      throw new SessionConflictError("Cannot move a session to another index value as it took too long", "revoked");
+      const limit = `${MAX_WRITE_DELAY_MS / 1000} seconds`;
+      const message = `Cannot move a session to another index value as the write took more than ${limit}`;
+      throw new SessionConflictError(message, "revoked");
     }
     if (before === null || before === "changed") return before;
     const stamp: StoredSession = change.touch === false ? {} : { [reserved.lastAccessedAt]: timeText(access.now) };
@@ -196,13 +215,13 @@ export function sessionOf<T>(id: string, record: StoredSession, data: T): Sessio
   });
 }
 
-/** A time that another program wrote in its own way is unknown, which must not end the session: it is the epoch. */
+/** Parses a time. Returns the epoch for unknown formats of other programs, which must not make the session unreadable. */
 function timestamp(text: string | undefined): Date {
   const time = timeOf(text);
   return new Date(Number.isNaN(time) ? 0 : time);
 }
 
-/** The change that takes back what a write changed, and leaves alone what others wrote to other fields since. */
+/** Creates the change that reverts a write. It leaves other fields alone, as they may have been changed since. */
 export function undoing({ before, after }: Written): Edit {
   const names = Object.keys({ ...before, ...after }).filter((name) => before[name] !== after[name]);
   const text = expectation(before, names);
@@ -210,7 +229,7 @@ export function undoing({ before, after }: Written): Edit {
   return { set: Object.fromEntries(set), remove: names.filter((name) => text[name] === null) };
 }
 
-/** What a compare-and-set has to find. */
+/** Returns the text that a compare-and-set expects in each field; `null` for an absent field. */
 export function expectation(record: StoredSession, names: readonly string[]): Record<string, string | null> {
   const text = nullObject<string | null>();
   for (const name of names) text[name] = record[name] ?? null;

@@ -3,7 +3,7 @@ import { seconds, wholeNumber } from "../base/checks.ts";
 import { nullObject } from "../base/null-object.ts";
 import type { NewSession, PatchInput, SessionPatch, SessionSchema } from "../data.ts";
 import { SessionConflictError, SessionDataError } from "../errors.ts";
-import { createIndexes } from "../indexes/declarations.ts";
+import { createIndexes, indexName } from "../indexes/declarations.ts";
 import { createLimitedInsert } from "../indexes/limits.ts";
 import { createRegistry } from "../indexes/members.ts";
 import { indexEntries, reserved, type StoredSession, timeText } from "../record.ts";
@@ -18,15 +18,15 @@ import { createRunner } from "./runner.ts";
 import { checkTimeouts, readOptions } from "./settings.ts";
 import { createStorage, sessionOf, UNLIMITED_SECONDS } from "./storage.ts";
 
-/** Of a new id: 128 random bits do not collide, so a generator that repeats itself is broken. */
+/** Attempts to find an unused session ID. Random IDs of 128 bits do not collide unless the generator is broken. */
 const MAX_INSERTS = 3;
 
 /**
- * Makes a store. The types of data and of what `create` takes follow from the schema.
+ * Creates a session store. The schema determines the type of the session data and the type that `create` accepts.
  *
- * @throws {TypeError} If the schema cannot be stored, or an option is unknown or of the wrong type.
- * @throws {RangeError} If a timeout is no positive whole number, the idle timeout exceeds the absolute one, or the touch
- * interval is not below the idle timeout.
+ * @throws {TypeError} If the schema cannot be stored, or if an option is unknown or has the wrong type.
+ * @throws {RangeError} If a timeout is not a positive whole number, if the idle timeout exceeds the absolute timeout, or if
+ * the touch interval is not less than the idle timeout.
  */
 export function createSessionStore<T extends object, In, Index extends string = never>(
   options: SessionStoreOptions<T, In, Index>,
@@ -76,26 +76,31 @@ export function createSessionStore<T extends object, In, Index extends string = 
           step("writes", () => backend.insert(key, record, now, notAfter)),
         );
         if (inserted === "revoked") {
-          throw new SessionConflictError("Cannot create a session as those of an index value were revoked", "revoked");
+          throw new SessionConflictError(revokedMessage(entries), "revoked");
         }
         if (inserted === "taken") continue;
         emit({ type: "created", id, at });
         return { token, session: sessionOf(id, record, stored) };
       }
-      throw new SessionConflictError("Cannot create a session as every new id is taken already", "contended");
+      const message = `Cannot create a session as ${MAX_INSERTS} new session IDs in a row were already in use`;
+      throw new SessionConflictError(message, "contended");
     });
   }
 
   async function increment(token: string, field: string, by = 1, options?: CallOptions): Promise<number | null> {
     const action = "increment a field of a session";
     const counter = plan.fields.get(field)?.counter;
-    if (!counter) throw new TypeError(`Cannot ${action} as the schema has no plain number field of this name`);
+    if (!counter) throw new TypeError(`Cannot ${action} as the schema has no plain number field with this name`);
     wholeNumber(action, "by", by, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
-    const refuse = (code: string): never => {
-      const issue = { code, path: [field], message: "The sum is not allowed" };
-      throw new SessionDataError(`Cannot ${action} as it does not fit the schema: ${field}: ${code}`, [issue], {
-        origin: code === "invalid_type" ? "stored" : "given",
-      });
+    const refuse = (code: "invalid_type" | "too_small" | "too_big"): never => {
+      const reasons = {
+        invalid_type: "expected a safe integer",
+        too_small: `expected at least ${counter.min}`,
+        too_big: `expected at most ${counter.max}`,
+      };
+      const issue = { code, path: [field], message: reasons[code] };
+      const message = `Cannot ${action} as its data does not fit the schema: ${codec.list([issue])}`;
+      throw new SessionDataError(message, [issue], { origin: code === "invalid_type" ? "stored" : "given" });
     };
     return await withToken(action, token, options, async (target) => {
       const from = codec.absent(field);
@@ -120,7 +125,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
   async function take(token: string, field: string, options?: CallOptions): Promise<unknown> {
     const action = "take a field of a session";
     if (!plan.fields.get(field)?.removable) {
-      throw new TypeError(`Cannot ${action} as the schema has no optional field of this name`);
+      throw new TypeError(`Cannot ${action} as the schema has no optional field with this name`);
     }
     return await withToken(action, token, options, async (target) => {
       const written = await apply(target, { [field]: undefined } as SessionPatch<T>);
@@ -129,7 +134,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
       try {
         return codec.decodeField(field, text);
       } catch (error) {
-        // What cannot be handed over must not be lost either.
+        // The caller gets an error instead of the value, so the value is put back.
         const back = { set: { [field]: text }, remove: [], expect: { [field]: null } };
         await write(target, back);
         throw error;
@@ -159,7 +164,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
     take,
     async setIdleTimeout(token: string, idleTimeout: number, options?: CallOptions) {
       const action = "set the idle timeout of a session";
-      seconds(action, "the idle timeout", idleTimeout);
+      seconds(action, "idleTimeout", idleTimeout);
       const along = { set: { [reserved.idleTimeout]: String(idleTimeout) }, remove: [] };
       return await withToken(action, token, options, async (target) => {
         const written = await apply(target, {}, along);
@@ -183,4 +188,10 @@ export function createSessionStore<T extends object, In, Index extends string = 
     ...bulkOperations(settings, runner, storage, patchWriter, codec, registry),
   };
   return Object.freeze(store) as SessionStore<T, NewSession<SessionSchema<T, In>>, Index>;
+}
+
+function revokedMessage(entries: readonly string[]): string {
+  const names = [...new Set(entries.map(indexName))].map((name) => `"${name}"`);
+  const where = names.length === 1 ? `the index ${names[0]}` : `one of the indexes ${names.join(", ")}`;
+  return `Cannot create a session as sessions with the same value in ${where} were revoked concurrently`;
 }

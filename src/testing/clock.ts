@@ -1,12 +1,17 @@
-/** Time as a test sees it. */
+/** A clock for tests. */
 export interface Clock {
-  /** Unix milliseconds. Needs no `this`: pass it as `now`. */
+  /** Returns the time in Unix milliseconds. Does not use `this`, so it can be passed as the option `now`. */
   readonly now: () => number;
-  /** Moves on: a manual clock at once, a real one by waiting. */
+  /** Advances the time: a manual clock immediately, a real clock by waiting. */
   advance(milliseconds: number): void | Promise<void>;
 }
 
-/** A clock that stands still until it is moved, for tests on memory. Redis keeps its own time. */
+/**
+ * Creates a clock that only moves when `advance` is called. Use it with the memory backend, because Redis uses its own
+ * clock.
+ *
+ * @param start The initial time; default 2026-01-01.
+ */
 export function manualClock(start: Date = new Date("2026-01-01T00:00:00Z")): Clock {
   let time = start.getTime();
   return {

@@ -1,5 +1,5 @@
 /**
- * For tests of applications and of backends.
+ * Helpers for the tests of applications and of backends.
  *
  * @module
  */

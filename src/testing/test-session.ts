@@ -3,9 +3,9 @@ import { type CookieOptions, sessionCookie } from "../http/cookie.ts";
 import type { Session, SessionStore } from "../session.ts";
 
 /**
- * Starts a test signed in: creates a session, and gives the header with which its browser would come back.
+ * Creates a session for a test and returns the request headers of a browser that is logged in.
  *
- * @param options The cookie's attributes, as the middleware under test has them.
+ * @param options The cookie options of the middleware under test.
  */
 export async function testSession<T, New>(
   store: SessionStore<T, New>,

@@ -584,12 +584,12 @@ describe("index values", () => {
       const backend = memoryBackend();
       const failing = store((name) => (name === "fine" ? "42" : value), backend);
       await expect(failing.create({ name: "eve" })).rejects.toThrow(TypeError);
-      await expect(failing.create({ name: "eve" })).rejects.toThrow(/index user /);
+      await expect(failing.create({ name: "eve" })).rejects.toThrow(/index "user" /);
       expect(await keysOf(backend)).toEqual([]);
       const { token, session } = await failing.create({ name: "fine" });
-      await expect(failing.update(token, { name: "eve" })).rejects.toThrow(/index user /);
-      await expect(failing.rotate(token, { patch: { name: "eve" } })).rejects.toThrow(/index user /);
-      await expect(failing.updateAll({ user: "42" }, { name: "eve" })).rejects.toThrow(/index user /);
+      await expect(failing.update(token, { name: "eve" })).rejects.toThrow(/index "user" /);
+      await expect(failing.rotate(token, { patch: { name: "eve" } })).rejects.toThrow(/index "user" /);
+      await expect(failing.updateAll({ user: "42" }, { name: "eve" })).rejects.toThrow(/index "user" /);
       expect(await failing.peek(token)).toEqual(session);
     },
   );
@@ -610,11 +610,11 @@ describe("index values", () => {
     }
     for (const name of ["x".repeat(513), "é".repeat(257), `${"💥".repeat(128)}x`]) {
       await expect(plain.create({ name })).rejects.toThrow(TypeError);
-      await expect(plain.list({ user: name })).rejects.toThrow(/index user /);
+      await expect(plain.list({ user: name })).rejects.toThrow(/index "user" /);
     }
     for (const lone of ["\ud800", "a\udc00b", "\udc00\ud800"]) {
       await expect(store(() => lone).create({ name: "eve" })).rejects.toThrow(TypeError);
-      await expect(plain.list({ user: lone })).rejects.toThrow(/index user /);
+      await expect(plain.list({ user: lone })).rejects.toThrow(/index "user" /);
       await expect(plain.create({ name: lone })).rejects.toThrow(SessionDataError);
     }
   });
@@ -682,7 +682,7 @@ describe("index queries", () => {
     // @ts-expect-error Two names.
     await expect(store.count({ user: "andrew", tenant: "a" })).rejects.toThrow(TypeError);
     // @ts-expect-error No text.
-    await expect(store.revokeAll({ user: 42 })).rejects.toThrow(/index user /);
+    await expect(store.revokeAll({ user: 42 })).rejects.toThrow(/index "user" /);
     // @ts-expect-error None.
     await expect(store.updateAll({}, { theme: "dark" })).rejects.toThrow(TypeError);
   });
@@ -720,6 +720,7 @@ describe("index and limit options", () => {
     ["text instead of declarations", "userId"],
   ])("indexes with %s are rejected with a TypeError", (_, declared) => {
     expect(declare(declared)).toThrow(TypeError);
+    expect(declare(declared)).toThrow(/^Cannot create a session store as .*\bindexes\b/);
   });
 
   test("an index name may have 1 to 64 letters, digits, _ and -", async () => {
@@ -747,12 +748,14 @@ describe("index and limit options", () => {
     ["in a list", [{ max: 5, whenFull: "reject" }]],
   ])("a limit %s is rejected with a TypeError", (_, limits) => {
     expect(declare(indexes, limits)).toThrow(TypeError);
+    expect(declare(indexes, limits)).toThrow(/^Cannot create a session store as .*\blimits\b/);
   });
 
   test.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 100_001])(
     "a limit of %d sessions is rejected with a RangeError",
     (max) => {
       expect(declare(indexes, { user: { max, whenFull: "reject" } })).toThrow(RangeError);
+      expect(declare(indexes, { user: { max, whenFull: "reject" } })).toThrow(/ as limits\.user\.max must be /);
     },
   );
 

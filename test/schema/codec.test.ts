@@ -169,7 +169,7 @@ describe("data given to create and update", () => {
     expect(error.issues.map(({ path }) => path.join("."))).toEqual(
       expect.arrayContaining(["userId", "pageViews", "role"]),
     );
-    expect(error.message).toMatch(/userId: invalid_type/);
+    expect(error.message).toContain("userId: expected string");
     expect(await rawOf(backend, token)).toEqual(before);
   });
 
@@ -809,13 +809,13 @@ describe("SessionDataError", () => {
     });
   }
 
-  test("an error lists each path and code once, and its message names the first five", async () => {
-    const names = ["a", "b", "c", "d", "e", "f", "g"];
+  test("an error lists each path and reason once, and its message names the first ten", async () => {
+    const names = [..."abcdefghijkl"];
     const schema = z.object(Object.fromEntries(names.map((name) => [name, z.int()])));
     const store = createSessionStore({ schema, backend: memoryBackend() });
     const error = await failureOf(store.create(Object.fromEntries(names.map((name) => [name, MARKER])) as never));
-    expect(error.issues).toHaveLength(7);
-    expect(error.message).toMatch(/a: invalid_type, b: invalid_type.+ and 2 more$/);
+    expect(error.issues).toHaveLength(12);
+    expect(error.message).toMatch(/a: expected number; b: expected number; .+; j: expected number; and 2 more$/);
   });
 
   test("an error can be formatted by z.prettifyError", async () => {
@@ -972,7 +972,7 @@ describe("migrate", () => {
     for (const call of [() => store.get(token), () => store.update(token, { visits: 1 })]) {
       const error = await failureOf(call());
       expect(error).toMatchObject({ origin: "stored", cause: { name: "SessionDataError" } });
-      expect(error.message).toMatch(/migrate did not make it fit/);
+      expect(error.message).toMatch(/the result of migrate does not fit the schema/);
       expect(error.issues.length).toBeGreaterThan(0);
       expect(inspect(error, { depth: null, showHidden: true })).not.toMatch(/MARKER"|Lovelace|Ada/);
     }

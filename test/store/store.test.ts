@@ -445,7 +445,10 @@ describe("update", () => {
     const { token, session } = await store.create({});
     const error = await failure(store.update(token, () => ({ theme: "dark" })));
     expect(error).toBeInstanceOf(SessionConflictError);
-    expect(error).toMatchObject({ reason: "contended" });
+    expect(error).toMatchObject({
+      reason: "contended",
+      message: "Cannot update a session as it was changed concurrently 24 times in a row",
+    });
     expect(events.at(-1)).toEqual({ type: "conflict", id: session.id, at: at() });
     const writes = calls.filter((method) => method === "write").length;
     expect(writes).toBeGreaterThan(5);

@@ -126,7 +126,8 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
       const keys = await keysOf(ground.backend);
       const error = await refusal(login({ cart: [{ sku: userId }] }));
       expect(error).toBeInstanceOf(SessionConflictError);
-      expect(error).toMatchObject({ reason: "limit" });
+      const message = 'Cannot create a session as the limit of 2 sessions for the index "user" is reached';
+      expect(error).toMatchObject({ reason: "limit", message });
       expect(await ids()).toEqual([...both].sort());
       expect(await entered()).toEqual(both);
       expect(await entered(`product:${userId}`)).toEqual([]);

@@ -5,7 +5,7 @@ import { BY_ONE, type Cases, plain, USES } from "./subject.ts";
 
 const nothing: Change = { set: {}, remove: [], fields: null };
 
-/** Names that objects inherit, that are array indexes, or that a script could mistake for its own variables. */
+/** Field names that objects inherit, that are array indexes, or that a script could confuse with its own names. */
 const NAMES = [
   "constructor",
   "toString",
@@ -33,7 +33,7 @@ const VALUES: Readonly<Record<string, string>> = {
   "a hundred kilobytes": "€".repeat(100_000 / 3),
 };
 
-/** How records are changed. */
+/** Tests of reads and writes. */
 export const changes: Cases = {
   async "write sets and removes fields in one step, keeps the others, and returns the record before the change"(
     subject,
@@ -155,7 +155,7 @@ export const changes: Cases = {
     const before = await stored(key);
     for (const answer of answers) {
       for (const field of ["name", "other", "more", reserved.deadline]) {
-        // The backend may also return frozen objects.
+        // With `Reflect`, because a backend may also return frozen records, and an assignment would then throw.
         Reflect.set(answer as object, field, "1");
         Reflect.deleteProperty(answer as object, reserved.createdAt);
       }

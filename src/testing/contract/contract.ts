@@ -8,12 +8,11 @@ import { secrets } from "./secrets.ts";
 import { subjectOf } from "./subject.ts";
 
 /**
- * Registers the tests that every backend must pass, one for each rule of `SessionBackend`.
+ * Registers tests for the promises of `SessionBackend`, which every backend must pass.
  *
  * @param test The test function of vitest, node:test, bun:test or Deno.
- * @param makeBackend Called for each test. May return the same backend each time, which may hold other sessions.
- * @param clock The time by which the backend expires sessions. With a real clock the tests wait about eight seconds in
- * all.
+ * @param makeBackend Called for each test. May return the same backend each time; it may contain other sessions.
+ * @param clock The clock that the backend uses for expiration. With a real clock the tests wait about eight seconds in all.
  */
 export function backendContract(
   test: (name: string, run: () => Promise<void>) => unknown,

@@ -33,7 +33,7 @@ const INCREMENTS: Readonly<Record<string, Row>> = {
   "refuses more digits than that": ["00000000000000001", {}, "invalid_type"],
 };
 
-/** How numbers are incremented. */
+/** Tests of increments. */
 export const increments: Cases = {
   async "increment writes a sum within its bounds, and otherwise changes nothing"({ access, backend, insert, stored }) {
     for (const [rule, [text, asked, answer]] of Object.entries(INCREMENTS)) {

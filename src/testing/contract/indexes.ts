@@ -14,9 +14,10 @@ async function enter({ backend, clock }: Subject, entry: string, ...keys: string
   return page;
 }
 
-/** The milliseconds by which the clocks of the test and of a server may differ. */
+/** The maximum difference between the clocks of the test and of the server. */
 const SKEW_MS = 1000;
 
+/** Tests of indexes and tombstones. */
 export const indexes: Cases = {
   "enter returns the first members, their total number and the time": async (subject) => {
     const { backend, clock } = subject;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { reserved, type StoredSession } from "../../record.ts";
 import { BY_ONE, type Cases, ends, goneOr, PREVIOUS, plain, type Subject, USES, WRONG } from "./subject.ts";
 
-/** How sessions are created and how they end. */
+/** Tests of creation, expiration and removal. */
 export const lifetimes: Cases = {
   async "insert stores a record unchanged"({ backend, clock, newKey, record, stored }) {
     const [key, given] = [newKey(), record()];

@@ -4,7 +4,7 @@ import { type Cases, ends, PREVIOUS, USES, VERIFIER, WRONG } from "./subject.ts"
 
 const ROTATED = "r".repeat(43);
 
-/** Who can access a session. */
+/** Tests of access by secret, and of rotation. */
 export const secrets: Cases = {
   async "a session is found by the current secret, and by its key alone if no secret is given"(subject) {
     for (const [use, call] of Object.entries(USES)) {

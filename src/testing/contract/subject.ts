@@ -2,24 +2,24 @@ import type { Increment, SessionBackend } from "../../backend.ts";
 import { type Absence, type Access, reserved, type StoredSession } from "../../record.ts";
 import type { Clock } from "../clock.ts";
 
-/** Tests of one topic, by title. */
+/** The tests of one topic, by title. */
 export type Cases = Readonly<Record<string, (subject: Subject) => Promise<void>>>;
 
-/** A backend under test, and helpers that the tests share. */
+/** The backend under test, with helpers for the tests. */
 export interface Subject {
   readonly backend: SessionBackend;
   readonly clock: Clock;
-  /** A key that nothing is stored under. */
+  /** Returns an unused key. */
   newKey(): string;
-  /** A `RECORD` created now, with some fields replaced; `null` removes a field. */
+  /** Creates a record with some fields replaced. A field with `null` is left out. */
   record(fields?: Readonly<Record<string, string | null>>): StoredSession;
-  /** Stores such a record under a new key. */
+  /** Stores a record like that of `record` under a new key, which it returns. */
   insert(fields?: Readonly<Record<string, string | null>>): Promise<string>;
-  /** An access by key alone and at the current time, unless given otherwise. */
+  /** Creates an `Access`. By default it has no verifier, accepts the previous secret, and has the current time. */
   access(given?: Partial<Access>): Access;
-  /** The stored record as a plain object that can be compared. Does not touch the session. */
+  /** Reads the stored record without a touch, as a plain object that `assert.deepEqual` accepts. */
   stored(key: string): Promise<StoredSession | Absence>;
-  /** Whether `keys()` of the backend lists the key. */
+  /** Whether the backend lists the key. */
   lists(key: string): Promise<boolean>;
 }
 
@@ -27,7 +27,7 @@ export const VERIFIER: string = "v".repeat(43);
 export const PREVIOUS: string = "p".repeat(43);
 export const WRONG: string = "w".repeat(43);
 
-/** The default increment of the field `count`. */
+/** The default increment of the tests. */
 export const BY_ONE: Increment = {
   field: "count",
   by: 1,
@@ -43,7 +43,7 @@ const RECORD = {
   [reserved.verifier]: VERIFIER,
 } as const;
 
-/** Every operation on a session except removal. Their writes differ from `RECORD`. */
+/** All uses of a session that do not end it. Those that write change a field, so that tests can detect the write. */
 export const USES: Readonly<Record<string, (subject: Subject, key: string, access: Access) => Promise<unknown>>> = {
   read: ({ backend }, key, access) => backend.read(key, access, { touch: false, fields: null }),
   "read that touches": ({ backend }, key, access) => backend.read(key, access, { touch: true, fields: ["name"] }),
@@ -89,18 +89,18 @@ export function subjectOf(backend: SessionBackend, clock: Clock): Subject {
   };
 }
 
-/** A copy with an ordinary prototype, as `node:assert/strict` compares prototypes. */
+/** Copies a record into a plain object, because `node:assert/strict` also compares prototypes. */
 export function plain<A>(answer: A): A {
   return typeof answer === "object" && answer !== null ? { ...answer } : answer;
 }
 
-/** Removes the session that the access reaches, and returns whether there was one. */
+/** Removes a session. Returns whether it existed. */
 export async function ends(backend: SessionBackend, key: string, access: Access): Promise<boolean | "reused"> {
   const ended = await backend.remove(key, access);
   return ended === "reused" ? ended : ended !== null;
 }
 
-/** Treats a session past its deadline as absent. */
+/** Returns `null` for a session after its deadline, because a backend may answer either way. */
 export function goneOr<A>(answer: A): A | null {
   return answer === "expired" ? null : answer;
 }
