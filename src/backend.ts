@@ -1,4 +1,4 @@
-import type { Absence, Access, StoredSession } from "./record.ts";
+import type { Absence, Access, Reused, StoredSession } from "./record.ts";
 
 /** What a read brings. */
 export interface ReadRequest {
@@ -85,7 +85,8 @@ export type Revoked = StoredSession | "other" | "nothing";
  * after it has ended. An index ends by itself once the sessions that entered it have.
  *
  * A record is reached by its key and, if the access carries one, the verifier of the presented secret. A wrong secret is
- * absence and moves nothing.
+ * absence and moves nothing. The one before the last rotation is `"reused at "` and what the record has as
+ * `session_rotated_at`, or `"reused"` if it has none; in its grace it opens, or is absence if the access does not let it.
  *
  * Failures are `SessionBackendError`s; anything else a backend throws is a defect and reaches the caller as it is.
  */
@@ -108,7 +109,7 @@ export interface SessionBackend {
     increment: Increment,
   ): Promise<number | "too_small" | "too_big" | "invalid_type" | Absence>;
   /** Deletes what the access reaches, readable or not, and answers its reserved fields if it was a session that had not ended. */
-  remove(key: string, access: Access): Promise<StoredSession | "reused" | null>;
+  remove(key: string, access: Access): Promise<StoredSession | Reused | null>;
   /**
    * Deletes a session if it is under this entry. Where nothing is, a tombstone keeps the key from becoming a session.
    *

@@ -1,5 +1,5 @@
 /**
- * The stored form of a session: text fields beside nine reserved ones, compatible with the session-store guides of the
+ * The stored form of a session: text fields beside ten reserved ones, compatible with the session-store guides of the
  * Redis documentation.
  *
  * @module
@@ -25,6 +25,8 @@ export const reserved = {
   verifier: "session_verifier",
   /** The verifier before the last rotation. */
   previous: "session_previous",
+  /** When the last rotation was, RFC 3339. */
+  rotatedAt: "session_rotated_at",
   /** Until when the previous secret still opens, Unix milliseconds: plain digits. */
   grace: "session_grace",
   /** The index entries that this session is under: JSON, an array of `<name>:<value>`. */
@@ -101,12 +103,27 @@ export interface Access {
   readonly now: number;
 }
 
+/** The secret was replaced by the last rotation, whose time follows as it is stored, if it is. */
+export type Reused = "reused" | `reused at ${string}`;
+
 /**
  * Why there is no answer: nothing that this access reaches (`null`), its secret was replaced by a rotation (`reused`), its
  * reserved fields cannot be read (`invalid`), or a record that was still there has passed its deadline (`expired`, which
  * is as good as `null`).
  */
-export type Absence = null | "reused" | "invalid" | "expired";
+export type Absence = null | Reused | "invalid" | "expired";
+
+export function isReused(answer: unknown): answer is Reused {
+  return answer === "reused" || (typeof answer === "string" && answer.startsWith(REUSED_AT));
+}
+
+const REUSED_AT = "reused at ";
+
+/** When the rotation was that replaced the secret; `null` if that is not stored or cannot be read. */
+export function rotatedAt(answer: Reused): Date | null {
+  const at = timeOf(answer.slice(REUSED_AT.length));
+  return Number.isNaN(at) ? null : new Date(at);
+}
 
 /** Does this access reach the record? Absence and a wrong secret are one: `null`. */
 export function checkAccess(record: StoredSession, access: Access): "open" | Absence {
@@ -118,12 +135,17 @@ export function checkAccess(record: StoredSession, access: Access): "open" | Abs
   return deadline !== null && deadline <= access.now ? "expired" : "open";
 }
 
-/** Is the presented secret the present one, or the previous one in its grace? */
-export function matchSecret(record: StoredSession, access: Access): "open" | "reused" | null {
+/**
+ * Is the presented secret the present one, or the previous one in its grace? In its grace it is never `reused`: where it
+ * does not open, the request is merely late.
+ */
+export function matchSecret(record: StoredSession, access: Access): "open" | Reused | null {
   if (access.verifier === null || access.verifier === record[reserved.verifier]) return "open";
   if (access.verifier !== record[reserved.previous]) return null;
   const grace = unixMilliseconds(record[reserved.grace] ?? "");
-  return access.previous && grace > access.now ? "open" : "reused";
+  if (grace > access.now) return access.previous ? "open" : null;
+  const at = record[reserved.rotatedAt];
+  return at === undefined ? "reused" : `${REUSED_AT}${at}`;
 }
 
 /**

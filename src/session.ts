@@ -78,7 +78,8 @@ export interface RotateOptions<T> extends CallOptions {
   readonly authenticated?: boolean | undefined;
   /**
    * Seconds for which the old token still reads and writes the session, without ever yielding the new one; less than
-   * the idle timeout. 0, the default, ends it at once. Not together with `authenticated`.
+   * the idle timeout. 0, the default, ends it at once: requests that are under way are anonymous for that one answer.
+   * Not together with `authenticated`.
    */
   readonly grace?: number | undefined;
 }
@@ -165,6 +166,10 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * Gives the session a new token and ends the old one; also known as regenerate, renew or cycle. Id, `createdAt` and
    * deadline stay. Of two rotations at once one wins and the other gets `null`: after a double click on "log in", the
    * second request has nothing to set and the browser keeps the winner's cookie.
+   *
+   * If it rejects, the old token stays valid and nothing is changed. A rotation that was done nevertheless is taken back
+   * behind the caller's back, which is tried for 30 seconds; requests with the old token to this store wait for that,
+   * and other processes may find it `reused` until then.
    *
    * @throws {TypeError} With `plainIds`, where the key is the token.
    */

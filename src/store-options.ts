@@ -68,8 +68,11 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
 export type SessionEvent =
   | { readonly type: "created"; readonly id: string; readonly at: Date }
   | { readonly type: "rotated"; readonly id: string; readonly at: Date }
-  /** The token before the last rotation was presented: a late request, or a stolen cookie. */
-  | { readonly type: "reused"; readonly id: string; readonly at: Date }
+  /**
+   * The token before the last rotation was presented: by a late request if the rotation was seconds ago, long after it
+   * perhaps by a thief. `rotatedAt` is the time of the rotation, `null` if an older version made it.
+   */
+  | { readonly type: "reused"; readonly id: string; readonly at: Date; readonly rotatedAt: Date | null }
   | { readonly type: "destroyed"; readonly id: string; readonly at: Date }
   /** Somebody else ended it: by its id, with all of an index value, or to make room at a limit. */
   | { readonly type: "revoked"; readonly id: string; readonly at: Date; readonly reason: "id" | "index" | "limit" }

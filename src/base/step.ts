@@ -6,7 +6,8 @@ export type Step = <R>(effect: "reads" | "writes", call: () => Promise<R>) => Pr
 
 /**
  * Runs an operation that settles within its time whatever the backend does: a stalled server neither answers nor fails.
- * After that no further step is sent, and a late answer is dropped.
+ * After that no further step is sent, and a late answer is dropped. One operation goes on behind its caller's back: a
+ * rotation whose new token reaches nobody is taken back.
  *
  * @param action What cannot be done, for the message.
  * @throws {SessionBackendError} `timeout`, or `aborted` by the signal.
@@ -55,9 +56,10 @@ export function withTimeout<R>(
   });
 }
 
-/** A wait within an operation. */
-export function pause(milliseconds: number): Promise<void> {
+/** A wait within an operation. @param keepsAlive Whether the process waits for it. */
+export function pause(milliseconds: number, keepsAlive = true): Promise<void> {
   return new Promise((resolve) => {
-    setTimeout(resolve, milliseconds);
+    const timer = setTimeout(resolve, milliseconds);
+    if (!keepsAlive) timer.unref();
   });
 }

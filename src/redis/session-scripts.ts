@@ -44,7 +44,11 @@ const SECRET = /* lua */ `
 local now, verifier, grace = tonumber(ARGV[1]), ARGV[3], ${headField(reserved.grace)}
 if verifier ~= ${headField(reserved.verifier)} and verifier ~= '' then
   if verifier ~= ${headField(reserved.previous)} then return false end
-  if ARGV[4] ~= '1' or not grace or ${isNoTime("grace")} or tonumber(grace) <= now then return 'reused' end
+  if not grace or ${isNoTime("grace")} or tonumber(grace) <= now then
+    local at = ${headField(reserved.rotatedAt)}
+    return at and 'reused at ' .. at or 'reused'
+  end
+  if ARGV[4] ~= '1' then return false end
 end
 `;
 
@@ -126,7 +130,8 @@ return 'inserted'
  * secret does in its grace, ARGV[5..] wanted fields, none for the whole hash
  *
  * Returns the texts of the reserved fields and of those wanted, in order, as JSON with false for nil if they are short;
- * or the whole hash, name and text by turns; or 'reused', 'expired', 'invalid', or nil if there is no such session.
+ * or the whole hash, name and text by turns; or 'reused at ' and when the rotation was, 'reused' if that is not stored,
+ * 'expired', 'invalid', or nil if there is no such session.
  */
 export const READ: Script = script(/* lua */ `
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(ARGV, 5))
@@ -219,7 +224,7 @@ return total
  * KEYS[1] session
  * ARGV[1..4] as in READ
  *
- * Returns the reserved fields if it was a session that had not ended, else nil, or 'reused'.
+ * Returns the reserved fields if it was a session that had not ended, else nil, or 'reused' as READ.
  */
 export const REMOVE: Script = script(/* lua */ `
 local head = redis.call('HMGET', KEYS[1], ${HEAD})

@@ -12,7 +12,10 @@ const MAX_ATTEMPTS = 24;
 const MAX_PAUSE_MS = 50;
 
 /** Reserved fields that change in the same step as the data. */
-type Along = Pick<Edit, "set" | "remove" | "touch">;
+interface Along extends Pick<Edit, "set" | "remove" | "touch" | "sent"> {
+  /** Makes it a compare-and-set, and is called with the record before each attempt. */
+  readonly reads?: ((record: StoredSession) => void) | undefined;
+}
 
 /** Writes patches: at once where that is safe, else by compare-and-set. */
 export interface PatchWriter<T> {
@@ -49,7 +52,7 @@ export function createPatchWriter<T>(
     const encoded = codec.encodePatch(patch);
     const names = Object.keys(patch);
     const together = whole ? names.length > 0 : names.some((name) => sources.has(name));
-    if (together) return await compareAndSet(target, () => patch, along);
+    if (together || along.reads !== undefined) return await compareAndSet(target, () => patch, along);
     const written = await write(target, merged(encoded, along));
     return written as Exclude<typeof written, "changed">;
   };
@@ -66,7 +69,8 @@ export function createPatchWriter<T>(
         const patch = update(old.data, old.record);
         if (patch === null) return null;
         if (patch instanceof Promise) throw new TypeError("Cannot update a session by a function that is async");
-        const expect = expectation(old.record, codec.names);
+        along.reads?.(old.record);
+        const expect = expectation(old.record, [...codec.names, ...Object.keys(along.set)]);
         const change = { ...merged(codec.encodePatch(patch, old.data), along), expect };
         const written = await write(target, await indexed(target, old.record, change));
         if (written !== "changed") return written;
@@ -74,8 +78,8 @@ export function createPatchWriter<T>(
       throw new SessionConflictError("Cannot update a session as others change it all the time", "contended");
     });
 
-  function merged(patch: Edit, { set, remove, touch }: Along): Edit {
-    return { set: { ...patch.set, ...set }, remove: [...patch.remove, ...remove], touch };
+  function merged(patch: Edit, { set, remove, touch, sent }: Along): Edit {
+    return { set: { ...patch.set, ...set }, remove: [...patch.remove, ...remove], touch, sent };
   }
 
   return { apply, compareAndSet };
