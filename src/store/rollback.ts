@@ -1,9 +1,10 @@
 import { pause, type Step, withTimeout } from "../base/step.ts";
 import type { ParsedToken } from "../base/token.ts";
 import { SessionBackendError } from "../errors.ts";
+import { reserved, type StoredSession } from "../record.ts";
 import type { OpenRotations, Undecided } from "./open-rotations.ts";
 import type { Target } from "./runner.ts";
-import { type Storage, undoing, type WriteReply, type Written } from "./storage.ts";
+import { type Edit, expectation, type Storage, type WriteReply, type Written } from "./storage.ts";
 
 /** For a rotation that was given up: the reply may be late, or the connection away. */
 const ROLLBACK_MS = 30_000;
@@ -126,4 +127,20 @@ export function openRotation<T>(
       return rolling ?? Promise.resolve();
     },
   };
+}
+
+/**
+ * The change that takes back what a write changed, if nobody has written to these fields since.
+ *
+ * @param now Leaves alone what has another text here than the write gave it.
+ */
+function undoing({ before, after }: Written, now: StoredSession = after): Edit {
+  const names = Object.keys({ ...before, ...after }).filter(
+    // Every write is an access, this one as well.
+    (name) => name !== reserved.lastAccessedAt && before[name] !== after[name] && after[name] === now[name],
+  );
+  const text = expectation(before, names);
+  const set = Object.entries(text).filter((entry): entry is [string, string] => entry[1] !== null);
+  const remove = names.filter((name) => text[name] === null);
+  return { set: Object.fromEntries(set), remove, expect: expectation(after, names) };
 }

@@ -236,22 +236,6 @@ function timestamp(text: string | undefined): Date {
   return new Date(Number.isNaN(time) ? 0 : time);
 }
 
-/**
- * The change that takes back what a write changed, if nobody has written to these fields since.
- *
- * @param now Leaves alone what has another text here than the write gave it.
- */
-export function undoing({ before, after }: Written, now: StoredSession = after): Edit {
-  const names = Object.keys({ ...before, ...after }).filter(
-    // Every write is an access, this one as well.
-    (name) => name !== reserved.lastAccessedAt && before[name] !== after[name] && after[name] === now[name],
-  );
-  const text = expectation(before, names);
-  const set = Object.entries(text).filter((entry): entry is [string, string] => entry[1] !== null);
-  const remove = names.filter((name) => text[name] === null);
-  return { set: Object.fromEntries(set), remove, expect: expectation(after, names) };
-}
-
 /** What a compare-and-set has to find. */
 export function expectation(record: StoredSession, names: readonly string[]): Record<string, string | null> {
   const text = nullObject<string | null>();
