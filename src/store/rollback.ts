@@ -8,7 +8,7 @@ import { type Edit, expectation, type Storage, type WriteReply, type Written } f
 
 /** For a rotation that was given up: the reply may be late, or the connection away. */
 const ROLLBACK_MS = 30_000;
-const MIN_PAUSE_MS = 50;
+const MIN_PAUSE_MS = 250;
 const MAX_PAUSE_MS = 2000;
 
 /** A rotation whose token may come to reach nobody. */
