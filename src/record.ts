@@ -1,5 +1,5 @@
 /**
- * The stored form of a session: a record of text with nine reserved fields and the fields of the user. It is compatible
+ * The stored form of a session: a record of text with ten reserved fields and the fields of the user. It is compatible
  * with the session-store guides of the Redis documentation.
  *
  * @module
@@ -25,6 +25,8 @@ export const reserved = {
   verifier: "session_verifier",
   /** The verifier before the last rotation. */
   previous: "session_previous",
+  /** The time of the last rotation, RFC 3339. */
+  rotatedAt: "session_rotated_at",
   /** The end of the grace period of the previous secret as Unix milliseconds, as digits. */
   grace: "session_grace",
   /** The index entries of the session: a JSON array of strings `<name>:<value>`. */
@@ -101,12 +103,27 @@ export interface Access {
   readonly now: number;
 }
 
+/** The secret was replaced by the last rotation, whose time follows as it is stored, if it is. */
+export type Reused = "reused" | `reused at ${string}`;
+
 /**
  * The reason why no session is returned: `null` if it does not exist or the secret is wrong; `reused` if the secret was
  * replaced by a rotation; `invalid` if the reserved fields cannot be read; `expired` if the record still exists after its
  * deadline. Callers treat `expired` as `null`, but may report it.
  */
-export type Absence = null | "reused" | "invalid" | "expired";
+export type Absence = null | Reused | "invalid" | "expired";
+
+export function isReused(answer: unknown): answer is Reused {
+  return answer === "reused" || (typeof answer === "string" && answer.startsWith(REUSED_AT));
+}
+
+const REUSED_AT = "reused at ";
+
+/** When the rotation was that replaced the secret; `null` if that is not stored or cannot be read. */
+export function rotatedAt(answer: Reused): Date | null {
+  const at = timeOf(answer.slice(REUSED_AT.length));
+  return Number.isNaN(at) ? null : new Date(at);
+}
 
 /** Checks whether the caller may access the record. */
 export function checkAccess(record: StoredSession, access: Access): "open" | Absence {
@@ -118,12 +135,17 @@ export function checkAccess(record: StoredSession, access: Access): "open" | Abs
   return deadline !== null && deadline <= access.now ? "expired" : "open";
 }
 
-/** Checks the presented secret against the current one, and against the previous one in its grace period. */
-export function matchSecret(record: StoredSession, access: Access): "open" | "reused" | null {
+/**
+ * Checks the presented secret against the current one, and against the previous one in its grace period. During the grace
+ * period the previous secret is never `reused`: if it is not accepted, the request is merely late.
+ */
+export function matchSecret(record: StoredSession, access: Access): "open" | Reused | null {
   if (access.verifier === null || access.verifier === record[reserved.verifier]) return "open";
   if (access.verifier !== record[reserved.previous]) return null;
   const grace = unixMilliseconds(record[reserved.grace] ?? "");
-  return access.previous && grace > access.now ? "open" : "reused";
+  if (grace > access.now) return access.previous ? "open" : null;
+  const at = record[reserved.rotatedAt];
+  return at === undefined ? "reused" : `${REUSED_AT}${at}`;
 }
 
 /**

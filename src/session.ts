@@ -86,8 +86,9 @@ export interface RotateOptions<T> extends CallOptions {
    */
   readonly authenticated?: boolean | undefined;
   /**
-   * The grace period in seconds during which the old token can still read and write the session; default 0. It helps
-   * requests that were sent before the rotation. Must be less than the idle timeout, and 0 with `authenticated`.
+   * The grace period in seconds during which the old token can still read and write the session, but not rotate it;
+   * default 0. It helps requests that were sent before the rotation: without it they are answered as if there were no
+   * session. Must be less than the idle timeout, and 0 with `authenticated`.
    */
   readonly grace?: number | undefined;
 }
@@ -174,6 +175,10 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * Replaces the token of the session (regenerates it, in the words of express-session). The old token becomes invalid. The
    * session ID, `createdAt` and the deadline stay the same. Of several concurrent calls with the same token, one gets the
    * new token and the others get `null`: do not set or clear the cookie then.
+   *
+   * If it rejects, the old token stays valid and nothing is changed. If the backend rotates the session all the same, for
+   * example after a timeout, the store undoes that in the background for up to 30 seconds. Requests with the old token to
+   * this store wait for the result; other processes may report the token as `reused` until then.
    *
    * @throws {TypeError} With `plainIds`. Create a new session instead.
    */

@@ -85,8 +85,11 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
 export type SessionEvent =
   | { readonly type: "created"; readonly id: string; readonly at: Date }
   | { readonly type: "rotated"; readonly id: string; readonly at: Date }
-  /** A request had the token from before the last rotation: it was late, or the cookie was stolen. */
-  | { readonly type: "reused"; readonly id: string; readonly at: Date }
+  /**
+   * A request had the token from before the last rotation. If the rotation was seconds ago, the request was late; long
+   * after it, the cookie may be stolen. `rotatedAt` is the time of the rotation; `null` if version 0.1.0 rotated it.
+   */
+  | { readonly type: "reused"; readonly id: string; readonly at: Date; readonly rotatedAt: Date | null }
   | { readonly type: "destroyed"; readonly id: string; readonly at: Date }
   /** The session was ended without its token: by its ID, by an index value, or because a limit was reached. */
   | { readonly type: "revoked"; readonly id: string; readonly at: Date; readonly reason: "id" | "index" | "limit" }

@@ -6,7 +6,7 @@ export type Step = <R>(effect: "reads" | "writes", call: () => Promise<R>) => Pr
 
 /**
  * Runs an operation with a timeout, because a stalled server neither answers nor fails. After the timeout no further step
- * is sent, and a late answer is ignored.
+ * is sent, and a late answer is ignored. Only a rotation whose new token nobody received is still undone in the background.
  *
  * @param action Completes "Cannot <action> as ..." in the error message.
  * @throws {SessionBackendError} With the reason `timeout`, or `aborted` if the signal aborts.
@@ -55,9 +55,14 @@ export function withTimeout<R>(
   });
 }
 
-/** Resolves after a number of milliseconds. */
-export function pause(milliseconds: number): Promise<void> {
+/**
+ * Resolves after a number of milliseconds.
+ *
+ * @param keepsAlive Whether the process waits for it.
+ */
+export function pause(milliseconds: number, keepsAlive = true): Promise<void> {
   return new Promise((resolve) => {
-    setTimeout(resolve, milliseconds);
+    const timer = setTimeout(resolve, milliseconds);
+    if (!keepsAlive) timer.unref();
   });
 }

@@ -7,6 +7,7 @@ import {
   checkAccess,
   FALLBACK_IDLE_SECONDS,
   idleSeconds,
+  isReused,
   lifetime,
   RESERVED_FIELDS,
   reserved,
@@ -170,7 +171,8 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
     },
 
     async remove(key, access) {
-      return endedOf(await onSession(runConfirmed, scripts.REMOVE, key, accessArgs(access), null), "reused", null);
+      const reply = await onSession(runConfirmed, scripts.REMOVE, key, accessArgs(access), null);
+      return isReused(reply) ? reply : endedOf(reply, null);
     },
 
     async revoke(key, entry, tombstoneMs) {

@@ -1,9 +1,10 @@
 import type { IndexPage, Member } from "../backend.ts";
 import { nullObject } from "../base/null-object.ts";
-import { type Absence, type Access, matchSecret, RESERVED_FIELDS, type StoredSession } from "../record.ts";
+import { type Absence, type Access, isReused, matchSecret, RESERVED_FIELDS, type StoredSession } from "../record.ts";
 import { unavailable } from "./answers.ts";
 
-const ABSENCES = [null, "reused", "invalid", "expired"] as const satisfies readonly Absence[];
+/** But for `Reused`, which has many forms. */
+const ABSENCES = [null, "invalid", "expired"] as const satisfies readonly Absence[];
 
 /**
  * Parses the reply of a script that returns a session. Rejects a session whose token hash does not match the access: it
@@ -18,7 +19,7 @@ export function recordFromReply<Other extends string = never>(
   others: readonly Other[] = [],
 ): StoredSession | Absence | Other {
   const texts = textsOf(reply);
-  if (texts === null) return oneOf<Absence | Other>(reply, [...ABSENCES, ...others]);
+  if (texts === null) return isReused(reply) ? reply : oneOf<Absence | Other>(reply, [...ABSENCES, ...others]);
   const record = fields !== null && fields.length > 0 ? zip(texts, fields) : hashOf(texts);
   return matchSecret(record, access) === "open" ? record : garbled();
 }
@@ -44,7 +45,7 @@ export function endedOf<Other extends string | null>(
 /** Parses the reply of an increment: the sum, or why nothing was added. */
 export function sumOf(reply: unknown): number | "too_small" | "too_big" | "invalid_type" | Absence {
   if (typeof reply === "string" && /^-?[0-9]{1,16}$/.test(reply)) return Number(reply);
-  return oneOf(reply, [...ABSENCES, "too_small", "too_big", "invalid_type"]);
+  return isReused(reply) ? reply : oneOf(reply, [...ABSENCES, "too_small", "too_big", "invalid_type"]);
 }
 
 /** Returns the reply if it is one of the expected values, otherwise throws. */

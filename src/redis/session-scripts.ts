@@ -16,7 +16,11 @@ const SECRET = /* lua */ `
 local now, verifier, grace = tonumber(ARGV[1]), ARGV[3], ${headField(reserved.grace)}
 if verifier ~= ${headField(reserved.verifier)} and verifier ~= '' then
   if verifier ~= ${headField(reserved.previous)} then return false end
-  if ARGV[4] ~= '1' or not grace or ${isNoTime("grace")} or tonumber(grace) <= now then return 'reused' end
+  if not grace or ${isNoTime("grace")} or tonumber(grace) <= now then
+    local at = ${headField(reserved.rotatedAt)}
+    return at and 'reused at ' .. at or 'reused'
+  end
+  if ARGV[4] ~= '1' then return false end
 end
 `;
 
@@ -109,7 +113,7 @@ return 'inserted'
  *   returned as a JSON array, with false for nil
  * - array without ARGV[5..]: the whole hash as name, value, name, value, ...
  * - nil: the session does not exist, or the secret is wrong
- * - 'reused': the secret was replaced by a rotation
+ * - 'reused at ' and the time of the rotation as stored, or 'reused': the secret was replaced by a rotation
  * - 'expired': the deadline has passed
  * - 'invalid': the deadline is unreadable
  */
@@ -223,7 +227,8 @@ return total
  * Returns:
  * - array: the values of the reserved fields of the deleted session
  * - nil: the secret is wrong, or the key did not hold a session that was still valid
- * - 'reused': the secret was replaced by a rotation; nothing was deleted
+ * - 'reused at ' and the time of the rotation as stored, or 'reused': the secret was replaced by a rotation; nothing was
+ *   deleted
  */
 export const REMOVE: Script = script(/* lua */ `
 local head = redis.call('HMGET', KEYS[1], ${HEAD})

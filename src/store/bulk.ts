@@ -5,7 +5,7 @@ import type { Step } from "../base/step.ts";
 import type { ParsedToken } from "../base/token.ts";
 import type { PatchInput } from "../data.ts";
 import { MEMBERS_PER_PAGE, MIN_PRUNE_AGE_MS, type Registry, type Sighting } from "../indexes/members.ts";
-import { indexEntries, type StoredSession } from "../record.ts";
+import { indexEntries, isReused, type StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
 import type { CallOptions, Session, SessionStore } from "../session.ts";
 import type { PatchWriter } from "./patches.ts";
@@ -93,7 +93,7 @@ export function bulkOperations<T>(
       if (typeof id !== "string" || !tokens.isKey(id)) return false;
       const ending = run(action, id, options?.signal, async (step) => {
         const ended = await step("writes", () => backend.remove(id, accessTo(tokenless(id))));
-        if (ended === null || ended === "reused") return false;
+        if (ended === null || isReused(ended)) return false;
         emit({ type: "revoked", id, at: new Date(time()), reason: "id" });
         registry.forget(id, indexEntries(ended));
         return true;

@@ -12,7 +12,10 @@ const MAX_ATTEMPTS = 24;
 const MAX_PAUSE_MS = 50;
 
 /** Changes of reserved fields that are written in the same step as the patch. */
-type Along = Pick<Edit, "set" | "remove" | "touch">;
+interface Along extends Pick<Edit, "set" | "remove" | "touch" | "sent"> {
+  /** Makes the change a compare-and-set. Called with the record before each attempt. */
+  readonly reads?: ((record: StoredSession) => void) | undefined;
+}
 
 /** Writes patches to sessions. */
 export interface PatchWriter<T> {
@@ -53,7 +56,7 @@ export function createPatchWriter<T>(
     const encoded = codec.encodePatch(patch);
     const names = Object.keys(patch);
     const together = whole ? names.length > 0 : names.some((name) => sources.has(name));
-    if (together) return await compareAndSet(target, () => patch, along);
+    if (together || along.reads !== undefined) return await compareAndSet(target, () => patch, along);
     const written = await write(target, merged(encoded, along));
     return written as Exclude<typeof written, "changed">;
   };
@@ -72,7 +75,8 @@ export function createPatchWriter<T>(
         if (patch instanceof Promise) {
           throw new TypeError("Cannot update a session as the function must return a patch: received a promise");
         }
-        const expect = expectation(old.record, codec.names);
+        along.reads?.(old.record);
+        const expect = expectation(old.record, [...codec.names, ...Object.keys(along.set)]);
         const change = { ...merged(codec.encodePatch(patch, old.data), along), expect };
         const written = await write(target, await indexed(target, old.record, change));
         if (written !== "changed") return written;
@@ -81,8 +85,8 @@ export function createPatchWriter<T>(
       throw new SessionConflictError(`Cannot update a session as it was changed concurrently ${times}`, "contended");
     });
 
-  function merged(patch: Edit, { set, remove, touch }: Along): Edit {
-    return { set: { ...patch.set, ...set }, remove: [...patch.remove, ...remove], touch };
+  function merged(patch: Edit, { set, remove, touch, sent }: Along): Edit {
+    return { set: { ...patch.set, ...set }, remove: [...patch.remove, ...remove], touch, sent };
   }
 
   return { apply, compareAndSet };

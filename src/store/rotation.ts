@@ -1,13 +1,15 @@
 import { seconds, wholeNumber } from "../base/checks.ts";
 import { pause } from "../base/step.ts";
 import { newSecret } from "../base/token.ts";
-import { SessionBackendError } from "../errors.ts";
-import { reserved, timeText } from "../record.ts";
+import { SessionBackendError, SessionDataError } from "../errors.ts";
+import { changedCopy, reserved, type StoredSession, timeText } from "../record.ts";
 import type { SessionStore } from "../session.ts";
+import type { OpenRotations } from "./open-rotations.ts";
 import type { PatchWriter } from "./patches.ts";
+import { type OpenRotation, openRotation } from "./rollback.ts";
 import type { Runner, Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
-import { type Storage, undoing, type Written } from "./storage.ts";
+import type { Edit, Storage, WriteReply, Written } from "./storage.ts";
 
 /** Between two attempts to learn what became of a rotation whose answer was lost. */
 const RECONNECT_MS = 50;
@@ -16,10 +18,12 @@ const RECONNECT_MS = 50;
 export function rotation<T>(
   settings: Settings,
   { withToken }: Runner,
-  { toSession, write }: Storage<T>,
+  storage: Storage<T>,
   { apply }: PatchWriter<T>,
+  rotations: OpenRotations,
 ): SessionStore<T>["rotate"] {
   const { emit, time } = settings;
+  const { toSession, write } = storage;
 
   /**
    * A rotation whose answer was lost with the connection has happened if the new secret opens. Written by it again, as
@@ -50,32 +54,53 @@ export function rotation<T>(
     if (idleTimeout !== undefined) seconds(action, "idleTimeout", idleTimeout);
     wholeNumber(action, "grace", grace, 0, (idleTimeout ?? settings.idleTimeout) - 1);
     if (authenticated && grace > 0) throw new TypeError(`Cannot ${action} as a login must not have a grace`);
-    return await withToken(action, token, { signal }, async (target) => {
-      const secret = newSecret();
-      const rotated = { ...target, verifier: secret.verifier };
-      const at = new Date(time());
-      const rotating = apply({ ...target, previous: false }, patch, {
-        set: {
-          [reserved.verifier]: secret.verifier,
-          [reserved.previous]: target.verifier as string,
-          ...(grace > 0 ? { [reserved.grace]: String(at.getTime() + grace * 1000) } : {}),
-          ...(authenticated ? { [reserved.authenticatedAt]: timeText(at.getTime()) } : {}),
-          ...(idleTimeout === undefined ? {} : { [reserved.idleTimeout]: String(idleTimeout) }),
-        },
-        remove: grace > 0 ? [] : [reserved.grace],
+    const isBare = options.patch === undefined && idleTimeout === undefined && !authenticated;
+    const secret = newSecret();
+    let rotation: OpenRotation | undefined;
+    try {
+      const rotated = await withToken(action, token, { signal }, async (target) => {
+        const next = { ...target, verifier: secret.verifier, previous: false };
+        const at = new Date(time());
+        let seen: StoredSession = { [reserved.verifier]: target.verifier as string };
+        const open = openRotation(rotations, storage, target, next);
+        rotation = open;
+        const along = {
+          set: {
+            [reserved.verifier]: secret.verifier,
+            [reserved.previous]: target.verifier as string,
+            [reserved.rotatedAt]: timeText(at.getTime()),
+            ...(grace > 0 ? { [reserved.grace]: String(at.getTime() + grace * 1000) } : {}),
+            ...(authenticated ? { [reserved.authenticatedAt]: timeText(at.getTime()) } : {}),
+            ...(idleTimeout === undefined ? {} : { [reserved.idleTimeout]: String(idleTimeout) }),
+          },
+          remove: grace > 0 ? [] : [reserved.grace],
+          // Should the reply be lost and the rotation be taken back, what else it changed has to be known.
+          reads: isBare
+            ? undefined
+            : (record: StoredSession) => {
+                seen = record;
+              },
+          sent: (reply: Promise<WriteReply>, { set, remove }: Edit) =>
+            open.sent(reply, { before: seen, after: changedCopy(seen, set, remove) }),
+        };
+        const rotating = apply({ ...target, previous: false }, patch, along);
+        const written = await rotating.catch((error) => findRotated(next, error));
+        try {
+          const session = await toSession(next, written?.after);
+          return session && { session, at };
+        } catch (error) {
+          if (error instanceof SessionDataError) await target.step("writes", open.rollBack);
+          throw error;
+        }
       });
-      const written = await rotating.catch((error) => findRotated({ ...rotated, previous: false }, error));
-      if (written === null) return null;
-      try {
-        const session = await toSession(rotated, written.after);
-        if (session === null) return null;
-        emit({ type: "rotated", id: target.id, at });
-        return { token: `${target.id}.${secret.text}`, session };
-      } catch (error) {
-        // A new token that nobody receives would end the session: the old one opens again.
-        await write(rotated, undoing(written));
-        throw error;
-      }
-    });
+      rotation?.close();
+      if (rotated === null) return null;
+      emit({ type: "rotated", id: rotated.session.id, at: rotated.at });
+      return { token: `${rotated.session.id}.${secret.text}`, session: rotated.session };
+    } catch (error) {
+      // A new token that nobody receives would end the session: the old one opens again. The caller does not wait.
+      rotation?.rollBack();
+      throw error;
+    }
   };
 }

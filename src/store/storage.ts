@@ -1,5 +1,6 @@
 import type { Change } from "../backend.ts";
 import { nullObject } from "../base/null-object.ts";
+import type { Step } from "../base/step.ts";
 import type { ParsedToken } from "../base/token.ts";
 import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
 import { MAX_WRITE_DELAY_MS, type Registry } from "../indexes/members.ts";
@@ -12,7 +13,9 @@ import {
   idleSeconds,
   indexEntries,
   isReserved,
+  isReused,
   reserved,
+  rotatedAt,
   type StoredSession,
   timeOf,
   timeText,
@@ -20,6 +23,7 @@ import {
 import type { Codec } from "../schema/codec.ts";
 import { isPlain } from "../schema/values.ts";
 import type { Session } from "../session.ts";
+import type { OpenRotations } from "./open-rotations.ts";
 import type { Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
 
@@ -28,13 +32,19 @@ export const UNLIMITED_SECONDS: number = 400 * 86_400;
 const UNLIMITED_MS = UNLIMITED_SECONDS * 1000;
 
 /** A change without `fields`, which are the same for all reads and writes of a store. */
-export type Edit = Omit<Change, "fields">;
+export interface Edit extends Omit<Change, "fields"> {
+  /** Called each time the change is sent, with the reply, which may come long after the operation timed out. */
+  readonly sent?: ((reply: Promise<WriteReply>, edit: Edit) => void) | undefined;
+}
 
 /** The record before and after a write. */
 export interface Written {
   readonly before: StoredSession;
   readonly after: StoredSession;
 }
+
+/** The reply of a backend to a write. */
+export type WriteReply = Written | "changed" | "revoked" | Absence;
 
 /** A record and the data decoded from it. */
 interface Decoded<T> {
@@ -48,14 +58,16 @@ export interface Storage<T> {
   readonly fields: readonly string[] | null;
   accessTo(parsedToken: ParsedToken): Access;
   /**
-   * Returns the backend's answer, or `null` and an event if there is no session.
+   * Returns the backend's answer, or `null` and an event if there is no session. Asks again if the token looks reused only
+   * because a rotation of this process is not decided yet.
    *
    * @throws {SessionDataError} If the reserved fields cannot be read.
    */
-  orNull<R extends object | string | number>(
-    parsedToken: ParsedToken,
-    answer: R | Absence,
-  ): Exclude<R, NonNullable<Absence>> | null;
+  ask<R extends object | string | number>(
+    target: Target,
+    effect: Parameters<Step>[0],
+    call: () => Promise<R | Absence>,
+  ): Promise<Exclude<R, NonNullable<Absence>> | null>;
   /**
    * Reads a record.
    *
@@ -83,16 +95,28 @@ export interface Storage<T> {
   toSession(target: Target, record: StoredSession | null | undefined): Promise<Session<T> | null>;
 }
 
-export function createStorage<T>(settings: Settings, codec: Codec<T>, registry: Registry): Storage<T> {
+export function createStorage<T>(
+  settings: Settings,
+  codec: Codec<T>,
+  registry: Registry,
+  rotations: OpenRotations,
+): Storage<T> {
   const { backend, emit, migrate, time, touchInterval } = settings;
+  const { isDecided } = rotations;
   const fields = migrate === undefined ? codec.names : null;
 
   const accessTo: Storage<T>["accessTo"] = ({ verifier, previous = true }) => ({ verifier, previous, now: time() });
 
-  const orNull: Storage<T>["orNull"] = (parsedToken, answer) => {
-    if (answer === "reused" || answer === "expired") {
-      const event = { id: parsedToken.id, at: new Date(time()) };
-      emit(answer === "reused" ? { ...event, type: answer } : { ...event, type: answer, reason: "absolute" });
+  const ask: Storage<T>["ask"] = async (target, effect, call) => {
+    let answer = await target.step(effect, call);
+    if (isReused(answer) && !(await isDecided(target))) answer = await target.step(effect, call);
+    const event = { id: target.id, at: new Date(time()) };
+    if (isReused(answer)) {
+      emit({ ...event, type: "reused", rotatedAt: rotatedAt(answer) });
+      return null;
+    }
+    if (answer === "expired") {
+      emit({ ...event, type: "expired", reason: "absolute" });
       return null;
     }
     if (answer === "invalid") {
@@ -105,7 +129,7 @@ export function createStorage<T>(settings: Settings, codec: Codec<T>, registry: 
 
   const read: Storage<T>["read"] = async (target, touch, maxAgeMs = 0) => {
     const call = () => backend.read(target.key, accessTo(target), { touch, fields, maxAgeMs });
-    return orNull(target, await target.step(touch ? "writes" : "reads", call));
+    return await ask(target, touch ? "writes" : "reads", call);
   };
 
   const readAndTouch: Storage<T>["readAndTouch"] = async (target) => {
@@ -164,18 +188,26 @@ export function createStorage<T>(settings: Settings, codec: Codec<T>, registry: 
     return decoded && sessionOf(target.id, decoded.record, decoded.data);
   };
 
+  async function reply({ key, ...token }: Target, { sent: _, ...edit }: Edit): Promise<WriteReply> {
+    const access = accessTo({ key, ...token });
+    const before = await backend.write(key, access, { ...edit, fields });
+    if (before === null || typeof before === "string") return before;
+    const stamp: StoredSession = edit.touch === false ? {} : { [reserved.lastAccessedAt]: timeText(access.now) };
+    return { before, after: changedCopy(before, { ...edit.set, ...stamp }, edit.remove) };
+  }
+
   const write: Storage<T>["write"] = async (target, edit) => {
-    const access = accessTo(target);
-    const change = { ...edit, fields };
-    const before = orNull(target, await target.step("writes", () => backend.write(target.key, access, change)));
-    if (before === "revoked") {
+    const written = await ask<Written | "changed" | "revoked">(target, "writes", () => {
+      const replying = reply(target, edit);
+      edit.sent?.(replying, edit);
+      return replying;
+    });
+    if (written === "revoked") {
       const limit = `${MAX_WRITE_DELAY_MS / 1000} seconds`;
       const message = `Cannot move a session to another index value as the write took more than ${limit}`;
       throw new SessionConflictError(message, "revoked");
     }
-    if (before === null || before === "changed") return before;
-    const stamp: StoredSession = change.touch === false ? {} : { [reserved.lastAccessedAt]: timeText(access.now) };
-    return { before, after: changedCopy(before, { ...change.set, ...stamp }, change.remove) };
+    return written;
   };
 
   const indexed: Storage<T>["indexed"] = async (target, record, edit) => {
@@ -193,7 +225,7 @@ export function createStorage<T>(settings: Settings, codec: Codec<T>, registry: 
     return { ...edit, set, expect, notAfter: entered?.notAfter };
   };
 
-  return { fields, accessTo, orNull, read, readAndTouch, write, indexed, decode, toSession };
+  return { fields, accessTo, ask, read, readAndTouch, write, indexed, decode, toSession };
 }
 
 export function sessionOf<T>(id: string, record: StoredSession, data: T): Session<T> {
@@ -219,14 +251,6 @@ export function sessionOf<T>(id: string, record: StoredSession, data: T): Sessio
 function timestamp(text: string | undefined): Date {
   const time = timeOf(text);
   return new Date(Number.isNaN(time) ? 0 : time);
-}
-
-/** Creates the change that reverts a write. It leaves other fields alone, as they may have been changed since. */
-export function undoing({ before, after }: Written): Edit {
-  const names = Object.keys({ ...before, ...after }).filter((name) => before[name] !== after[name]);
-  const text = expectation(before, names);
-  const set = Object.entries(text).filter((entry): entry is [string, string] => entry[1] !== null);
-  return { set: Object.fromEntries(set), remove: names.filter((name) => text[name] === null) };
 }
 
 /** Returns the text that a compare-and-set expects in each field; `null` for an absent field. */

@@ -12,6 +12,7 @@ import { planSchema } from "../schema/fields.ts";
 import type { CallOptions, CreateOptions, IssuedSession, SessionStore } from "../session.ts";
 import type { SessionStoreOptions } from "../store-options.ts";
 import { bulkOperations } from "./bulk.ts";
+import { openRotations } from "./open-rotations.ts";
 import { createPatchWriter } from "./patches.ts";
 import { rotation } from "./rotation.ts";
 import { createRunner } from "./runner.ts";
@@ -38,8 +39,9 @@ export function createSessionStore<T extends object, In, Index extends string = 
   const indexes = createIndexes(plan, settings.indexes, settings.limits);
   const registry = createRegistry(settings, indexes);
   const insert = createLimitedInsert(settings, registry);
-  const storage = createStorage(settings, codec, registry);
-  const { accessTo, orNull, read, readAndTouch, toSession, write } = storage;
+  const rotations = openRotations();
+  const storage = createStorage(settings, codec, registry, rotations);
+  const { accessTo, ask, read, readAndTouch, toSession, write } = storage;
   const patchWriter = createPatchWriter(
     storage,
     codec,
@@ -106,8 +108,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
       const from = codec.absent(field);
       if (counter.complete && !plan.refined && !indexes.sources.has(field) && Number.isSafeInteger(from)) {
         const change = { field, by, from, min: counter.min, max: counter.max };
-        const call = () => backend.increment(target.key, accessTo(target), change);
-        const sum = orNull(target, await target.step("writes", call));
+        const sum = await ask(target, "writes", () => backend.increment(target.key, accessTo(target), change));
         return typeof sum === "string" ? refuse(sum) : sum;
       }
       let sum = Number.NaN;
@@ -171,10 +172,10 @@ export function createSessionStore<T extends object, In, Index extends string = 
         return await toSession(target, written?.after);
       });
     },
-    rotate: rotation(settings, runner, storage, patchWriter),
+    rotate: rotation(settings, runner, storage, patchWriter, rotations),
     async destroy(token: string, options?: CallOptions) {
       const ending = withToken("destroy a session", token, options, async (target) => {
-        const record = orNull(target, await target.step("writes", () => backend.remove(target.key, accessTo(target))));
+        const record = await ask(target, "writes", () => backend.remove(target.key, accessTo(target)));
         if (record === null) return false;
         emit({ type: "destroyed", id: target.id, at: new Date(time()) });
         registry.forget(target.key, indexEntries(record));

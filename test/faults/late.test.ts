@@ -26,7 +26,7 @@ const writes: Readonly<Record<string, Act>> = {
   increment: (store, token) => store.increment(token, "pageViews"),
   take: (store, token) => store.take(token, "code"),
   setIdleTimeout: (store, token) => store.setIdleTimeout(token, 3600),
-  rotate: (store, token) => store.rotate(token, { patch: { theme: "dark" } }),
+  rotate: (store, token) => store.rotate(token),
   destroy: (store, token) => store.destroy(token),
   revoke: (store, token) => store.revoke(token.slice(0, 22)),
 };

@@ -161,7 +161,10 @@ describe("the session hash in Redis", () => {
     const rotated = await store.rotate(token, { grace: 10 });
     const { session_verifier: second, session_grace: grace, ...rest } = await hashOf(session.id);
     expect(rest).toMatchObject({ ...text, session_previous: first });
-    expect(Object.keys(rest).sort()).toEqual([...Object.keys(text), ...RESERVED, "session_previous"].sort());
+    expect(Object.keys(rest).sort()).toEqual(
+      [...Object.keys(text), ...RESERVED, "session_previous", "session_rotated_at"].sort(),
+    );
+    expect(rest["session_rotated_at"]).toMatch(RFC_3339);
     expect(Number(grace)).toBeGreaterThan(Date.now());
     expect(second).not.toBe(first);
     await store.rotate(rotated?.token as string, { authenticated: true });

@@ -96,7 +96,7 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
         await store.rotate(token);
         await store.destroy(token);
       },
-      ({ id }) => Array.from({ length: 8 }, () => ({ id })),
+      ({ id, at }) => Array.from({ length: 8 }, () => ({ id, rotatedAt: at() })),
     ],
   ],
   expired: [

@@ -783,7 +783,7 @@ describe("events", () => {
     expect(events).toEqual([
       { type: "created", id, at: created },
       { type: "rotated", id, at: second },
-      { type: "reused", id, at: second },
+      { type: "reused", id, at: second, rotatedAt: second },
       { type: "destroyed", id, at: at() },
     ]);
     const shown = inspect(events, { depth: null, showHidden: true });

@@ -124,7 +124,7 @@ function storesWhatItShould({ model, ground }: World, { records }: Stored): void
 
 /** The stored record of a session as the documentation describes it. */
 function recordOf(session: ModelSession): Record<string, string | undefined> {
-  const { data, tokens, authenticatedAt, deadline, grace } = session;
+  const { data, tokens, authenticatedAt, rotatedAt, deadline, grace } = session;
   const [previous, current] = [tokens.at(-2), tokens.at(-1)];
   return {
     userId: data.userId,
@@ -139,6 +139,7 @@ function recordOf(session: ModelSession): Record<string, string | undefined> {
     session_deadline: deadline === null ? undefined : String(deadline),
     session_verifier: verifierOf(current),
     session_previous: verifierOf(previous),
+    session_rotated_at: rotatedAt === null ? undefined : new Date(rotatedAt).toISOString(),
     session_grace: grace === null ? undefined : String(grace),
     session_authenticated_at: authenticatedAt === null ? undefined : new Date(authenticatedAt).toISOString(),
   };

@@ -24,6 +24,8 @@ export interface ModelSession {
   lastAccessedAt: number;
   authenticatedAt: number | null;
   idleTimeout: number;
+  /** The time of the last rotation. */
+  rotatedAt: number | null;
   /** The time until which the previous token is valid, too. */
   grace: number | null;
   /** The last millisecond of the session, unless it is touched before. */
@@ -89,11 +91,11 @@ export function stateOf(rules: Rules, start: number, aging: boolean) {
     const age = session ? session.tokens.length - 1 - session.tokens.indexOf(token) : 2;
     if (session === undefined || age > 1 || !(isLive(session) || isLingering(session))) return null;
     if (isLingering(session)) {
-      if (age === 1) report("reused", session, { maybe: true });
+      if (age === 1) report("reused", session, { rotatedAt: new Date(session.rotatedAt as number), maybe: true });
       return null;
     }
     if (age === 0 || (session.grace !== null && now < session.grace)) return { session, graced: age === 1 };
-    report("reused", session);
+    report("reused", session, { rotatedAt: new Date(session.rotatedAt as number) });
     return null;
   }
 

@@ -91,6 +91,7 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
       const session: ModelSession = {
         id: issued.session.id,
         tokens: [issued.token],
+        rotatedAt: null,
         createdAt: now(),
         deadline,
         data: { ...data, userId: undefined, tags: [] },
@@ -158,12 +159,12 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
       if (next === null) return UNFIT;
       if (graced) {
         enter(session, next);
-        report("reused", session);
         return ABSENT;
       }
       if (issued === null) return { value: "a new token" };
       rewrite(session, next);
       session.tokens.push(issued.token);
+      session.rotatedAt = now();
       session.grace = grace > 0 ? now() + grace * 1000 : null;
       if (authenticated) session.authenticatedAt = now();
       session.idleTimeout = idleTimeout ?? session.idleTimeout;

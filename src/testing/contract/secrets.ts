@@ -43,19 +43,32 @@ export const secrets: Cases = {
     }
   },
 
-  async "the former secret is accepted within the grace period, if the access allows it"(subject) {
+  async "the answer for a reused secret contains the stored time of the rotation, even if it is no time"(subject) {
+    for (const at of ["2026-04-02T12:34:56.789Z", "yesterday", ""]) {
+      const key = await subject.insert({ [reserved.previous]: PREVIOUS, [reserved.rotatedAt]: at });
+      const access = subject.access({ verifier: PREVIOUS });
+      for (const [use, call] of Object.entries(USES)) {
+        assert.equal(await call(subject, key, access), `reused at ${at}`, use);
+      }
+      assert.equal(await ends(subject.backend, key, access), `reused at ${at}`);
+    }
+  },
+
+  async "the previous secret is accepted in its grace period if the access allows it, and otherwise the answer is null"(
+    subject,
+  ) {
     const { access, backend, clock, insert } = subject;
     const until = clock.now() + 60_000;
     const fields = { [reserved.previous]: PREVIOUS, [reserved.grace]: String(until) };
     for (const [use, call] of Object.entries(USES)) {
       const key = await insert(fields);
-      assert.equal(await call(subject, key, access({ verifier: PREVIOUS, previous: false })), "reused", use);
+      assert.equal(await call(subject, key, access({ verifier: PREVIOUS, previous: false })), null, use);
       assert.equal(await call(subject, key, access({ verifier: PREVIOUS, now: until + 1 })), "reused", use);
       const answer = await call(subject, key, access({ verifier: PREVIOUS }));
       assert.ok(answer !== null && typeof answer !== "string", use);
     }
     const key = await insert(fields);
-    assert.equal(await ends(backend, key, access({ verifier: PREVIOUS, previous: false })), "reused");
+    assert.equal(await ends(backend, key, access({ verifier: PREVIOUS, previous: false })), false);
     assert.equal(await ends(backend, key, access({ verifier: PREVIOUS })), true);
     assert.equal(await subject.stored(key), null);
   },

@@ -1,5 +1,5 @@
 import type { Increment, SessionBackend } from "../../backend.ts";
-import { type Absence, type Access, reserved, type StoredSession } from "../../record.ts";
+import { type Absence, type Access, isReused, type Reused, reserved, type StoredSession } from "../../record.ts";
 import type { Clock } from "../clock.ts";
 
 /** The tests of one topic, by title. */
@@ -95,9 +95,9 @@ export function plain<A>(answer: A): A {
 }
 
 /** Removes a session. Returns whether it existed. */
-export async function ends(backend: SessionBackend, key: string, access: Access): Promise<boolean | "reused"> {
+export async function ends(backend: SessionBackend, key: string, access: Access): Promise<boolean | Reused> {
   const ended = await backend.remove(key, access);
-  return ended === "reused" ? ended : ended !== null;
+  return isReused(ended) ? ended : ended !== null;
 }
 
 /** Returns `null` for a session after its deadline, because a backend may answer either way. */

@@ -1,0 +1,317 @@
+import process from "node:process";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { SessionBackend } from "../../src/backend.ts";
+import { memoryBackend, SessionBackendError } from "../../src/index.ts";
+import { gate, idle, never } from "../support/gate.ts";
+import { until } from "../support/until.ts";
+import { type VisitOptions, type VisitStore, visits } from "../support/visits.ts";
+
+type Rotation = NonNullable<Parameters<VisitStore["rotate"]>[1]>;
+type Write = () => ReturnType<SessionBackend["write"]>;
+
+const TIMEOUT_MS = 30;
+
+const unhandled: unknown[] = [];
+const note = (reason: unknown): void => {
+  unhandled.push(reason);
+};
+beforeAll(() => {
+  process.on("unhandledRejection", note);
+});
+afterAll(() => {
+  process.off("unhandledRejection", note);
+  expect(unhandled).toEqual([]);
+});
+
+const lost = (reason: SessionBackendError["reason"] = "unavailable") =>
+  new SessionBackendError("The reply was lost", { reason, outcome: "unknown" });
+
+/** A session with a past: it was rotated with a grace and has data, and a backend that does other things with writes. */
+async function scene(options: VisitOptions = {}) {
+  const inner = memoryBackend();
+  let onWrite = (write: Write): ReturnType<SessionBackend["write"]> => write();
+  const backend: SessionBackend = { ...inner, write: (...args) => onWrite(() => inner.write(...args)) };
+  const base = visits({ backend, operationTimeoutMs: TIMEOUT_MS, ...options });
+  const created = await base.store.create({ userId: "42", flash: "hi" });
+  base.advance(5);
+  const { token, session } = (await base.store.rotate(created.token, { grace: 600 })) as typeof created;
+  base.advance(5);
+  base.events.length = base.calls.length = 0;
+  const access = () => ({ verifier: null, previous: true, now: base.clock.now() });
+  return {
+    ...base,
+    created,
+    token,
+    session,
+    writes(act: typeof onWrite) {
+      onWrite = act;
+    },
+    /** The record without what every access moves. */
+    async stored() {
+      const record = await inner.read(session.id, access(), { touch: false, fields: null });
+      const { last_accessed_at: _, ...rest } = { ...(record as object) } as Record<string, string>;
+      return rest;
+    },
+    types: () => base.events.map(({ type }) => type),
+  };
+}
+
+/** Runs one write and keeps its reply, or the write itself, until it is let go; what follows passes. */
+function slow(when: "before" | "after") {
+  const [reached, going] = [gate(), gate()];
+  let isFirst = true;
+  return {
+    reached: reached.passed,
+    release: going.open,
+    async act(write: Write) {
+      if (!isFirst) return await write();
+      isFirst = false;
+      const early = when === "after" ? await write() : null;
+      reached.open();
+      await going.passed;
+      return early ?? (await write());
+    },
+  };
+}
+
+const rotations: readonly (readonly [string, Rotation])[] = [
+  ["nothing else", {}],
+  ["a grace", { grace: 60 }],
+  ["a patch", { patch: { userId: "admin", flash: undefined } }],
+  ["a function", { patch: ({ pageViews }) => ({ pageViews: pageViews + 1 }) }],
+  ["a login", { authenticated: true, patch: { userId: "admin", theme: "dark" }, idleTimeout: 60 }],
+];
+
+describe.each(rotations)("a rotation with %s whose token nobody receives", (_, options) => {
+  for (const when of ["before", "after"] as const) {
+    test(`is taken back after a timeout if the backend is slow ${when} the write`, async () => {
+      const { store, token, stored, writes, types } = await scene();
+      const before = await stored();
+      const { act, release } = slow(when);
+      writes(act);
+      await expect(store.rotate(token, options)).rejects.toMatchObject({ reason: "timeout", outcome: "unknown" });
+      release();
+      await idle();
+      expect(await stored()).toEqual(before);
+      expect(await store.get(token)).not.toBeNull();
+      expect(types()).toEqual(["unavailable"]);
+    });
+
+    test(`is taken back after the caller's signal aborted if the backend is slow ${when} the write`, async () => {
+      const { store, token, stored, writes, types } = await scene();
+      const before = await stored();
+      const { act, reached, release } = slow(when);
+      writes(act);
+      const controller = new AbortController();
+      const rotating = store.rotate(token, { ...options, signal: controller.signal });
+      await reached;
+      controller.abort();
+      await expect(rotating).rejects.toMatchObject({ reason: "aborted", outcome: "unknown" });
+      release();
+      await idle();
+      expect(await stored()).toEqual(before);
+      expect(types()).toEqual(["unavailable"]);
+    });
+  }
+
+  test("is taken back if the signal aborts when the reply is there already", async () => {
+    const { store, token, stored, writes, types } = await scene();
+    const before = await stored();
+    const controller = new AbortController();
+    let isFirst = true;
+    writes(async (write) => {
+      const reply = await write();
+      if (isFirst) controller.abort();
+      isFirst = false;
+      return reply;
+    });
+    await expect(store.rotate(token, { ...options, signal: controller.signal })).rejects.toMatchObject({
+      reason: "aborted",
+    });
+    await idle();
+    expect(await stored()).toEqual(before);
+    expect(types()).toEqual(["unavailable"]);
+  });
+
+  test("is taken back as far as is known once the backend can be reached again after its reply was lost", async () => {
+    const { store, token, stored, writes, types } = await scene();
+    const before = await stored();
+    let isAway = false;
+    writes(async (write) => {
+      if (!isAway) await write();
+      isAway = true;
+      throw lost();
+    });
+    await expect(store.rotate(token, options)).rejects.toMatchObject({ outcome: "unknown" });
+    writes((write) => write());
+    expect(await store.get(token)).not.toBeNull();
+    const isBack = async () => (await stored())["session_verifier"] === before["session_verifier"];
+    await until("it is taken back", isBack);
+    const { session_previous, session_grace, session_rotated_at, ...rest } = before;
+    const isBare = options.patch === undefined && options.idleTimeout === undefined;
+    expect(await stored()).toMatchObject(isBare ? rest : before);
+    if (isBare)
+      for (const name of ["session_previous", "session_rotated_at"]) expect(await stored()).not.toHaveProperty(name);
+    expect(types()).toEqual(["unavailable"]);
+  });
+
+  test("is taken back if it is not confirmed", async () => {
+    const { store, token, writes, types } = await scene();
+    writes(async (write) => {
+      await write();
+      throw lost("timeout");
+    });
+    await expect(store.rotate(token, options)).rejects.toMatchObject({ reason: "timeout", outcome: "unknown" });
+    writes((write) => write());
+    expect((await store.get(token))?.data).toMatchObject({ userId: "42", theme: "light", pageViews: 0 });
+    expect(types()).toEqual(["unavailable"]);
+  });
+
+  test("is taken back if it arrives when its reply was lost and nothing was found of it", async () => {
+    const { store, token, stored, writes, types } = await scene();
+    const [late, held] = [gate(), gate()];
+    let calls = 0;
+    writes(async (write) => {
+      if (++calls > 1) return await write();
+      held.passed.then(write).then(() => late.open());
+      throw lost();
+    });
+    await expect(store.rotate(token, options)).rejects.toMatchObject({ outcome: "unknown" });
+    await until("it was looked for", () => calls > 2);
+    const before = await stored();
+    held.open();
+    await late.passed;
+    expect(await store.peek(token)).not.toBeNull();
+    await until("it is taken back", async () => (await stored())["session_verifier"] === before["session_verifier"]);
+    expect(types()).toEqual(["unavailable"]);
+  });
+});
+
+describe("while it is not known whether a rotation happened", () => {
+  const uses: readonly (readonly [string, (store: VisitStore, token: string) => Promise<unknown>])[] = [
+    ["get", (store, token) => store.get(token)],
+    ["peek", (store, token) => store.peek(token)],
+    ["update", (store, token) => store.update(token, { theme: "dark" })],
+    ["increment", (store, token) => store.increment(token, "pageViews")],
+    ["rotate", (store, token) => store.rotate(token)],
+    ["destroy", async (store, token) => (await store.destroy(token)) || null],
+  ];
+
+  test.each(uses)("%s with the old token waits and works", async (_, use) => {
+    const { store, token, writes, types } = await scene({ operationTimeoutMs: 1000 });
+    const { act, reached, release } = slow("after");
+    writes(act);
+    const controller = new AbortController();
+    const rotating = store.rotate(token, { signal: controller.signal });
+    await reached;
+    const using = use(store, token);
+    controller.abort();
+    await expect(rotating).rejects.toMatchObject({ reason: "aborted" });
+    release();
+    expect(await using).not.toBeNull();
+    expect(types()).not.toContain("reused");
+  });
+
+  test("a request with the old token fails when its own time is over", async () => {
+    const { store, token, writes, types } = await scene();
+    const { act, release } = slow("after");
+    writes(act);
+    await expect(store.rotate(token)).rejects.toMatchObject({ reason: "timeout" });
+    await expect(store.get(token)).rejects.toMatchObject({ reason: "timeout" });
+    expect(types()).toEqual(["unavailable", "unavailable"]);
+    release();
+    await idle();
+    expect(await store.get(token)).not.toBeNull();
+  });
+
+  test("a token from before the previous rotation and a wrong one are answered at once", async () => {
+    const { store, token, created, writes } = await scene();
+    const { act, release } = slow("after");
+    writes(act);
+    await expect(store.rotate(token)).rejects.toMatchObject({ reason: "timeout" });
+    expect(await store.get(created.token)).toBeNull();
+    release();
+    await idle();
+    expect(await store.get(created.token)).not.toBeNull();
+  });
+
+  test("of two rotations at once that both time out neither ends the session", async () => {
+    const { store, token, writes, types } = await scene();
+    const going = gate();
+    writes(async (write) => {
+      await going.passed;
+      return await write();
+    });
+    for (const rotating of [store.rotate(token), store.rotate(token, { patch: { userId: "43" } })]) {
+      await expect(rotating).rejects.toMatchObject({ reason: "timeout" });
+    }
+    going.open();
+    expect((await store.get(token))?.data.userId).toBe("42");
+    expect(types()).not.toContain("reused");
+  });
+
+  test("a rotation that happens after all is told of as reused, after its requests have waited for it", async () => {
+    const { store, token, writes, events, at } = await scene({ operationTimeoutMs: 1000 });
+    const { act, reached, release } = slow("after");
+    writes(act);
+    const rotating = store.rotate(token);
+    await reached;
+    const using = store.get(token);
+    release();
+    expect(await rotating).not.toBeNull();
+    expect(await using).toBeNull();
+    expect(events).toContainEqual(expect.objectContaining({ type: "reused", rotatedAt: at() }));
+  });
+});
+
+describe("taking a rotation back", () => {
+  test("leaves alone what somebody else wrote to the same field since", async () => {
+    const { store, token, session, backend, clock, writes } = await scene();
+    const { act, release } = slow("after");
+    writes(act);
+    const rotating = store.rotate(token, { patch: { userId: "admin", theme: "dark" } });
+    await expect(rotating).rejects.toMatchObject({ reason: "timeout" });
+    const access = { verifier: null, previous: false, now: clock.now() };
+    await backend.write(session.id, access, { set: { userId: "nobody" }, remove: [], fields: [] });
+    release();
+    await idle();
+    expect((await store.get(token))?.data).toMatchObject({ userId: "nobody", theme: "light" });
+  });
+
+  test("revives no session that was ended meanwhile", async () => {
+    const { store, token, session, writes, types } = await scene();
+    const { act, release } = slow("after");
+    writes(act);
+    await expect(store.rotate(token)).rejects.toMatchObject({ reason: "timeout" });
+    expect(await store.revoke(session.id)).toBe(true);
+    release();
+    await idle();
+    expect(await store.get(token)).toBeNull();
+    expect(types()).toEqual(["unavailable", "revoked"]);
+  });
+
+  test("sends nothing if the rotation was refused, or has not been sent", async () => {
+    const { store, token, writes, calls } = await scene();
+    const { act, release } = slow("before");
+    writes(act);
+    await expect(store.rotate(token)).rejects.toMatchObject({ reason: "timeout" });
+    writes((write) => write());
+    const winner = await store.rotate(token);
+    calls.length = 0;
+    release();
+    await idle();
+    await expect(store.rotate(winner?.token as string, { signal: AbortSignal.abort() })).rejects.toThrow();
+    expect(calls).toEqual([]);
+    writes(() => Promise.reject(new SessionBackendError("Full", { reason: "rejected", outcome: "not-applied" })));
+    await expect(store.rotate(winner?.token as string)).rejects.toMatchObject({ reason: "rejected" });
+    await idle();
+    expect(calls).toEqual(["write"]);
+  });
+
+  test("holds up nobody else if the backend never answers", async () => {
+    const { store, token, writes } = await scene();
+    writes(never);
+    await expect(store.rotate(token)).rejects.toMatchObject({ reason: "timeout" });
+    expect(await store.get(token)).not.toBeNull();
+  });
+});
