@@ -1,17 +1,17 @@
 import type { ParsedToken } from "../base/token.ts";
 import type { Target } from "./runner.ts";
 
-/** A rotation that was sent and of which is not known yet whether its new token reaches anybody. */
+/** A rotation that was sent. It is not known yet whether the caller gets its new token. */
 export interface Undecided {
-  /** Waits until it is known. A rotation that was given up is looked up at once. */
+  /** Waits until that is known. If the rotation has failed, looks it up at once and undoes it. */
   decided(): Promise<unknown>;
 }
 
-/** All of those in one store, by the token that they replace. */
+/** The undecided rotations of one store, by the token that they replace. */
 export interface OpenRotations {
   add(token: ParsedToken, rotation: Undecided): void;
   delete(token: ParsedToken, rotation: Undecided): void;
-  /** Waits for those that replace this token. Answers whether there were none. */
+  /** Waits for the rotations that replace this token. Returns whether there were none. */
   isDecided(target: Target): Promise<boolean>;
 }
 

@@ -6,29 +6,32 @@ import type { OpenRotations, Undecided } from "./open-rotations.ts";
 import type { Target } from "./runner.ts";
 import { type Edit, expectation, type Storage, type WriteReply, type Written } from "./storage.ts";
 
-/** For a rotation that was given up: the reply may be late, or the connection away. */
+/** How long a failed rotation is undone: its reply may be late, or the connection lost. */
 const ROLLBACK_MS = 30_000;
 const MIN_PAUSE_MS = 250;
 const MAX_PAUSE_MS = 2000;
 
-/** A rotation whose token may come to reach nobody. */
+/** A rotation whose new token the caller has not received yet. */
 export interface OpenRotation {
-  /** The rotation is sent, perhaps once more. `presumed` is what it changes if it happens, as far as that is known. */
+  /**
+   * Called when the rotation is sent, and again for each further attempt.
+   *
+   * @param presumed The change that it makes if it takes effect, as far as that is known.
+   */
   sent(reply: Promise<WriteReply>, presumed: Written): void;
-  /** The new token was handed over, or there is none. */
+  /** Called when the caller gets the new token, or if there is none. */
   close(): void;
   /**
-   * Nobody gets the new token: goes on until it is certain that the old one opens again, or that something else ended it,
-   * but for 30 seconds at most. Never rejects.
+   * Called when nobody gets the new token. Tries for at most 30 seconds to make the old token valid again. Never rejects.
    */
   rollBack(): Promise<void>;
 }
 
 /**
- * Watches over a rotation from the moment it is sent.
+ * Follows a rotation from the moment it is sent, so that it can be undone.
  *
- * @param token The token that it replaces.
- * @param rotated The new one.
+ * @param token The token that the rotation replaces.
+ * @param rotated The new token.
  */
 export function openRotation<T>(
   rotations: OpenRotations,
@@ -37,7 +40,7 @@ export function openRotation<T>(
   rotated: ParsedToken,
 ): OpenRotation {
   let reply: Promise<WriteReply> | null = null;
-  /** What the rotation changed or, as long as there is no reply, what is known of that. */
+  /** The change that the rotation made. Without a reply, the presumed change. */
   let change: Written = { before: {}, after: {} };
   let step: Step | null = null;
   let looking: Promise<boolean> | null = null;
@@ -47,7 +50,7 @@ export function openRotation<T>(
     end = resolve;
   });
 
-  /** Whether it happened: `unknown` if the reply was lost. */
+  /** Returns whether the rotation took effect; `unknown` if the reply was lost. */
   async function outcome(): Promise<boolean | "unknown"> {
     try {
       const written = await reply;
@@ -59,8 +62,8 @@ export function openRotation<T>(
     }
   }
 
-  /** Takes the rotation back if it has happened. Answers whether it cannot happen any more. */
-  async function takeBack(step: Step): Promise<boolean> {
+  /** Undoes the rotation if it took effect. Returns whether it can no longer take effect. */
+  async function undo(step: Step): Promise<boolean> {
     const happened = await step("reads", outcome);
     if (happened === false) return true;
     const target: Target = { ...rotated, step };
@@ -76,7 +79,7 @@ export function openRotation<T>(
   }
 
   function look(step: Step): Promise<boolean> {
-    looking ??= takeBack(step).finally(() => {
+    looking ??= undo(step).finally(() => {
       looking = null;
     });
     return looking;
@@ -89,7 +92,7 @@ export function openRotation<T>(
         return false;
       });
       if (isOver) return;
-      // Also if nothing was found: after a reply that was lost the rotation itself may still be on its way.
+      // Also if nothing was found: if the reply was lost, the rotation itself may still arrive at the server.
       await step("reads", () => pause(pauseMs, false));
     }
   }
@@ -116,7 +119,7 @@ export function openRotation<T>(
     rollBack() {
       if (reply === null) close();
       else {
-        rolling ??= withTimeout("take back a rotation", ROLLBACK_MS, undefined, (ownStep) => {
+        rolling ??= withTimeout("undo a rotation", ROLLBACK_MS, undefined, (ownStep) => {
           step = ownStep;
           end(true);
           return persist(ownStep);
@@ -130,13 +133,13 @@ export function openRotation<T>(
 }
 
 /**
- * The change that takes back what a write changed, if nobody has written to these fields since.
+ * Creates the change that undoes a write, provided that nobody has written to the same fields since.
  *
- * @param now Leaves alone what has another text here than the write gave it.
+ * @param now The present record. Fields that no longer have the text of the write are left alone.
  */
 function undoing({ before, after }: Written, now: StoredSession = after): Edit {
   const names = Object.keys({ ...before, ...after }).filter(
-    // Every write is an access, this one as well.
+    // Undoing is itself a write and therefore an access.
     (name) => name !== reserved.lastAccessedAt && before[name] !== after[name] && after[name] === now[name],
   );
   const text = expectation(before, names);

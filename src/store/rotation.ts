@@ -11,10 +11,10 @@ import type { Runner, Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
 import type { Edit, Storage, WriteReply, Written } from "./storage.ts";
 
-/** Between two attempts to learn what became of a rotation whose answer was lost. */
+/** The pause between two attempts to find out whether a rotation took effect whose reply was lost. */
 const RECONNECT_MS = 50;
 
-/** The store's `rotate`. */
+/** Creates the `rotate` method of a store. */
 export function rotation<T>(
   settings: Settings,
   { withToken }: Runner,
@@ -26,8 +26,8 @@ export function rotation<T>(
   const { toSession, write } = storage;
 
   /**
-   * A rotation whose answer was lost with the connection has happened if the new secret opens. Written by it again, as
-   * backends that confirm do so for writes only.
+   * Finds out whether a rotation took effect whose reply was lost with the connection: only then the new secret is valid.
+   * It does so by a write, because backends that wait for replicas do so only for writes.
    */
   async function findRotated(rotated: Target, lost: unknown): Promise<Written> {
     const isLost = lost instanceof SessionBackendError && lost.outcome === "unknown" && lost.reason === "unavailable";
@@ -41,7 +41,7 @@ export function rotation<T>(
       } catch (error) {
         const isAway = error instanceof SessionBackendError && error.reason === "unavailable" && error !== lost;
         if (!isAway) throw lost;
-        // Until the connection is back, or the operation's time is over.
+        // Retries until the connection is back or the operation times out.
         await pause(RECONNECT_MS);
       }
     }
@@ -50,11 +50,15 @@ export function rotation<T>(
   return async (token, options = {}) => {
     const action = "rotate a session";
     const { patch = {}, idleTimeout, authenticated = false, grace = 0, signal } = options;
-    if (settings.plainIds) throw new TypeError(`Cannot ${action} as with plainIds its key is the token: use create`);
+    if (settings.plainIds)
+      throw new TypeError(`Cannot ${action} as with plainIds the ID is the token: create a new session instead`);
     if (idleTimeout !== undefined) seconds(action, "idleTimeout", idleTimeout);
     wholeNumber(action, "grace", grace, 0, (idleTimeout ?? settings.idleTimeout) - 1);
-    if (authenticated && grace > 0) throw new TypeError(`Cannot ${action} as a login must not have a grace`);
-    const isBare = options.patch === undefined && idleTimeout === undefined && !authenticated;
+    if (authenticated && grace > 0)
+      throw new TypeError(
+        `Cannot ${action} as grace must be 0 with authenticated: the old token of a login must become invalid at once`,
+      );
+    const changesOnlyToken = options.patch === undefined && idleTimeout === undefined && !authenticated;
     const secret = newSecret();
     let rotation: OpenRotation | undefined;
     try {
@@ -74,8 +78,8 @@ export function rotation<T>(
             ...(idleTimeout === undefined ? {} : { [reserved.idleTimeout]: String(idleTimeout) }),
           },
           remove: grace > 0 ? [] : [reserved.grace],
-          // Should the reply be lost and the rotation be taken back, what else it changed has to be known.
-          reads: isBare
+          // If the reply is lost, undoing the rotation needs the values that it replaced.
+          reads: changesOnlyToken
             ? undefined
             : (record: StoredSession) => {
                 seen = record;
@@ -98,7 +102,7 @@ export function rotation<T>(
       emit({ type: "rotated", id: rotated.session.id, at: rotated.at });
       return { token: `${rotated.session.id}.${secret.text}`, session: rotated.session };
     } catch (error) {
-      // A new token that nobody receives would end the session: the old one opens again. The caller does not wait.
+      // Nobody receives the new token, so the old one must become valid again. The caller does not wait for that.
       rotation?.rollBack();
       throw error;
     }

@@ -9,8 +9,6 @@ import {
   type Access,
   changedCopy,
   deadlineOf,
-  FALLBACK_IDLE_SECONDS,
-  idleSeconds,
   indexEntries,
   isReserved,
   isReused,
@@ -26,6 +24,7 @@ import type { Session } from "../session.ts";
 import type { OpenRotations } from "./open-rotations.ts";
 import type { Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
+import { snapshot } from "./snapshot.ts";
 
 /** The absolute timeout of sessions in a store with indexes but without the option, because index keys must expire. */
 export const UNLIMITED_SECONDS: number = 400 * 86_400;
@@ -185,7 +184,7 @@ export function createStorage<T>(
 
   const toSession: Storage<T>["toSession"] = async (target, record) => {
     const decoded = record ? await decode(target, record) : null;
-    return decoded && sessionOf(target.id, decoded.record, decoded.data);
+    return decoded && snapshot(target.id, decoded.record, decoded.data);
   };
 
   async function reply({ key, ...token }: Target, { sent: _, ...edit }: Edit): Promise<WriteReply> {
@@ -226,31 +225,6 @@ export function createStorage<T>(
   };
 
   return { fields, accessTo, ask, read, readAndTouch, write, indexed, decode, toSession };
-}
-
-export function sessionOf<T>(id: string, record: StoredSession, data: T): Session<T> {
-  const createdAt = timestamp(record[reserved.createdAt]);
-  const lastAccessedAt = timestamp(record[reserved.lastAccessedAt]);
-  const idleTimeout = idleSeconds(record) ?? FALLBACK_IDLE_SECONDS;
-  const deadline = deadlineOf(record);
-  const idleEnd = lastAccessedAt.getTime() + idleTimeout * 1000;
-  const authenticated = record[reserved.authenticatedAt];
-  return Object.freeze({
-    id,
-    data,
-    createdAt,
-    lastAccessedAt,
-    authenticatedAt: authenticated === undefined ? createdAt : timestamp(authenticated),
-    idleTimeout,
-    expiresAt: new Date(Math.min(idleEnd, deadline ?? Number.POSITIVE_INFINITY)),
-    deadline: deadline === null ? null : new Date(deadline),
-  });
-}
-
-/** Parses a time. Returns the epoch for unknown formats of other programs, which must not make the session unreadable. */
-function timestamp(text: string | undefined): Date {
-  const time = timeOf(text);
-  return new Date(Number.isNaN(time) ? 0 : time);
 }
 
 /** Returns the text that a compare-and-set expects in each field; `null` for an absent field. */

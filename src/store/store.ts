@@ -17,7 +17,8 @@ import { createPatchWriter } from "./patches.ts";
 import { rotation } from "./rotation.ts";
 import { createRunner } from "./runner.ts";
 import { checkTimeouts, readOptions } from "./settings.ts";
-import { createStorage, sessionOf, UNLIMITED_SECONDS } from "./storage.ts";
+import { snapshot } from "./snapshot.ts";
+import { createStorage, UNLIMITED_SECONDS } from "./storage.ts";
 
 /** Attempts to find an unused session ID. Random IDs of 128 bits do not collide unless the generator is broken. */
 const MAX_INSERTS = 3;
@@ -82,7 +83,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
         }
         if (inserted === "taken") continue;
         emit({ type: "created", id, at });
-        return { token, session: sessionOf(id, record, stored) };
+        return { token, session: snapshot(id, record, stored) };
       }
       const message = `Cannot create a session as ${MAX_INSERTS} new session IDs in a row were already in use`;
       throw new SessionConflictError(message, "contended");

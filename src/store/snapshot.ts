@@ -1,0 +1,28 @@
+import { deadlineOf, FALLBACK_IDLE_SECONDS, idleSeconds, reserved, type StoredSession, timeOf } from "../record.ts";
+import type { Session } from "../session.ts";
+
+/** Creates the `Session` that callers receive from a record and its decoded data. */
+export function snapshot<T>(id: string, record: StoredSession, data: T): Session<T> {
+  const createdAt = timestamp(record[reserved.createdAt]);
+  const lastAccessedAt = timestamp(record[reserved.lastAccessedAt]);
+  const idleTimeout = idleSeconds(record) ?? FALLBACK_IDLE_SECONDS;
+  const deadline = deadlineOf(record);
+  const idleEnd = lastAccessedAt.getTime() + idleTimeout * 1000;
+  const authenticated = record[reserved.authenticatedAt];
+  return Object.freeze({
+    id,
+    data,
+    createdAt,
+    lastAccessedAt,
+    authenticatedAt: authenticated === undefined ? createdAt : timestamp(authenticated),
+    idleTimeout,
+    expiresAt: new Date(Math.min(idleEnd, deadline ?? Number.POSITIVE_INFINITY)),
+    deadline: deadline === null ? null : new Date(deadline),
+  });
+}
+
+/** Parses a time. Returns the epoch for unknown formats of other programs, which must not make the session unreadable. */
+function timestamp(text: string | undefined): Date {
+  const time = timeOf(text);
+  return new Date(Number.isNaN(time) ? 0 : time);
+}
