@@ -19,11 +19,17 @@ async function run(script: string): Promise<boolean> {
   const env = process.stdout.isTTY ? { ...process.env, FORCE_COLOR: "1" } : process.env;
   const child = spawn("npm", ["run", "--silent", script], { env, stdio: ["inherit", "pipe", "inherit"] });
   const closed = once(child, "close");
+  const stop = (): never => {
+    child.kill("SIGTERM");
+    process.exit(143);
+  };
+  process.once("SIGTERM", stop);
   for await (const line of createInterface(child.stdout)) {
     if (line.startsWith(SKIPPED)) skipped.add(line);
     else console.log(line);
   }
   const [code] = await closed;
+  process.off("SIGTERM", stop);
   return code === 0;
 }
 

@@ -9,7 +9,7 @@ const redis = { globalSetup: ["test/support/global-setup.ts"], testTimeout: 20_0
 /** Tests that compute for long and whose result does not depend on the runtime. */
 const EXHAUSTIVE = [
   "test/{exploration,fuzz}/**/*.test.ts",
-  "test/http/cookie-fuzz.test.ts",
+  "test/http/cookie-{fuzz,jar}.test.ts",
   "test/model/model.test.ts",
 ];
 
