@@ -10,6 +10,8 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { missingRuntime, SKIPPED } from "./support/availability.ts";
 
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
 const skipped = new Set<string>();
 const results: string[] = [];
 
@@ -17,19 +19,24 @@ const results: string[] = [];
 async function run(script: string): Promise<boolean> {
   // Standard output is a pipe here, on which vitest would use no colours.
   const env = process.stdout.isTTY ? { ...process.env, FORCE_COLOR: "1" } : process.env;
-  const child = spawn("npm", ["run", "--silent", script], { env, stdio: ["inherit", "pipe", "inherit"] });
+  // A process group of its own can be ended as a whole: npm ends its shell, and not what the shell has started.
+  const child = spawn("npm", ["run", "--silent", script], {
+    env,
+    detached: true,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   const closed = once(child, "close");
   const stop = (): never => {
-    child.kill("SIGTERM");
-    process.exit(143);
+    if (child.pid !== undefined) process.kill(-child.pid, "SIGTERM");
+    process.exit(1);
   };
-  process.once("SIGTERM", stop);
+  for (const signal of SIGNALS) process.once(signal, stop);
   for await (const line of createInterface(child.stdout)) {
     if (line.startsWith(SKIPPED)) skipped.add(line);
     else console.log(line);
   }
   const [code] = await closed;
-  process.off("SIGTERM", stop);
+  for (const signal of SIGNALS) process.off(signal, stop);
   return code === 0;
 }
 

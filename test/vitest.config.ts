@@ -14,7 +14,8 @@ const EXHAUSTIVE = [
 ];
 
 /** The files that take longest. If they started last, they would run alone at the end. */
-const LONG = /exploration|fuzz\.test|model\.test|faults\/(replicas|connect)|redis\/(cluster|sentinel)|demo\/server/;
+const LONG =
+  /exploration|fuzz\.test|model\.test|faults\/(replicas|connect)|redis\/(cluster|sentinel|indexes)|demo\/server/;
 
 /** What `canRun` said, to be repeated as the last lines of the run, where nobody overlooks it. */
 const skipped = new Set<string>();
