@@ -34,3 +34,14 @@ test("the tests run with the oldest supported version of zod", async () => {
 test("the changelog has a section for this version", async () => {
   expect(await readFile("CHANGELOG.md", "utf8")).toContain(`## ${npm.version}\n`);
 });
+
+test("npm run test:all runs every project of the test configuration", async () => {
+  const { scripts } = npm;
+  const config = await readFile("test/vitest.config.ts", "utf8");
+  const projects = [...config.matchAll(/name: "([\w-]+)"/g)].map(([, name]) => name);
+  expect(projects).toContain("exhaustive");
+  expect(scripts["test:all"]).toBe("npm test && npm run test:rest");
+  const groups = `${scripts.test} ${scripts["test:rest"]}`.match(/test:[\w:]+/g) ?? [];
+  const run = groups.flatMap((group) => [...scripts[group].matchAll(/--project ([\w-]+)/g)].map(([, name]) => name));
+  expect(new Set(run)).toEqual(new Set(projects));
+});

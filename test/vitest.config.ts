@@ -1,11 +1,27 @@
+import process from "node:process";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
+import { SKIPPED } from "./support/availability.ts";
 import { onNode } from "./support/runtime.ts";
 
 const redis = { globalSetup: ["test/support/global-setup.ts"], testTimeout: 20_000, hookTimeout: 60_000 };
 
-/** Files that compute for minutes, which would otherwise be what is left at the end. */
-const LONG = /exploration|fuzz\.test|faults\/(replicas|connect)/;
+/** Tests that compute for long and whose result does not depend on the runtime. */
+const EXHAUSTIVE = [
+  "test/{exploration,fuzz}/**/*.test.ts",
+  "test/http/cookie-{fuzz,jar}.test.ts",
+  "test/model/model.test.ts",
+];
+
+/** The files that take longest. If they started last, they would run alone at the end. */
+const LONG =
+  /exploration|fuzz\.test|model\.test|faults\/(replicas|connect)|redis\/(cluster|sentinel|indexes)|demo\/server/;
+
+/** What `canRun` said, to be repeated as the last lines of the run, where nobody overlooks it. */
+const skipped = new Set<string>();
+process.once("exit", () => {
+  for (const line of skipped) console.log(line);
+});
 
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -20,22 +36,45 @@ export default defineConfig({
     // Many files wait for servers and clocks more than they compute.
     maxWorkers: 4,
     sequence: { sequencer: LongFirst },
+    onConsoleLog(log) {
+      const lines = log.trim().split("\n");
+      const reasons = lines.filter((line) => line.startsWith(SKIPPED));
+      for (const line of reasons) skipped.add(line);
+      return reasons.length < lines.length;
+    },
     projects: [
       {
         extends: true,
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/{redis,demo,faults}/**"],
+          exclude: ["test/{redis,demo,frameworks,faults}/**", ...EXHAUSTIVE],
           // Samples of the README are written there, and share the modules of their tests.
           server: { deps: { inline: [/node_modules\/\.cache\/readme/] } },
         },
       },
+      { extends: true, test: { name: "exhaustive", include: EXHAUSTIVE } },
       { extends: true, test: { name: "redis", include: ["test/redis/**/*.test.ts"], ...redis } },
-      { extends: true, test: { name: "demo", include: ["test/demo/**/*.test.ts"], ...redis } },
       {
         extends: true,
-        test: { name: "frameworks", include: onNode ? ["test/frameworks/*.test.ts"] : ["test/frameworks/bun.test.ts"] },
+        test: {
+          name: "demo",
+          include: ["test/demo/**/*.test.ts"],
+          // The page is the same from any runtime, and Playwright supports Node only.
+          exclude: onNode ? [] : ["test/demo/{browser,skipped}.test.ts"],
+          ...redis,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "frameworks",
+          include: ["test/frameworks/*.test.ts"],
+          exclude: [
+            ...(onNode ? [] : ["test/frameworks/hono-node-server-*.test.ts"]),
+            ...("Bun" in globalThis ? [] : ["test/frameworks/bun.test.ts"]),
+          ],
+        },
       },
       {
         extends: true,

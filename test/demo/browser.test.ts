@@ -1,13 +1,9 @@
-import { existsSync } from "node:fs";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { onNode } from "../support/runtime.ts";
+import { CHROMIUM, canRun, missingChromium, missingRuntime } from "../support/availability.ts";
 import { type Demo, startDemo } from "./start.ts";
 
-const CHROMIUM = "/usr/bin/chromium";
-
-// Under test is the page in a browser, which does not depend on the runtime; playwright supports Node only.
-describe.skipIf(!onNode || !existsSync(CHROMIUM))("the demo page in Chromium", () => {
+describe.runIf(canRun("browser tests", missingChromium() ?? missingRuntime("bun")))("the demo page in Chromium", () => {
   let browser: Browser;
   let demo: Demo;
 

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { expect, test } from "vitest";
+import { canRun, missingRuntime } from "../support/availability.ts";
 
 const readme = await readFile("README.md", "utf8");
 const [, program = ""] = /```ts\n(.*?)```/s.exec(readme) ?? [];
@@ -53,7 +54,9 @@ function transcribed(command: string): string[] {
   return [`${status}`, ...lines.map((line) => line.replace(/=[\w.-]{66}/, "=TOKEN")).sort(), `${body}`];
 }
 
-test("the README's first program begins by line 8 and responds as its transcript shows", async () => {
+const hasBun = canRun("test of the README's first program", missingRuntime("bun"));
+
+test.runIf(hasBun)("the README's first program begins by line 8 and responds as its transcript shows", async () => {
   expect(readme.split("\n").slice(0, 8).join("\n")).toContain("```ts");
   const { url, stop } = await start();
   try {

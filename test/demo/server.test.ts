@@ -1,12 +1,15 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { canRun, missingRuntime } from "../support/availability.ts";
 import { freePort, startServer } from "../support/redis-server.ts";
 import { ENTRIES, runDemo, startDemo } from "./start.ts";
 
 const entries = Object.keys(ENTRIES) as (keyof typeof ENTRIES)[];
 
-describe.each(entries)("the demo server demo/%s.ts", (entry) => {
+const present = entries.filter((entry) => canRun(`tests of demo/${entry}.ts`, missingRuntime(entry)));
+
+describe.each(present)("the demo server demo/%s.ts", (entry) => {
   test("the server runs the demo in memory until SIGTERM", async () => {
     const demo = await startDemo(entry);
     expect(demo.output()).toBe(`Session store demo on memory: ${demo.url}\n`);
