@@ -1,5 +1,5 @@
 /**
- * Tells a body that is complete, as a text or bytes are, from one that is still being made, without waiting for it.
+ * Finds out, without waiting, whether a body is already complete (text, bytes) or still being produced (a stream).
  *
  * @module
  */
@@ -8,6 +8,7 @@
 const MAX_BYTES = 1_048_576;
 /** Microtasks that reading a complete body may take. */
 const MAX_TURNS = 64;
+
 /**
  * Reads a body that is complete within a few microtasks and the `task` after them. Cancels any other, or one with a chunk
  * that is `enough` to know, and returns `null`.

@@ -1,6 +1,6 @@
 /**
- * Adds headers to an answer. The `Response` that a handler returns, its `Headers` and its init may be constants that other
- * users get as well, so headers that identify a user are only ever set on a copy.
+ * Adds headers to an answer. A handler may return the same `Response` or `Headers` object to several users. So headers that
+ * identify a user are only ever set on a copy.
  *
  * @module
  */
@@ -20,7 +20,7 @@ interface ResponseClass {
 interface Kind {
   /** The class of the runtime. Behind some servers, the global `Response` is another one. */
   readonly Native: ResponseClass;
-  /** Whether the objects only stand for a native `Response`, as those of @hono/node-server and srvx do. */
+  /** Whether the objects are wrappers that create a native `Response` when needed, as in @hono/node-server and srvx. */
   readonly wraps: boolean;
   /** Whether only a clone still knows that its body is a text, so that the server sends the right type (Bun). */
   readonly clones: boolean;
@@ -34,13 +34,13 @@ const SHORT_BYTES = 65_536;
 
 /**
  * Returns the answer with the changes applied: the given object if there are none, otherwise a copy that takes over the
- * body. Only an object that wraps a native `Response`, whose copy is expensive, is changed in place, and never for a
- * `Set-Cookie`. Such an object may be sent to other users, so the other changes must not identify a user: `Vary` and
- * `Cache-Control` do not.
+ * body. A wrapper of a native `Response` is changed in place, because copying it is expensive, unless a `Set-Cookie` is to be
+ * added. As the same object may be sent to other users, only headers that do not identify a user may be changed this way:
+ * `Vary` and `Cache-Control`.
  *
  * @throws {TypeError} If the answer cannot be copied: its body was used before, its status is over 599 (only `fetch` makes
- * such an answer, and only Bun can copy it), or a cookie is to be set on a protocol upgrade or a network error. Sending it
- * without the headers would lose a session or let a shared cache store it.
+ * such an answer, and only Bun can copy it), or a cookie is to be set on a protocol upgrade or a network error. Sent without
+ * these headers, the response would lose the session, or a shared cache could store the response.
  */
 export function withHeaders<Answer extends Response>(
   answer: Answer,
@@ -62,10 +62,15 @@ export function withHeaders<Answer extends Response>(
     }
   }
   if (status < 200 || (status > 599 && !clones)) {
-    throw new TypeError(`Cannot add headers to an answer as its status cannot be copied: received ${status}`);
+    const what = status === 0 ? "it is a network error" : `its status cannot be copied: received ${status}`;
+    throw new TypeError(`Cannot add headers to a response as ${what}`);
   }
-  if (wraps) return unwrapped(answer, changes, Native);
-  if (answer.bodyUsed) throw new TypeError("Cannot add headers to an answer as its body was used before");
+  if (wraps) return unwrapped(answer, changes, answer.constructor as ResponseClass);
+  if (answer.bodyUsed || answer.body?.locked) {
+    throw new TypeError(
+      "Cannot add headers to a response as its body was used before: create a response for each request",
+    );
+  }
   return clones ? cloned(answer, changes) : copy(answer, changes, Native);
 }
 
@@ -111,7 +116,7 @@ async function typed(clone: Response, body: ReadableStream<Uint8Array>): Promise
 
 const inPlace = Symbol("changes");
 
-/** May reach a `Headers` object that the handler shares between answers: what the changes say, they then say of all. */
+/** May change a `Headers` object that the handler shares between answers. The changes then apply to all of them. */
 function changeInPlace(answer: Response & { [inPlace]?: Changes }, changes: Changes): void {
   apply(changes, answer.headers);
   answer[inPlace] = changes;
@@ -142,7 +147,7 @@ interface Content {
 const copied = new WeakMap<Response, Content>();
 
 /** The server knows the length of a text in a wrapper, so a copy gets it as well. */
-async function unwrapped(answer: Response, changes: Changes, Native: ResponseClass): Promise<Response> {
+async function unwrapped(answer: Response, changes: Changes, Wrapper: ResponseClass): Promise<Response> {
   const { init, whole } = copied.get(answer) ?? contentOf(answer);
   const headers = new Headers(init.headers);
   apply(changes, headers);
@@ -150,7 +155,7 @@ async function unwrapped(answer: Response, changes: Changes, Native: ResponseCla
   if (bytes && !headers.has("content-length") && !headers.has("transfer-encoding")) {
     headers.set("content-length", String(bytes.length));
   }
-  return new Native(bytes ?? answer.body, { ...init, headers });
+  return new Wrapper(bytes ?? answer.body, { ...init, headers });
 }
 
 function contentOf(answer: Response): Content {

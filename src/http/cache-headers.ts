@@ -35,7 +35,7 @@ export function cachingHeaders(answer: Headers, withCookie: boolean): AnswerHead
   return headers;
 }
 
-/** Whether the response already keeps itself out of shared caches: by `private` without field names, or `no-store`. */
+/** Whether the response already forbids shared caches to store it, by `no-store` or by `private` without a list of fields. */
 export function isPrivate(answer: Headers): boolean {
   return forbidsSharing(directivesOf(answer.get("cache-control") ?? "")) && overridingHeaders(answer).length === 0;
 }

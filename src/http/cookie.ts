@@ -23,8 +23,8 @@ export interface CookieOptions {
 }
 
 /**
- * What distinguishes one cookie from another (RFC 6265bis, section 5.7). A property that is left out is the same as in the
- * present options, except that a name with `__Host-` always has the path `/` and no domain.
+ * The properties that distinguish one cookie from another (RFC 6265bis, section 5.7). A property that is left out has its
+ * present value. A scope whose name starts with `__Host-` always has the path `/` and no domain.
  */
 export interface CookieScope {
   readonly name?: string | undefined;
@@ -50,17 +50,17 @@ export interface SessionCookie {
 export const MAX_AGE_SECONDS = 34_560_000;
 
 const ACTION = "create a session cookie";
-/** What a browser takes of name and value together (RFC 6265bis, section 5.7), and of an attribute. */
+/** The longest name plus value that a browser accepts, and the longest attribute (RFC 6265bis, section 5.7). */
 const MAX_COOKIE_BYTES = 4096;
 const MAX_ATTRIBUTE_BYTES = 1024;
-/** Of a `Cookie` header; longer ones are not read. */
+/** The longest `Cookie` header that is read. */
 const MAX_HEADER_LENGTH = 32_768;
-/** So that the lines that clear previous scopes fit into what servers and proxies take of headers. */
+/** Servers and proxies limit the size of the headers, and each scope adds a line. */
 const MAX_PREVIOUS = 8;
 const TOKEN_LENGTH = 66;
 /** RFC 9110, section 5.6.2. */
 const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-/** RFC 6265bis, section 4.1.1, without the space and the comma, which no path of a URL holds and which some trim or split at. */
+/** RFC 6265bis, section 4.1.1, without space and comma: URL paths do not contain them, and some parsers trim or split there. */
 const PATH = /^\/[\x21-\x2b\x2d-\x3a\x3c-\x7e]*$/;
 const HOST = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i;
 const HOST_PREFIX = /^__host-/i;
@@ -123,8 +123,8 @@ export function sessionCookie(options: CookieOptions = {}): SessionCookie {
 }
 
 /**
- * Returns the distinct values of the cookies of this name, at most the first two: with two, one of them is somebody
- * else's. Nothing is decoded, and only spaces and tabs are trimmed, as browsers do (RFC 6265bis, section 5.6).
+ * Returns the distinct values of the cookies of this name, at most the first two: if there are two, nobody can tell which
+ * one is right. Nothing is decoded, and only spaces and tabs are trimmed, as browsers do (RFC 6265bis, section 5.6).
  */
 export function cookieValues(name: string, header: string | null | undefined): readonly string[] {
   const values: string[] = [];
@@ -133,7 +133,7 @@ export function cookieValues(name: string, header: string | null | undefined): r
   for (let start = 0; equals !== -1 && start < header.length; ) {
     const semicolon = header.indexOf(";", start);
     const end = semicolon === -1 ? header.length : semicolon;
-    // Looked for once and not again for each pair that has none: the time stays linear.
+    // Searched once, not again for each pair without "=", so that the time stays linear.
     if (equals < start) equals = header.indexOf("=", start);
     if (equals !== -1 && equals < end && trimmed(header, start, equals) === name) {
       const value = trimmed(header, equals + 1, end);

@@ -33,12 +33,13 @@ const APP_ORIGIN = /^(?!(?:https?|wss?|ftp|file|data|blob|about|javascript):)[a-
  *   a GET: browsers send its cookies from every page and let the page read the answers;
  * - from a trusted origin;
  * - if the browser says `Sec-Fetch-Site: same-origin` or `none`. A sibling host, `same-site`, is another origin;
- * - if it has no `Sec-Fetch-Site`, and its `Origin` has the host and port of its URL or of its `Host` header. The header is
- *   missing in browsers before 2023, over plain http and in the WebSocket handshakes of Chromium. The scheme is not
- *   compared: behind a proxy that ends TLS it is not known. HSTS keeps pages of the same host in plain http away;
+ * - if it has no `Sec-Fetch-Site`, and its `Origin` has the host and port of its URL or of its `Host` header. `Sec-Fetch-Site`
+ *   is missing in browsers before 2023, over plain http and in the WebSocket handshakes of Chromium. The scheme is not
+ *   compared, because it is unknown behind a proxy that ends TLS. HSTS protects against plain-http pages of the same host;
  * - if it has neither header: no browser sent it.
  *
- * SameSite cookies do not replace this check: browsers send them for sibling hosts and other ports, and a login needs none.
+ * SameSite cookies do not replace this check: browsers send them for sibling hosts and other ports, and a forged login
+ * needs no cookie at all.
  *
  * @returns Whether the request passes.
  * @throws {TypeError} If an option is unknown or a trusted origin is not spelt as browsers spell it.

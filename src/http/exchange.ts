@@ -47,11 +47,11 @@ export interface SessionExchange<T, New = T> {
    */
   finish(answer: Headers | null): readonly AnswerHeader[];
   /**
-   * Called instead of `finish` if nobody will get the handler's answer. Ends a session whose token only the answer would
-   * have carried, also one that is still being created or rotated.
+   * Called instead of `finish` if nobody will get the handler's answer. Ends the session that this request created or
+   * rotated, because its token will reach nobody. This includes a `create` or `rotate` still in progress.
    *
-   * @param keepsRotated Whether another answer follows, through `finish`, that carries the cookie of a session that was
-   * rotated. A session that was created ends in any case.
+   * @param keepsRotated `true` if `finish` will be called later with another response. A rotated session is then kept, and
+   * its cookie is sent with that response. A session that was created ends in any case.
    */
   abandon(keepsRotated?: boolean): Promise<void>;
 }

@@ -25,8 +25,9 @@ export interface SessionMiddlewareOptions<in T = unknown> extends SessionExchang
 }
 
 /**
- * Runs a handler with the session of its request. A handler that upgrades a connection may answer `undefined`. A
- * `Response` that the handler throws is an answer: it gets its headers and is thrown on.
+ * Runs a handler with the session of its request. A handler that upgrades a connection may return `undefined`. A
+ * `Response` that the handler throws is an answer: the cookie and caching headers are added, and the response (or its copy)
+ * is thrown again.
  */
 export type SessionMiddleware<T, New = T> = <Answer extends Response | undefined>(
   request: Request,
@@ -43,7 +44,7 @@ const RETRY_SECONDS = 5;
  * name that the handler sets by itself does not go out, unless it was issued inside the handler, for a request within this
  * request.
  *
- * The answer is copied if headers have to be added to it: it may be a constant that other requests get as well. If the
+ * The answer is copied if headers have to be added to it, because a constant without a body may be returned many times. If the
  * handler throws an error that is no `Response`, a session that it created or rotated is ended, as nobody can receive its
  * token. Handlers of one `Request` that run at the same time share one session.
  *

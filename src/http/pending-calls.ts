@@ -19,7 +19,7 @@ export interface PendingCalls {
    * @returns The first failure that no code has handled so far, or `null`; at once if no call was ever made.
    */
   settle(): Promise<UnhandledFailure | null> | null;
-  /** Says that the answer is given: the failure of a call that begins later can no longer change it. */
+  /** Marks the response as sent. Failures of later calls no longer affect it. */
   close(): void;
 }
 

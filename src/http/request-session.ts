@@ -7,25 +7,28 @@ import type { PendingCalls } from "./pending-calls.ts";
 
 /**
  * The session of one request: the store's own methods, without the token. Nothing is read before the handler asks. The
- * first `get` or `peek` is one round trip, later ones none, until the request changes the session, or a store of this
- * process ends or changes sessions by ID or by index. A `get` after a `peek` touches. After the answer nothing is
- * remembered: each call asks the store, so that a stream or a socket learns that its session has ended.
+ * first `get` or `peek` reads the session; later ones return the same object until this request changes the session, or a
+ * store of this process ends sessions or changes them by index. A `get` after a `peek` touches the session. After the
+ * response was returned, each call reads the store, so that a stream or a socket learns that its session has ended.
  *
- * Without a session every method but `create` answers `null` (`destroy`: `false`), and so it does with a session whose
- * stored data does not fit the schema, which the store reports as an `invalid` event.
+ * Without a session, every method but `create` returns `null` (`destroy`: `false`). The same holds if the stored data does
+ * not fit the schema; the store then reports an `invalid` event.
  *
- * Writes go through at once: an error surfaces where it can be handled, and nothing is saved when the request ends.
- * `create`, `rotate` and `destroy` take turns, so that of several at once one session stays at most, and its cookie. The
- * answer waits for calls that are under way. If one of these fails and no code handles that, the request fails.
+ * Writes are sent at once: an error occurs where it can be handled, and nothing is saved at the end of the request.
+ * `create`, `rotate` and `destroy` run one after another, so that concurrent calls leave at most one session and its cookie.
+ * The response waits for calls still in progress. If one of them fails and no code handles that, the request fails.
  *
- * A session that is first used after a `Response` that shared caches may store was returned is refused with a
- * `TypeError`: call `get` before returning a stream that uses the session.
+ * If the first use of the session comes after the response was returned, and shared caches may store that response, the
+ * call throws a `TypeError`: call `get` before returning a stream that uses the session.
  */
 export interface RequestSession<T, New = T> {
   get(options?: CallOptions): Promise<Session<T> | null>;
-  /** For a page that polls: looks without keeping the session alive. */
+  /** Like `get`, without extending the session. For pages that poll. */
   peek(options?: CallOptions): Promise<Session<T> | null>;
-  /** Starts a session with a new token and ends the one that came with the request, whoever chose that. */
+  /**
+   * Creates a session with a new token, and ends the session that the request came with, even if an attacker planted its
+   * cookie.
+   */
   create(data: New, options?: CreateOptions): Promise<Session<T>>;
   update(patch: PatchInput<T>, options?: CallOptions): Promise<Session<T> | null>;
   increment(field: NumberField<T>, by?: number, options?: CallOptions): Promise<number | null>;
@@ -38,7 +41,7 @@ export interface RequestSession<T, New = T> {
   readonly "~accepts"?: (data: New) => void;
 }
 
-/** What a request has done to the token that it came with. */
+/** The token of a request, and what the request did to it. */
 export interface TokenState {
   /** The session token that the request works with. */
   token: string | null;
@@ -50,7 +53,7 @@ export interface TokenState {
   setCookie: string | null;
   /** Whether the handler has used the session, so that the answer depends on the cookie. */
   isUsed: boolean;
-  /** Whether every answer has been given. */
+  /** Whether all handlers of this request have responded. */
   isOver: boolean;
   /** Whether an answer was given that shared caches may store, as the session had not been used. */
   isPublic: boolean;
@@ -151,7 +154,7 @@ export function requestSession<T, New>(
     if (state.isOver) throw new TypeError("Cannot create or rotate a session after the response headers were sent");
   }
 
-  /** Hands the token of a session to the answer. */
+  /** Puts the token into the response's cookie. */
   async function issue({ token, session }: IssuedSession<T>, isNew: boolean, changes: number): Promise<Session<T>> {
     try {
       refuseLate();

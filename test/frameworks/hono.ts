@@ -256,6 +256,16 @@ export function honoSuite(version: string, serve: Serve): void {
       expect(listOf(response, "cache-control").toSorted()).toEqual(["max-age=600", "private"]);
     });
 
+    test.each(["early", "late"])("a thrown response is of the same class after the middleware (%s)", async (kind) => {
+      const thrown = kind === "early" ? early : late;
+      const handled = sessionMiddleware(store)(new Request(url), async (session) => {
+        await session.create({ userId: "42" });
+        throw thrown;
+      });
+      const answer: unknown = await handled.catch((error: unknown) => error);
+      expect(answer).toBeInstanceOf(thrown.constructor);
+    });
+
     test("a constant response that middleware outside gives CORS headers keeps its session cookie", async () => {
       const client = await signedIn();
       const before = client.cookie;

@@ -88,9 +88,9 @@ describe("withHeaders", () => {
     expect(withHeaders(answer, CACHING)).toBe(answer);
   });
 
-  test("a cookie on a network error is a TypeError that names the status", () => {
+  test("a cookie on a network error is refused with a TypeError that says so", () => {
     expect(() => withHeaders(Response.error(), COOKIE)).toThrow(
-      new TypeError("Cannot add headers to an answer as its status cannot be copied: received 0"),
+      new TypeError("Cannot add headers to a response as it is a network error"),
     );
   });
 
@@ -105,7 +105,7 @@ describe("withHeaders", () => {
     const answer = new Response("text");
     await answer.text();
     expect(() => withHeaders(answer, COOKIE)).toThrow(
-      new TypeError("Cannot add headers to an answer as its body was used before"),
+      new TypeError("Cannot add headers to a response as its body was used before: create a response for each request"),
     );
   });
 
@@ -121,7 +121,7 @@ describe("withHeaders", () => {
     test.skipIf(onBun)("are a TypeError that names the status", async () => {
       const answer = await fetch(odd.url);
       expect(() => withHeaders(answer, changes)).toThrow(
-        new TypeError("Cannot add headers to an answer as its status cannot be copied: received 999"),
+        new TypeError("Cannot add headers to a response as its status cannot be copied: received 999"),
       );
       await answer.body?.cancel();
     });
