@@ -74,8 +74,15 @@ export function withHeaders<Answer extends Response>(
   return clones ? cloned(answer, changes) : copy(answer, changes, Native);
 }
 
+function usedBefore(): TypeError {
+  return new TypeError(
+    "Cannot add headers to a response as its body was used before: create a response for each request",
+  );
+}
+
 function copy(answer: Response, changes: Changes, Native: ResponseClass): Response {
   const { body, headers, status, type } = answer;
+  if (body?.locked) throw usedBefore();
   const made = new Native(body, { status, statusText: reasonOf(answer), headers });
   apply(changes, made.headers);
   if (body !== null && type !== "default" && DECODED.test(headers.get("content-encoding") ?? "")) {
