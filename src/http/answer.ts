@@ -66,11 +66,7 @@ export function withHeaders<Answer extends Response>(
     throw new TypeError(`Cannot add headers to a response as ${what}`);
   }
   if (wraps) return unwrapped(answer, changes, answer.constructor as ResponseClass);
-  if (answer.bodyUsed || answer.body?.locked) {
-    throw new TypeError(
-      "Cannot add headers to a response as its body was used before: create a response for each request",
-    );
-  }
+  if (answer.bodyUsed) throw usedBefore();
   return clones ? cloned(answer, changes) : copy(answer, changes, Native);
 }
 
