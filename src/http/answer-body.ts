@@ -34,7 +34,8 @@ export async function readAtOnce(
     while (read.result === undefined && turns-- > 0) await (turns === 0 && task ? task() : null);
     const { result } = read;
     if (result?.done) return joined(chunks);
-    if (!result || enough(result.value)) break;
+    // Bun also sends streams of strings.
+    if (!(result?.value instanceof Uint8Array) || enough(result.value)) break;
     bytes += result.value.length;
     if (bytes > MAX_BYTES) break;
     chunks.push(result.value as Uint8Array<ArrayBuffer>);

@@ -26,6 +26,11 @@ interface Kind {
   readonly clones: boolean;
 }
 
+/** Statuses whose responses have no body (Fetch standard, section 2.2.3). */
+const NULL_BODY = [204, 205, 304];
+const MAX_STATUS = 599;
+const BAD_GATEWAY = 502;
+
 /** Codings that `fetch` removes from the body but not from the headers. */
 const DECODED = /^(gzip|br)$/i;
 
@@ -38,9 +43,12 @@ const SHORT_BYTES = 65_536;
  * added. As the same object may be sent to other users, only headers that do not identify a user may be changed this way:
  * `Vary` and `Cache-Control`.
  *
- * @throws {TypeError} If the answer cannot be copied: its body was used before, its status is over 599 (only `fetch` makes
- * such an answer, and only Bun can copy it), or a cookie is to be set on a protocol upgrade or a network error. Sent without
- * these headers, the response would lose the session, or a shared cache could store the response.
+ * A status over 599, which only `fetch` gives, becomes 502 where the runtime cannot copy it: clients treat such a status as a
+ * 5xx one (RFC 9110, section 15).
+ *
+ * @throws {TypeError} If the answer cannot be copied: its body was used before, or a cookie is to be set on a protocol
+ * upgrade or a network error. Sent without these headers, the response would lose the session, or a shared cache could store
+ * the response.
  */
 export function withHeaders<Answer extends Response>(
   answer: Answer,
@@ -61,7 +69,7 @@ export function withHeaders<Answer extends Response>(
       // Immutable, as the headers of a fetched answer are.
     }
   }
-  if (status < 200 || (status > 599 && !clones)) {
+  if (status < 200) {
     const what = status === 0 ? "it is a network error" : `its status cannot be copied: received ${status}`;
     throw new TypeError(`Cannot add headers to a response as ${what}`);
   }
@@ -79,7 +87,12 @@ function usedBefore(): TypeError {
 function copy(answer: Response, changes: Changes, Native: ResponseClass): Response {
   const { body, headers, status, type } = answer;
   if (body?.locked) throw usedBefore();
-  const made = new Native(body, { status, statusText: reasonOf(answer), headers });
+  const isInvalid = status > MAX_STATUS;
+  const made = new Native(body, {
+    status: isInvalid ? BAD_GATEWAY : status,
+    statusText: isInvalid ? "" : reasonOf(answer),
+    headers,
+  });
   apply(changes, made.headers);
   if (body !== null && type !== "default" && DECODED.test(headers.get("content-encoding") ?? "")) {
     apply([["content-encoding"], ["content-length"]], made.headers);
@@ -136,10 +149,10 @@ const again: PropertyDescriptor & ThisType<Response & { [inPlace]: Changes }> = 
   },
 };
 
-/** What copies of a wrapper are made of. */
+/** The body of a wrapper that was copied. */
 interface Content {
-  readonly init: { readonly status: number; readonly statusText: string; readonly headers: Headers };
-  /** `null` for a body that is not complete yet. */
+  readonly type: string | null;
+  /** `null` without a body, and for a body that is not complete yet. */
   readonly whole: Promise<Uint8Array<ArrayBuffer> | null>;
 }
 
@@ -151,29 +164,40 @@ const copied = new WeakMap<Response, Content>();
 
 /** The server knows the length of a text in a wrapper, so a copy gets it as well. */
 async function unwrapped(answer: Response, changes: Changes, Wrapper: ResponseClass): Promise<Response> {
-  const { init, whole } = copied.get(answer) ?? contentOf(answer);
-  const headers = new Headers(init.headers);
+  // In this order: @hono/node-server 1 forgets changed headers when the reason is read, and srvx the reason of a fetched
+  // answer when it is cloned.
+  const headers = new Headers(answer.headers);
+  const { status } = answer;
+  if (NULL_BODY.includes(status)) {
+    apply(changes, headers);
+    return new Wrapper(null, { status, headers });
+  }
+  const init = { status, statusText: reasonOf(answer), headers };
+  const { type, whole } = copied.get(answer) ?? contentOf(answer);
+  if (type !== null && !headers.has("content-type")) headers.set("content-type", type);
   apply(changes, headers);
   const bytes = await whole;
   if (bytes && !headers.has("content-length") && !headers.has("transfer-encoding")) {
     headers.set("content-length", String(bytes.length));
   }
-  return new Wrapper(bytes ?? answer.body, { ...init, headers });
+  return new Wrapper(bytes ?? answer.body, init);
 }
 
 function contentOf(answer: Response): Content {
-  // In this order: @hono/node-server 1 forgets changed headers when the reason is read, and srvx the reason of a fetched
-  // answer when it is cloned.
-  const headers = new Headers(answer.headers);
-  const init = { status: answer.status, statusText: reasonOf(answer), headers };
   const clone = answer.clone();
-  const type = clone.headers.get("content-type");
-  if (type !== null && !headers.has("content-type")) headers.set("content-type", type);
   // A `Blob` is read within a task, not within microtasks.
   const task = () => new Promise((resolve) => setTimeout(resolve, 0));
-  const content = { init, whole: clone.body === null ? Promise.resolve(null) : readAtOnce(clone.body, task) };
+  const content = {
+    type: clone.headers.get("content-type"),
+    whole: clone.body === null ? Promise.resolve(null) : readAtOnce(clone.body, task),
+  };
   copied.set(answer, content);
   return content;
+}
+
+/** Stops the source of a body that is not sent. The body of a wrapper may belong to a constant, which must stay usable. */
+export function discard(answer: Response): void {
+  if (!kindOf(answer).wraps && answer.body?.locked === false) answer.body.cancel().catch(() => {});
 }
 
 /** A fetched reason may contain characters that a constructor rejects. */

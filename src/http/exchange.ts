@@ -1,10 +1,11 @@
 import { kindOf, knownOptions } from "../base/checks.ts";
+import { serially } from "../base/turns.ts";
 import type { Session, SessionStore } from "../session.ts";
 import { type AnswerHeader, cachingHeaders, isPrivate } from "./cache-headers.ts";
 import { type CookieOptions, cookieValues, MAX_AGE_SECONDS, sessionCookie, setsCookie } from "./cookie.ts";
-import { beginScope, issueFrom, runInside, wasIssuedInside } from "./nesting.ts";
+import { beginScope, endScope, isInside, issueFrom, noteUse, runInside, wasIssuedInside } from "./nesting.ts";
 import { pendingCalls, type UnhandledFailure } from "./pending-calls.ts";
-import { type RequestSession, requestSession, type TokenState } from "./request-session.ts";
+import { type RequestSession, requestSession, type SharedToken } from "./request-session.ts";
 
 /** Options for `sessionExchange`. */
 export interface SessionExchangeOptions<in T = unknown> {
@@ -103,65 +104,97 @@ export function sharedExchange<T, New>(
         `Cannot read the session cookie as its header must be text: received ${kindOf(cookieHeader)}`,
       );
     }
-    const state: TokenState = {
+    const shared: SharedToken<T> = {
       token: cookie.read(cookieHeader),
       issued: null,
       isNew: false,
       setCookie: null,
-      isUsed: false,
-      isOver: false,
-      isPublic: false,
+      known: null,
+      inTurn: serially(),
     };
-    const calls = pendingCalls();
     const scope = beginScope();
-    const used = (): void => {
-      const hasTwo = state.token === null && cookieValues(cookie.name, cookieHeader).length > 1;
-      if (hasTwo) store["~twoCookies"]?.(cookie.name);
-    };
-    const events = { used, cookieFor, clearedCookie: cookie.clear };
-    const session = requestSession(store, state, events, calls);
-    /** How many handlers have not answered, and how many answers carry the cookie. */
+    /** Handlers that have not answered, apart from those that run inside another one. */
     let running = 0;
-    let carriers = 0;
+    /** The lines of `Set-Cookie` that answers carry. */
+    const carried: string[] = [];
+    let isReported = false;
+
+    function reportTwoCookies(): void {
+      if (isReported || shared.token !== null) return;
+      isReported = true;
+      if (cookieValues(cookie.name, cookieHeader).length > 1) store["~twoCookies"]?.(cookie.name);
+    }
 
     /** @param setCookie The value of `Set-Cookie` that this answer carries. */
-    function headersFor(answer: Headers, setCookie: string | null): readonly AnswerHeader[] {
+    function headersFor(answer: Headers, setCookie: string | null, isUsed: boolean): readonly AnswerHeader[] {
       const own = setCookie === null ? [] : [...cookie.clearPrevious(), setCookie];
       const given = answer.getSetCookie();
-      if (given.length === 0 && setCookie === null) return state.isUsed ? cachingHeaders(answer, false) : [];
+      if (given.length === 0 && setCookie === null) return isUsed ? cachingHeaders(answer, false) : [];
       issueFrom(scope, own);
       const inner = given.filter((line) => wasIssuedInside(scope, line));
       const passes = (line: string): boolean =>
         !setsCookie(cookie.name, line) || (setCookie === null && inner.includes(line));
       const lines = given.filter((line) => passes(line) && !own.includes(line));
       const isIssued = setCookie !== null || inner.length > 0;
-      const caching = state.isUsed || isIssued ? cachingHeaders(answer, isIssued) : [];
+      const caching = isUsed || isIssued ? cachingHeaders(answer, isIssued) : [];
       return setCookie === null && lines.length === given.length
         ? caching
         : [["Set-Cookie", ...lines, ...own], ...caching];
     }
 
     function join(): SessionExchange<T, New> {
+      const calls = pendingCalls();
+      // The answer of a handler inside another one goes to that one, which then carries the cookie.
+      const isInner = isInside(scope);
+      if (!isInner) running++;
       let isRunning = true;
-      let carries = false;
-      /** Whether another handler's answer carries the cookie that this one would have carried. */
-      let leavesCookie = false;
-      running++;
+      let isUsed = false;
+      let isPublic = false;
+      let isLeftToOthers = isInner;
+      let line: string | null = null;
 
-      function end(): void {
-        if (isRunning) running--;
-        isRunning = false;
-        state.isOver = running === 0;
-        if (state.isOver) calls.close();
+      function use(): void {
+        if (isUsed) return;
+        if (isPublic) {
+          throw new TypeError(
+            "Cannot use the session for the first time after the response headers were sent: call get() before returning the stream, or send Cache-Control: private",
+          );
+        }
+        isUsed = true;
+        if (isInner) scope.isUsedInside = true;
+        noteUse(scope);
+        reportTwoCookies();
       }
 
+      function end(): void {
+        if (isRunning && !isInner) running--;
+        isRunning = false;
+        calls.close();
+        if (running === 0) endScope(scope);
+      }
+
+      function carry(setCookie: string | null): void {
+        if (line !== null) carried.splice(carried.indexOf(line), 1);
+        line = isInner ? null : setCookie;
+        if (line !== null) carried.push(line);
+      }
+
+      const isCarried = (): boolean => shared.setCookie !== null && carried.includes(shared.setCookie);
+
       return {
-        session,
+        session: requestSession(store, shared, {
+          calls,
+          clearedCookie: cookie.clear,
+          cookieFor,
+          isOver: () => !isRunning || scope.isOver,
+          use,
+        }),
         run: (handler) => runInside(scope, handler),
         settle: calls.settle,
         finish(answer) {
           if (answer === null) {
-            if (state.issued !== null) {
+            const isLost = shared.issued !== null && !isInner && running === 1 && !isCarried();
+            if (isLost) {
               throw new TypeError(
                 "Cannot set the session cookie as the handler returned no response that could carry it",
               );
@@ -169,30 +202,28 @@ export function sharedExchange<T, New>(
             end();
             return [];
           }
-          const setCookie = leavesCookie ? null : state.setCookie;
-          const headers = headersFor(answer, setCookie);
-          if (setCookie !== null && !carries) carriers++;
-          carries ||= setCookie !== null;
-          state.isPublic ||= !state.isUsed && !isPrivate(answer);
+          const setCookie = isLeftToOthers && !isInner ? null : shared.setCookie;
+          const headers = headersFor(answer, setCookie, isUsed || scope.isUsedInside);
+          carry(setCookie);
+          isPublic = !isUsed && !isPrivate(answer);
           end();
           return headers;
         },
         async abandon(keepsRotated = false) {
           // Only an answer that follows can carry the cookie of a rotation that is still under way.
           if (keepsRotated) await calls.settle();
+          carry(null);
           end();
-          if (carries) carriers--;
-          carries = false;
-          leavesCookie = running > 0 || carriers > 0;
-          if (leavesCookie || (keepsRotated && state.issued !== null && !state.isNew)) return;
-          const orphan = state.issued;
-          state.issued = state.setCookie = null;
+          isLeftToOthers = isInner || running > 0 || isCarried();
+          if (isLeftToOthers || (keepsRotated && shared.issued !== null && !shared.isNew)) return;
+          const orphan = shared.issued;
+          shared.issued = shared.setCookie = null;
           if (orphan !== null) await store.destroy(orphan).catch(() => {});
         },
       };
     }
 
-    return { join, isOver: () => state.isOver };
+    return { join, isOver: () => scope.isOver };
   };
 }
 

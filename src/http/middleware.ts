@@ -1,7 +1,7 @@
 import { kindOf, knownOptions } from "../base/checks.ts";
 import { SessionBackendError } from "../errors.ts";
 import type { SessionStore } from "../session.ts";
-import { withHeaders } from "./answer.ts";
+import { discard, withHeaders } from "./answer.ts";
 import { sessionCookie } from "./cookie.ts";
 import { type CrossOriginProtection, crossOriginProtection } from "./cross-origin.ts";
 import { type SessionExchange, type SessionExchangeOptions, type SharedExchange, sharedExchange } from "./exchange.ts";
@@ -100,19 +100,20 @@ export function sessionMiddleware<T, New>(
   ) => {
     const exchange = enter(request);
     if (exchange === null) return refused();
-    let given: Given<Answer | Response>;
+    let given: Given<Answer | Response> | undefined;
     let answer: Answer | Response;
     try {
-      given = await answerOf(() => exchange.run(() => handler(exchange.session)));
+      given = await answerOf("the handler", () => exchange.run(() => handler(exchange.session)));
       const failure = await exchange.settle();
       if (failure !== null) throw failure.error;
       answer = await finished(exchange, given.answer);
     } catch (error) {
+      if (given?.answer !== undefined) discard(given.answer);
       const isBackendError = error instanceof SessionBackendError;
       await exchange.abandon(isBackendError);
       if (!isBackendError) throw error;
       try {
-        given = await answerOf<Response>(() => onBackendError(error, request));
+        given = await answerOf<Response>("onBackendError", () => onBackendError(error, request));
         answer = await finished(exchange, given.answer);
       } catch (secondError) {
         await exchange.abandon();
@@ -139,8 +140,13 @@ interface Given<Answer> {
   readonly isThrown: boolean;
 }
 
-/** What a handler answers. A `Response` that it throws is an answer, as React Router's `throw redirect()` is. */
+/**
+ * Returns the answer of a handler. A `Response` that it throws is an answer, as `throw redirect()` of React Router.
+ *
+ * @param who The function that answers. Only a handler may return `undefined`.
+ */
 async function answerOf<Answer extends Response | undefined>(
+  who: "the handler" | "onBackendError",
   handler: () => Answer | Promise<Answer>,
 ): Promise<Given<Answer | Response>> {
   let answer: Answer;
@@ -150,10 +156,9 @@ async function answerOf<Answer extends Response | undefined>(
     if (isResponse(error)) return { answer: error, isThrown: true };
     throw error;
   }
-  if (answer === undefined || isResponse(answer)) return { answer, isThrown: false };
-  throw new TypeError(
-    `Cannot answer a request as the handler must return a Response, or undefined after an upgrade: received ${kindOf(answer)}`,
-  );
+  if (isResponse(answer) || (answer === undefined && who === "the handler")) return { answer, isThrown: false };
+  const allowed = who === "the handler" ? "a Response, or undefined after an upgrade" : "a Response";
+  throw new TypeError(`Cannot answer a request as ${who} must return ${allowed}: received ${kindOf(answer)}`);
 }
 
 /** Responses of @hono/node-server, of srvx and of other realms are no instances of the global class. */

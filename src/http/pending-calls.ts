@@ -5,7 +5,7 @@ export interface UnhandledFailure {
   readonly error: unknown;
 }
 
-/** The calls that one request makes on its session, and those of their failures that no code handles. */
+/** The calls that one handler makes on its session, and those of their failures that no code handles. */
 export interface PendingCalls {
   /**
    * Watches a call. If it begins before the answer is given, the returned promise never causes an unhandled rejection.
@@ -14,7 +14,7 @@ export interface PendingCalls {
    */
   watch<R>(call: Promise<R>, changesToken?: boolean): Promise<R>;
   /**
-   * Waits for the calls that are under way. Never rejects.
+   * Waits for the calls that are under way, but not for what the program does with their results. Never rejects.
    *
    * @returns The first failure that no code has handled so far, or `null`; at once if no call was ever made.
    */
@@ -23,26 +23,56 @@ export interface PendingCalls {
   close(): void;
 }
 
+/** Microtasks after the end of a call in which the program may begin the next one. */
+const TURNS = 16;
+
 /** A promise that knows whether some code handles its rejection, as `await`, `catch` and `Promise.all` do. */
 class WatchedPromise<R> extends Promise<R> {
   static override readonly [Symbol.species] = Promise;
-  isHandled = false;
   changesToken = false;
-  follow: PendingCalls["watch"] = (call) => call;
+  /** The promises that pass the rejection on: the results of `then` without a second function, and of `finally`. */
+  private readonly passed: WatchedPromise<unknown>[] = [];
+  private isCaught = false;
+  private isSilent = false;
 
   // biome-ignore lint/suspicious/noThenProperty: this is a promise.
   override then<A = R, B = never>(
     onFulfilled?: ((value: R) => A | PromiseLike<A>) | null,
     onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
-    this.isHandled = true;
     const next = super.then(onFulfilled, onRejected);
-    // Without a second function the failure goes on to the next promise, and so does the duty to handle it.
-    return typeof onRejected === "function" ? next : this.follow(next);
+    if (typeof onRejected !== "function") return this.pass(next);
+    this.isCaught = true;
+    return next;
   }
 
   override finally(onSettled?: (() => void) | null): Promise<R> {
-    return this.follow(super.finally(onSettled));
+    const { isCaught } = this;
+    const next = super.finally(onSettled);
+    this.isCaught = isCaught;
+    return this.pass(next);
+  }
+
+  private pass<N>(next: Promise<N>): Promise<N> {
+    const passed = new WatchedPromise<N>((resolve, reject) => {
+      next.then(resolve, reject);
+    });
+    this.passed.push(passed);
+    if (this.isSilent) passed.silence();
+    return passed;
+  }
+
+  /** Whether a rejection reaches the end of some chain of promises without being handled. */
+  isUnhandled(): boolean {
+    if (this.passed.length === 0) return !this.isCaught;
+    return this.passed.some((passed) => passed.isUnhandled());
+  }
+
+  /** Keeps a rejection, here and where it is passed on, from being an unhandled one. */
+  silence(): void {
+    this.isSilent = true;
+    settled(this);
+    for (const passed of this.passed) passed.silence();
   }
 }
 
@@ -56,9 +86,11 @@ function nothing(): void {}
 export function pendingCalls(): PendingCalls {
   const underWay = new Set<WatchedPromise<unknown>>();
   const failures: { readonly call: WatchedPromise<unknown>; readonly error: unknown }[] = [];
+  let wasCalled = false;
   let isClosed = false;
 
   function watch<R>(call: Promise<R>, changesToken = false): Promise<R> {
+    wasCalled = true;
     const isLate = isClosed;
     const watched = new WatchedPromise<R>((resolve, reject) => {
       call.then(
@@ -68,32 +100,35 @@ export function pendingCalls(): PendingCalls {
         },
         (error: unknown) => {
           underWay.delete(watched);
-          failures.push({ call: watched, error });
+          if (!isClosed) failures.push({ call: watched, error });
           // The store reports what the backend fails at. Another late error is a mistake of the program.
-          if (!isLate || error instanceof SessionBackendError) settled(watched);
+          if (!isLate || error instanceof SessionBackendError) watched.silence();
           reject(error);
         },
       );
     });
-    watched.follow = watch;
     watched.changesToken = changesToken;
     underWay.add(watched);
     return watched;
   }
 
   async function settle(): Promise<UnhandledFailure | null> {
-    // Only the first round waits for reads and writes of data: a stream may begin one whenever another one ends.
-    for (let calls = [...underWay]; calls.length > 0; calls = [...underWay].filter((call) => call.changesToken)) {
+    for (let calls = [...underWay]; ; ) {
       await Promise.all(calls.map(settled));
+      for (let turn = 0; turn < TURNS; turn++) await null;
+      // A stream may begin a read whenever another one ends, so only calls that change the token are waited for.
+      calls = [...underWay].filter((call) => call.changesToken);
+      if (calls.length === 0) break;
     }
-    return failures.find(({ call }) => !call.isHandled) ?? null;
+    return failures.find(({ call }) => call.isUnhandled()) ?? null;
   }
 
   return {
     watch,
-    settle: () => (underWay.size === 0 && failures.length === 0 ? null : settle()),
+    settle: () => (wasCalled ? settle() : null),
     close() {
       isClosed = true;
+      failures.length = 0;
     },
   };
 }

@@ -1,5 +1,5 @@
 import { changesMade } from "../base/changes.ts";
-import { serially } from "../base/turns.ts";
+import type { serially } from "../base/turns.ts";
 import type { NumberField, OptionalField, PatchInput } from "../data.ts";
 import { SessionDataError } from "../errors.ts";
 import type { CallOptions, CreateOptions, IssuedSession, RotateOptions, Session, SessionStore } from "../session.ts";
@@ -41,31 +41,41 @@ export interface RequestSession<T, New = T> {
   readonly "~accepts"?: (data: New) => void;
 }
 
-/** The token of a request, and what the request did to it. */
-export interface TokenState {
+/** What the handlers of one request share: the token, and what the request knows of the session and did to it. */
+export interface SharedToken<T> {
   /** The session token that the request works with. */
   token: string | null;
   /** The token that was issued here and that nobody has but the answer. */
   issued: string | null;
   /** Whether the session of the issued token was created here, not rotated. */
   isNew: boolean;
-  /** The value of `Set-Cookie` that the answer carries. */
+  /** The value of `Set-Cookie` for the answer. */
   setCookie: string | null;
-  /** Whether the handler has used the session, so that the answer depends on the cookie. */
-  isUsed: boolean;
-  /** Whether all handlers of this request have responded. */
-  isOver: boolean;
-  /** Whether an answer was given that shared caches may store, as the session had not been used. */
-  isPublic: boolean;
+  known: KnownSession<T> | null;
+  /** Runs the calls that change the token one after another. */
+  readonly inTurn: ReturnType<typeof serially>;
 }
 
-/** How the exchange writes the cookie, and learns of the first use. */
-export interface TokenEvents<T> {
-  /** Called once, before the first use. */
-  used(): void;
-  /** Gives the value of `Set-Cookie` for a new token. */
+/** What a request has read of its session. */
+interface KnownSession<T> {
+  readonly session: Promise<Session<T> | null>;
+  readonly touched: boolean;
+  /** How many changes the process had made before the read. */
+  readonly changes: number;
+  /** The signal that may still abort the read. */
+  signal: AbortSignal | undefined;
+}
+
+/** What the session of one handler asks of its exchange. */
+export interface Handler<T> {
+  readonly calls: PendingCalls;
+  /** Called before each use. @throws {TypeError} If the session is first used when it is too late for the headers. */
+  use(): void;
+  /** Whether the handler has answered. */
+  isOver(): boolean;
+  /** Returns the value of `Set-Cookie` for a new token. */
   cookieFor(token: string, session: Session<T>): string;
-  /** Gives the value of `Set-Cookie` after the session has ended. */
+  /** Returns the value of `Set-Cookie` after the session has ended. */
   clearedCookie(): string;
 }
 
@@ -74,37 +84,15 @@ const TOKEN = "token";
 
 export function requestSession<T, New>(
   store: SessionStore<T, New>,
-  state: TokenState,
-  { used, cookieFor, clearedCookie }: TokenEvents<T>,
-  calls: PendingCalls,
+  shared: SharedToken<T>,
+  { calls, clearedCookie, cookieFor, isOver, use }: Handler<T>,
 ): RequestSession<T, New> {
-  const inTurn = serially();
-  /** What this request knows of the session: whether it was touched, and how many changes the process had made. */
-  let known: {
-    readonly touched: boolean;
-    readonly changes: number;
-    readonly session: Promise<Session<T> | null>;
-  } | null = null;
-
-  /** The token, or `null`. @throws {TypeError} If the session is first used when it is too late for the headers. */
-  function use(): string | null {
-    if (state.isUsed) return state.token;
-    if (state.isPublic) {
-      throw new TypeError(
-        "Cannot use the session for the first time after the response headers were sent: call get() before returning the stream, or send Cache-Control: private",
-      );
-    }
-    state.isUsed = true;
-    used();
-    return state.token;
-  }
-
-  /** Calls a method with the token. Answers `null` without a session, or if its stored data does not fit. */
+  /** Calls a method with the token. Returns `null` without a session, or if its stored data does not fit. */
   async function withToken<R>(method: (token: string) => Promise<R>): Promise<R | null> {
-    const token = use();
-    if (token === null) return null;
+    use();
+    if (shared.token === null) return null;
     try {
-      return await method(token);
+      return await method(shared.token);
     } catch (error) {
       if (error instanceof SessionDataError && error.origin === "stored") return null;
       throw error;
@@ -112,67 +100,79 @@ export function requestSession<T, New>(
   }
 
   function read(touched: boolean, method: "get" | "peek", options?: CallOptions): Promise<Session<T> | null> {
-    const changes = changesMade();
-    const isCurrent = known !== null && known.changes === changes && (known.touched || !touched);
-    if (known !== null && isCurrent && !state.isOver) return known.session;
+    const { known } = shared;
+    const signal = options?.signal;
+    const isCurrent = known !== null && known.changes === changesMade() && (known.touched || !touched);
+    // The signal of one call must neither abort another one nor be ignored.
+    const isOwn = known?.signal === undefined || known.signal === signal;
+    if (isCurrent && isOwn && !signal?.aborted && !isOver()) {
+      use();
+      return known.session;
+    }
     return remember(
-      { touched, changes },
+      { touched, changes: changesMade(), signal },
       withToken((token) => store[method](token, options)),
     );
   }
 
   function remember(
-    read: { readonly touched: boolean; readonly changes: number },
+    read: Omit<KnownSession<T>, "session">,
     session: Promise<Session<T> | null>,
   ): Promise<Session<T> | null> {
-    const mine = { ...read, session };
-    known = mine;
-    session.catch(() => {
-      if (known === mine) known = null;
-    });
+    const mine: KnownSession<T> = { ...read, session };
+    shared.known = mine;
+    session.then(
+      () => {
+        mine.signal = undefined;
+      },
+      () => {
+        if (shared.known === mine) shared.known = null;
+      },
+    );
     return session;
   }
 
   /** Runs a method that changes the session. What was read before or beside it may be out of date. */
   async function changing<R>(method: (token: string) => Promise<R>): Promise<R | null> {
-    known = null;
+    shared.known = null;
     try {
       return await withToken(method);
     } finally {
-      known = null;
+      shared.known = null;
     }
   }
 
   async function changed(method: (token: string) => Promise<Session<T> | null>): Promise<Session<T> | null> {
     const changes = changesMade();
     const session = await changing(method);
-    remember({ touched: true, changes }, Promise.resolve(session));
+    remember({ touched: true, changes, signal: undefined }, Promise.resolve(session));
     return session;
   }
 
   function refuseLate(): void {
-    if (state.isOver) throw new TypeError("Cannot create or rotate a session after the response headers were sent");
+    if (isOver()) throw new TypeError("Cannot create or rotate a session after the response headers were sent");
   }
 
   /** Puts the token into the response's cookie. */
   async function issue({ token, session }: IssuedSession<T>, isNew: boolean, changes: number): Promise<Session<T>> {
     try {
       refuseLate();
-      state.setCookie = cookieFor(token, session);
+      shared.setCookie = cookieFor(token, session);
     } catch (error) {
       // Nobody will receive the token.
       await store.destroy(token).catch(() => {});
       throw error;
     }
-    state.token = state.issued = token;
-    state.isNew ||= isNew;
-    remember({ touched: true, changes }, Promise.resolve(session));
+    shared.token = shared.issued = token;
+    shared.isNew ||= isNew;
+    remember({ touched: true, changes, signal: undefined }, Promise.resolve(session));
     return session;
   }
 
   async function create(data: New, options?: CreateOptions): Promise<Session<T>> {
     refuseLate();
-    const before = use();
+    use();
+    const before = shared.token;
     const created = await store.create(data, options);
     try {
       refuseLate();
@@ -194,33 +194,22 @@ export function requestSession<T, New>(
   async function destroy(options?: CallOptions): Promise<boolean> {
     const hasEnded = (await withToken((token) => store.destroy(token, options))) ?? false;
     // A late logout must not clear a newer cookie. A cookie that this very request was about to set must be cleared.
-    if (hasEnded || state.issued !== null) state.setCookie = clearedCookie();
-    state.token = state.issued = known = null;
+    if (hasEnded || shared.issued !== null) shared.setCookie = clearedCookie();
+    shared.token = shared.issued = shared.known = null;
     return hasEnded;
   }
 
   const { watch } = calls;
+  const inTurn = <R>(call: () => Promise<R>): Promise<R> => watch(shared.inTurn(TOKEN, call), true);
   return {
     get: (options) => watch(read(true, "get", options)),
     peek: (options) => watch(read(false, "peek", options)),
-    create: (data, options) =>
-      watch(
-        inTurn(TOKEN, () => create(data, options)),
-        true,
-      ),
+    create: (data, options) => inTurn(() => create(data, options)),
     update: (patch, options) => watch(changed((token) => store.update(token, patch, options))),
     increment: (field, by, options) => watch(changing((token) => store.increment(token, field, by, options))),
     take: (field, options) => watch(changing((token) => store.take(token, field, options))),
     setIdleTimeout: (seconds, options) => watch(changed((token) => store.setIdleTimeout(token, seconds, options))),
-    rotate: (options) =>
-      watch(
-        inTurn(TOKEN, () => rotate(options)),
-        true,
-      ),
-    destroy: (options) =>
-      watch(
-        inTurn(TOKEN, () => destroy(options)),
-        true,
-      ),
+    rotate: (options) => inTurn(() => rotate(options)),
+    destroy: (options) => inTurn(() => destroy(options)),
   };
 }

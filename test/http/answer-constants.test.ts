@@ -28,7 +28,18 @@ function constants(Response: ResponseClass): Constants {
 function constantTexts(Response: ResponseClass): Constants {
   const text = new Response("for everybody");
   const page = new Response("<p>", { headers: { "content-type": "text/html" } });
-  return { "a constant text": () => text, "a constant page": () => page };
+  const changing = new Response("changed");
+  let changes = 0;
+  return {
+    "a constant text": () => text,
+    "a constant page": () => page,
+    "a changed text": () => {
+      changing.headers.set("x-before", String(changes++));
+      changing.headers.set("x-changed", String(changes));
+      return changing;
+    },
+    "an empty text of status 204": () => new Response("", { status: 204 }),
+  };
 }
 
 describe.each(answerServers.map((server) => [server.name, server] as const))("behind %s", (name, server) => {
@@ -38,7 +49,8 @@ describe.each(answerServers.map((server) => [server.name, server] as const))("be
   });
   afterAll(() => app.close());
 
-  const names = Object.keys({ ...constants(Response), ...(/hono/.test(name) ? constantTexts(Response) : {}) });
+  const texts = /hono/.test(name) ? ["a constant text", "a constant page"] : [];
+  const names = [...Object.keys(constants(Response)), ...texts];
 
   test.each(names)("%s carries to each of 20 users their own cookie and to nobody another's", async (constant) => {
     const users = Array.from({ length: LOGINS }, (_, user) => `user ${user}`);
@@ -58,6 +70,22 @@ describe.each(answerServers.map((server) => [server.name, server] as const))("be
     const bare = await app.request("bare", constant).catch(() => null);
     expect(bare && headerOf(bare, "set-cookie")).toBeNull();
   });
+
+  test.runIf(/hono/.test(name))("a constant text whose headers a handler changes is sent as it then is", async () => {
+    for (const value of ["1", "2"]) {
+      const answer = await app.request("created", "a changed text", "GET", { "x-user": `user ${value}` });
+      expect(headerOf(answer, "x-changed")).toBe(String(Number(headerOf(answer, "x-before")) + 1));
+    }
+  });
+
+  test.runIf(/hono/.test(name))(
+    "an empty text of status 204 carries a cookie where the server accepts it",
+    async () => {
+      const answer = await app.request("created", "an empty text of status 204", "GET", { "x-user": "ann" });
+      expect(answer.status).toBe("HTTP/1.1 204 No Content");
+      expect(sessionLines(answer)).toHaveLength(1);
+    },
+  );
 
   test.each([
     "a text",

@@ -168,6 +168,16 @@ describe("after the backend failed", () => {
     expect(await store.get(tokenOf(jar.cookie))).not.toBeNull();
   });
 
+  test.each([
+    ["undefined", undefined, "undefined"],
+    ["a string", "sorry", "string"],
+  ])("an onBackendError that returns %s is named in the TypeError", async (_, answer, kind) => {
+    const { handled } = await broken(() => {}, { onBackendError: () => answer as never });
+    await expect(handled).rejects.toThrow(
+      `Cannot answer a request as onBackendError must return a Response: received ${kind}`,
+    );
+  });
+
   test("no cookie goes out for a session that was created, and the session ends", async () => {
     const { handled, backend } = await broken((session) => session.create({}));
     const response = await handled;

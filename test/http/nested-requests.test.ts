@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { type RequestSession, sessionMiddleware } from "../../src/index.ts";
-import { keysOf } from "../support/backends.ts";
+import { beginScope, endScope, issueFrom, runInside, wasIssuedInside } from "../../src/http/nesting.ts";
+import { memoryBackend, type RequestSession, SessionBackendError, sessionMiddleware } from "../../src/index.ts";
+import { intercept, keysOf } from "../support/backends.ts";
 import { gate } from "../support/gate.ts";
 import { cookieJar, request, tokenOf } from "../support/http.ts";
 import { setCookies, signedIn, site } from "../support/sites.ts";
@@ -82,6 +83,27 @@ describe("a cookie that was issued inside a request passes the middleware around
   });
 });
 
+test("an answer that may be made of a session that was read inside it is kept out of shared caches", async () => {
+  const { handle, jar } = await signedIn();
+  const response = await handle(jar.request(), async () => {
+    const inner = await handle(jar.request(), async (session) => new Response((await session.get())?.data.userId));
+    return new Response(`<h1>${await inner.text()}`, { headers: { "cache-control": "public, max-age=600" } });
+  });
+  expect(await response.text()).toBe("<h1>42");
+  expect(response.headers.get("cache-control")).toBe("private, max-age=600");
+  expect(response.headers.get("vary")).toBe("Cookie");
+});
+
+test("a scope that has ended keeps no cookies of exchanges that code of its handler begins later", async () => {
+  const outer = beginScope();
+  const inner = runInside(outer, () => beginScope());
+  issueFrom(inner, ["a=1"]);
+  expect(wasIssuedInside(outer, "a=1")).toBe(true);
+  endScope(outer);
+  issueFrom(inner, ["a=2"]);
+  expect(outer.inner).toBeNull();
+});
+
 describe("a cookie of the session's name that was not issued inside the request is removed", () => {
   test("if it is the line of a request that runs beside this one", async () => {
     const { handle } = site();
@@ -131,18 +153,13 @@ describe("a cookie of the session's name that was not issued inside the request 
 });
 
 describe("several handlers of one Request at the same time", () => {
-  test("share one session object, and one read", async () => {
+  test("share one session, and one read", async () => {
     const { handle, jar, calls } = await signedIn();
     const loading = jar.request();
-    const seen: VisitSession[] = [];
     const load = (): Promise<Response> =>
-      handle(loading, async (session) => {
-        seen.push(session);
-        return new Response((await session.get())?.data.userId);
-      });
+      handle(loading, async (session) => new Response((await session.get())?.data.userId));
     const answers = await Promise.all([load(), load(), load()]);
     expect(await Promise.all(answers.map((answer) => answer.text()))).toEqual(["42", "42", "42"]);
-    expect(new Set(seen).size).toBe(1);
     expect(calls).toEqual(["read"]);
     for (const answer of answers) expect(answer.headers.get("vary")).toBe("Cookie");
   });
@@ -204,12 +221,143 @@ describe("several handlers of one Request at the same time", () => {
     expect(await keysOf(backend)).toEqual([]);
   });
 
+  test("may use the session after another one answered without using it", async () => {
+    const { handle, jar } = await signedIn();
+    const loading = jar.request();
+    const answered = gate();
+    const [, second] = await Promise.all([
+      handle(loading, async () => new Response("fast")).finally(answered.open),
+      handle(loading, async (session) => {
+        await answered.passed;
+        return new Response((await session.get())?.data.userId);
+      }),
+    ]);
+    expect(await second.text()).toBe("42");
+    expect(second.headers.get("cache-control")).toBe("private");
+  });
+
+  test("may use the session after one inside them answered without using it", async () => {
+    const { handle, jar } = await signedIn();
+    const asked = jar.request();
+    const response = await handle(asked, async (session) => {
+      await handle(asked, () => new Response("inner"));
+      return new Response((await session.get())?.data.userId);
+    });
+    expect(await response.text()).toBe("42");
+  });
+
+  const failure = new SessionBackendError("The server is gone", { reason: "unavailable", outcome: "not-applied" });
+
+  test("get the cookie of the latest rotation into a 503, though another one carries an earlier cookie", async () => {
+    const { handle, jar, store } = await signedIn();
+    const loading = jar.request();
+    const rotated = gate();
+    const [, second] = await Promise.all([
+      handle(loading, async (session) => {
+        await session.rotate();
+        return new Response();
+      }).finally(rotated.open),
+      handle(loading, async (session) => {
+        await rotated.passed;
+        await session.rotate();
+        throw failure;
+      }),
+    ]);
+    expect(second.status).toBe(503);
+    expect(await store.get(tokenOf(setCookies(second)[0]))).not.toBeNull();
+  });
+
+  test("get the cookie of a rotation into a 503, though it was made by one inside whose answer was dropped", async () => {
+    const { handle, jar, store } = await signedIn();
+    const asked = jar.request();
+    const response = await handle(asked, async () => {
+      await handle(asked, async (inner) => {
+        await inner.rotate();
+        return new Response("inner");
+      });
+      throw failure;
+    });
+    expect(response.status).toBe(503);
+    expect(await store.get(tokenOf(setCookies(response)[0]))).not.toBeNull();
+  });
+
+  test("leave no session that one inside created if the one around it throws", async () => {
+    const { handle, backend } = site();
+    const asked = request();
+    const handled = handle(asked, async () => {
+      await handle(asked, async (inner) => {
+        await inner.create({});
+        return new Response("inner");
+      });
+      throw new Error("outer");
+    });
+    await expect(handled).rejects.toThrow("outer");
+    expect(await keysOf(backend)).toEqual([]);
+  });
+
+  test("leave no session that was created after another one handed out a cookie, if its handler throws", async () => {
+    const { handle, backend } = site();
+    const loading = request();
+    const created = gate();
+    const [, second] = await Promise.allSettled([
+      handle(loading, async (session) => {
+        await session.create({});
+        return new Response();
+      }).finally(created.open),
+      handle(loading, async (session) => {
+        await created.passed;
+        await session.create({});
+        throw new Error("handler");
+      }),
+    ]);
+    expect(second.status).toBe("rejected");
+    expect(await keysOf(backend)).toEqual([]);
+  });
+
+  test("fail only for failures of their own calls", async () => {
+    let isBroken = false;
+    const backend = intercept(memoryBackend(), (method) =>
+      isBroken && method === "increment" ? Promise.reject(failure) : undefined,
+    );
+    const { handle, jar } = await signedIn({}, { backend });
+    const loading = jar.request();
+    isBroken = true;
+    const [first, second] = await Promise.all([
+      handle(loading, (session) => {
+        session.increment("pageViews");
+        return new Response();
+      }),
+      handle(loading, async (session) => new Response((await session.get())?.data.userId)),
+    ]);
+    expect([first.status, second.status]).toEqual([503, 200]);
+  });
+
+  test("may upgrade while another one carries the cookie of a login", async () => {
+    const { handle } = site();
+    const loading = request();
+    const created = gate();
+    const upgraded = gate();
+    const [answer, upgrade] = await Promise.all([
+      handle(loading, async (session) => {
+        await session.create({});
+        created.open();
+        await upgraded.passed;
+        return new Response();
+      }),
+      handle(loading, async () => {
+        await created.passed;
+        return undefined;
+      }).finally(upgraded.open),
+    ]);
+    expect(setCookies(answer)).toHaveLength(1);
+    expect(upgrade).toBeUndefined();
+  });
+
   test("may run inside each other: one cookie goes out", async () => {
     const { handle, store } = site();
     const asked = request();
     const response = await handle(asked, async (outer) => {
       const answer = await handle(asked, async (inner) => {
-        expect(inner).toBe(outer);
         await inner.create({ userId: "42" });
         return new Response("inner");
       });

@@ -1,10 +1,11 @@
 import process from "node:process";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { memoryBackend, SessionBackendError } from "../../src/index.ts";
+import { memoryBackend, type RequestSession, SessionBackendError } from "../../src/index.ts";
 import { type BackendMethod, intercept, keysOf } from "../support/backends.ts";
-import { gate, idle } from "../support/gate.ts";
+import { gate, idle, never } from "../support/gate.ts";
 import { request, tokenOf } from "../support/http.ts";
 import { type Handler, setCookies, signedIn, site } from "../support/sites.ts";
+import type { NewVisit, Visit } from "../support/visits.ts";
 
 const failure = new SessionBackendError("The server is gone", { reason: "unavailable", outcome: "not-applied" });
 
@@ -39,6 +40,17 @@ describe("a missing await", () => {
     ["create", "insert", (session) => void session.create({ userId: "43" })],
     ["rotate", "write", (session) => void session.rotate()],
     ["a create behind a read", "read", (session) => void session.get().then(() => session.create({ userId: "43" }))],
+    [
+      "a create behind a read of nothing",
+      "insert",
+      (session) => {
+        (async () => {
+          await session.destroy();
+          await session.get();
+          await session.create({ userId: "43" });
+        })();
+      },
+    ],
     [
       "a create in an async function that nobody awaits",
       "read",
@@ -101,6 +113,18 @@ describe("a missing await", () => {
   });
 });
 
+test("a request that fails after the handler answered cancels the stream of that answer", async () => {
+  const { handle, jar, held } = await holding("increment");
+  const cancelled = gate();
+  const answered = handle(jar.request(), (session) => {
+    session.increment("pageViews");
+    return new Response(new ReadableStream({ cancel: () => cancelled.open() }));
+  });
+  held.fail(failure);
+  expect((await answered).status).toBe(503);
+  await cancelled.passed;
+});
+
 describe("a failure that the program handles does not fail the request", () => {
   test.each<[string, Handler]>([
     ["catch", (session) => void session.create({}).catch(() => {})],
@@ -152,6 +176,44 @@ describe("a failure that the program handles does not fail the request", () => {
 });
 
 describe("the answer does not wait", () => {
+  /** Answers with a stream to which `then` of a read writes, so that it ends only when the client has read it. */
+  const streamed = (session: RequestSession<Visit, NewVisit>, isCaught: boolean): Response => {
+    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+    const writing = session.get().then(async (read) => {
+      const writer = writable.getWriter();
+      await writer.write(new TextEncoder().encode(read?.data.userId));
+      await writer.close();
+    });
+    if (isCaught) writing.catch(() => {});
+    return new Response(readable);
+  };
+
+  test.each([false, true])("for a program that writes what it read into the stream (caught: %s)", async (isCaught) => {
+    const { handle, jar } = await signedIn();
+    const response = await handle(jar.request(), (session) => streamed(session, isCaught));
+    expect(await response.text()).toBe("42");
+  });
+
+  test("for a handler around it that waits for the answer", async () => {
+    const { handle, jar } = await signedIn();
+    const asked = jar.request();
+    const response = await handle(asked, (outer) =>
+      outer.get().then(() => handle(asked, async (inner) => new Response((await inner.get())?.data.userId))),
+    );
+    expect(await response.text()).toBe("42");
+  });
+
+  test("for what a program does after a rotation whose request then fails", async () => {
+    const { handle, jar, store } = await signedIn();
+    const response = await handle(jar.request(), async (session) => {
+      await session.rotate();
+      session.get().then(() => never());
+      throw failure;
+    });
+    expect(response.status).toBe(503);
+    expect(await store.get(tokenOf(setCookies(response)[0]))).not.toBeNull();
+  });
+
   test("for a stream that reads the session again and again", async () => {
     const { handle, jar } = await signedIn();
     let reads = 0;

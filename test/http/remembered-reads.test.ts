@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { createSessionStore, memoryBackend, type RequestSession, sessionMiddleware } from "../../src/index.ts";
-import { counted } from "../support/backends.ts";
+import { counted, intercept } from "../support/backends.ts";
 import { gate } from "../support/gate.ts";
 import { cookieJar, request } from "../support/http.ts";
 import { signedIn } from "../support/sites.ts";
@@ -98,6 +98,44 @@ describe("within a request, a session that was read is read again", () => {
       await store.revoke(id, { signal: AbortSignal.abort() }).catch(() => {});
       calls.length = 0;
       await session.get();
+      expect(calls).toEqual(["read"]);
+      return new Response();
+    });
+  });
+});
+
+describe("the signal of a read", () => {
+  test("aborts no other read of the request", async () => {
+    const held = gate();
+    let isHolding = false;
+    const backend = intercept(memoryBackend(), (method) => (isHolding && method === "read" ? held.passed : undefined));
+    const { handle, jar } = await signedIn({}, { backend });
+    isHolding = true;
+    const abort = new AbortController();
+    await handle(jar.request(), async (session) => {
+      const [first, second] = [session.get({ signal: abort.signal }), session.get()];
+      abort.abort();
+      await expect(first).rejects.toMatchObject({ reason: "aborted" });
+      held.open();
+      expect((await second)?.data.userId).toBe("42");
+      return new Response();
+    });
+  });
+
+  test("is not ignored if it has aborted before", async () => {
+    const { handle, jar } = await signedIn();
+    await handle(jar.request(), async (session) => {
+      await session.get();
+      await expect(session.get({ signal: AbortSignal.abort() })).rejects.toMatchObject({ reason: "aborted" });
+      return new Response();
+    });
+  });
+
+  test("does not make a later read ask the store again", async () => {
+    const { handle, jar, calls } = await signedIn();
+    await handle(jar.request(), async (session) => {
+      await session.get({ signal: new AbortController().signal });
+      await session.get({ signal: new AbortController().signal });
       expect(calls).toEqual(["read"]);
       return new Response();
     });

@@ -201,6 +201,16 @@ const onBun: Readonly<Record<string, Make>> = Bun
       "a slice of a Bun.file": ({ Response, file }) => new Response(Bun.file(file).slice(10, 15)),
       "a slice of a Bun.file with a header": ({ Response, file }) =>
         new Response(Bun.file(file).slice(10, 15), { headers: { "x-a": "1" } }),
+      "a stream of strings": ({ Response }) => {
+        const source = {
+          start(controller: ReadableStreamDefaultController<unknown>) {
+            controller.enqueue("one");
+            controller.enqueue("two");
+            controller.close();
+          },
+        };
+        return new Response(new ReadableStream(source) as ReadableStream<Uint8Array<ArrayBuffer>>);
+      },
       "a direct stream": ({ Response }) => {
         const source: unknown = {
           type: "direct",
