@@ -78,7 +78,7 @@ export function sessionMiddleware<T, New>(
     } catch (cause) {
       throw new TypeError("Cannot handle a request as its headers cannot be read", { cause });
     }
-    let others = underWay.get(request);
+    const others = underWay.get(request);
     for (let one = others; one !== undefined; one = one.next) {
       if (one.exchange.isOver()) continue;
       if (one.begin === begin) return (one.exchange as SharedExchange<T, New>).join();
@@ -88,10 +88,17 @@ export function sessionMiddleware<T, New>(
         );
       }
     }
-    while (others?.exchange.isOver()) others = others.next;
     const exchange = begin(header);
     underWay.set(request, { begin, cookieName, exchange, next: others });
     return exchange.join();
+  }
+
+  function leave(request: Request): void {
+    let others = underWay.get(request);
+    while (others?.exchange.isOver()) others = others.next;
+    // Many entries in a weak map make the garbage collector slow.
+    if (others === undefined) underWay.delete(request);
+    else underWay.set(request, others);
   }
 
   return async <Answer extends Response | undefined>(
@@ -119,6 +126,8 @@ export function sessionMiddleware<T, New>(
         await exchange.abandon();
         throw secondError;
       }
+    } finally {
+      leave(request);
     }
     if (given.isThrown) throw answer;
     return answer;

@@ -24,14 +24,14 @@ export interface PendingCalls {
 }
 
 /** Microtasks after the end of a call in which the program may begin the next one. */
-const TURNS = 16;
+const TURNS = 8;
 
 /** A promise that knows whether some code handles its rejection, as `await`, `catch` and `Promise.all` do. */
 class WatchedPromise<R> extends Promise<R> {
   static override readonly [Symbol.species] = Promise;
   changesToken = false;
   /** The promises that pass the rejection on: the results of `then` without a second function, and of `finally`. */
-  private readonly passed: WatchedPromise<unknown>[] = [];
+  private passed: WatchedPromise<unknown>[] | null = null;
   private isCaught = false;
   private isSilent = false;
 
@@ -57,6 +57,7 @@ class WatchedPromise<R> extends Promise<R> {
     const passed = new WatchedPromise<N>((resolve, reject) => {
       next.then(resolve, reject);
     });
+    this.passed ??= [];
     this.passed.push(passed);
     if (this.isSilent) passed.silence();
     return passed;
@@ -64,15 +65,14 @@ class WatchedPromise<R> extends Promise<R> {
 
   /** Whether a rejection reaches the end of some chain of promises without being handled. */
   isUnhandled(): boolean {
-    if (this.passed.length === 0) return !this.isCaught;
-    return this.passed.some((passed) => passed.isUnhandled());
+    return this.passed?.some((passed) => passed.isUnhandled()) ?? !this.isCaught;
   }
 
   /** Keeps a rejection, here and where it is passed on, from being an unhandled one. */
   silence(): void {
     this.isSilent = true;
     settled(this);
-    for (const passed of this.passed) passed.silence();
+    for (const passed of this.passed ?? []) passed.silence();
   }
 }
 
@@ -114,7 +114,7 @@ export function pendingCalls(): PendingCalls {
 
   async function settle(): Promise<UnhandledFailure | null> {
     for (let calls = [...underWay]; ; ) {
-      await Promise.all(calls.map(settled));
+      if (calls.length > 0) await Promise.all(calls.map(settled));
       for (let turn = 0; turn < TURNS; turn++) await null;
       // A stream may begin a read whenever another one ends, so only calls that change the token are waited for.
       calls = [...underWay].filter((call) => call.changesToken);
