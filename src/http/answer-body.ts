@@ -22,7 +22,7 @@ export async function readAtOnce(
   const chunks: Uint8Array<ArrayBuffer>[] = [];
   let bytes = 0;
   for (let turns = MAX_TURNS; ; ) {
-    const read: { result?: ReadableStreamReadResult<Uint8Array> | null } = {};
+    const read: { result?: Awaited<ReturnType<typeof reader.read>> | null } = {};
     reader.read().then(
       (result) => {
         read.result = result;
