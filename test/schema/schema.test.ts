@@ -1055,7 +1055,7 @@ const bounded: readonly Bounded[] = [
 
 describe("increment", () => {
   for (const { kind, schema, start = 0, to, not } of bounded) {
-    test(`increment keeps to the bounds of the type ${kind}, and writes nothing beyond them`, async () => {
+    test(`increment respects the bounds of the type ${kind}, and writes nothing beyond them`, async () => {
       const backend = memoryBackend();
       const store = createSessionStore({ schema: z.object({ n: schema() as z.ZodType<number> }), backend });
       const { token } = await store.create({ n: start });
