@@ -103,7 +103,7 @@ export function sessionCookie(options: CookieOptions = {}): SessionCookie {
   const scope: Scope = { name, path, domain };
   checkScope(scope, secure);
   const flags = ["HttpOnly", ...(secure ? ["Secure"] : []), ...(partitioned ? ["Partitioned"] : [])];
-  // The order of the attributes is that of frameworks, so a framework that parses and rewrites the line does not change it.
+  // The attributes are in the order of frameworks, so one that parses and rewrites the line does not change it.
   const line = ({ name, path, domain }: Scope, value: string, maxAge?: number, expires?: string): string =>
     [
       `${name}=${value}`,

@@ -41,8 +41,8 @@ export interface SessionExchange<T, New = T> {
   settle(): Promise<UnhandledFailure | null> | null;
   /**
    * Returns the headers to set. Call it once, before the headers of the response are sent. After that `create` and
-   * `rotate` throw a `TypeError`. So does the first use of the session, unless the response has `Cache-Control:
-   * private` or `no-store`.
+   * `rotate` throw a `TypeError`. So does the first use of the session, unless `Cache-Control` of the response contains
+   * `private` or `no-store`.
    *
    * The response gets at most one session cookie: the one that was issued here, or by an exchange that ran inside this
    * one. Any other value under its name is removed from the response, even if the session was not used. Such a value

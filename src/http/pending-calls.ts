@@ -102,7 +102,7 @@ export function pendingCalls(): PendingCalls {
         (error: unknown) => {
           underWay.delete(watched);
           if (!isClosed) failures.push({ call: watched, error });
-          // The store reports backend failures as events. Any other late error is a bug in the program and stays unhandled.
+          // The store reports backend failures as events. Any other late error is a bug and stays unhandled.
           if (!isLate || error instanceof SessionBackendError) watched.silence();
           reject(error);
         },
