@@ -102,8 +102,8 @@ export type Revoked = StoredSession | "other" | "nothing";
  */
 export interface SessionBackend {
   /**
-   * Stores a record under an unused key. Its `session_ttl` and `session_deadline` determine when it expires. Answers
-   * `taken` if the key is in use, and `revoked` if it is too late or the key has a tombstone.
+   * Stores a record under an unused key. Its `session_ttl` and `session_deadline` determine when it expires. Returns
+   * `taken` if the key is in use, and `revoked` if `notAfter` has passed or the key has a tombstone.
    *
    * @param notAfter The last moment at which to insert, in Unix milliseconds of the backend's clock.
    */
@@ -111,13 +111,13 @@ export interface SessionBackend {
   /** Returns the record, after the touch if one is requested. Without a touch nothing is written. */
   read(key: string, access: Access, request: ReadRequest): Promise<StoredSession | Absence>;
   /**
-   * Applies a change and returns the record from before the change. Answers `changed` if a field is not as expected, and
-   * `revoked` after `notAfter`.
+   * Applies a change and returns the record from before the change. Returns `changed` if a field is not as expected,
+   * and `revoked` after `notAfter`.
    */
   write(key: string, access: Access, change: Change): Promise<StoredSession | "changed" | "revoked" | Absence>;
   /**
-   * Adds to a field and returns the sum. Writes nothing and answers `too_small` or `too_big` if the sum is out of bounds,
-   * and `invalid_type` if the text is not a safe integer in plain digits.
+   * Adds to a field and returns the sum. Writes nothing and returns `too_small` or `too_big` if the sum is out of
+   * bounds, or `invalid_type` if the text is not a safe integer in plain digits.
    */
   increment(
     key: string,

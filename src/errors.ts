@@ -1,4 +1,7 @@
-/** One reason why data does not fit the schema. zod's formatters, for example `z.prettifyError`, accept the error. */
+/**
+ * One reason why data does not fit the schema. Has the form of a zod issue, so zod's formatters, for example
+ * `z.prettifyError`, accept a `SessionDataError`.
+ */
 export interface SessionIssue {
   /** The code of the zod issue: `invalid_type`, `too_big`, `unrecognized_keys`, `custom` and so on. */
   readonly code: string;

@@ -42,7 +42,7 @@ export const TOMBSTONE_FIELD = "session_revoked";
 /** The idle timeout in seconds if neither the record nor the expiry of its key has one; the default of the guides. */
 export const FALLBACK_IDLE_SECONDS = 1800;
 
-/** Whether schemas may not use a field name: the reserved fields, and names kept for later versions. */
+/** Whether a field name is not allowed in schemas: the reserved fields, and names kept for later versions. */
 export function isReserved(field: string): boolean {
   return field === reserved.createdAt || field === reserved.lastAccessedAt || field.startsWith("session_");
 }
@@ -103,7 +103,9 @@ export interface Access {
   readonly now: number;
 }
 
-/** The secret was replaced by the last rotation, whose time follows as it is stored, if it is. */
+/**
+ * The answer for a secret that the last rotation replaced, with the stored time of that rotation if the record has it.
+ */
 export type Reused = "reused" | `reused at ${string}`;
 
 /**
@@ -119,7 +121,7 @@ export function isReused(answer: unknown): answer is Reused {
 
 const REUSED_AT = "reused at ";
 
-/** When the rotation was that replaced the secret; `null` if that is not stored or cannot be read. */
+/** Returns the time of the rotation that replaced the secret; `null` if it is not stored or cannot be read. */
 export function rotatedAt(answer: Reused): Date | null {
   const at = timeOf(answer.slice(REUSED_AT.length));
   return Number.isNaN(at) ? null : new Date(at);

@@ -28,7 +28,7 @@ export function knownOptions<O extends object>(
     if (!(names as readonly string[]).includes(name)) {
       const option = parent === undefined ? name : `${parent}.${name}`;
       const known = names.join(", ") || "none";
-      throw new TypeError(`Cannot ${action} as there is no option "${option}": known are ${known}`);
+      throw new TypeError(`Cannot ${action} as there is no option "${option}": the options are ${known}`);
     }
   }
   return options;
@@ -56,7 +56,11 @@ export function withDefaults<O extends object, D extends Readonly<Record<keyof O
 
 const KINDS = { boolean: "true or false", function: "a function", number: "a number" } as const;
 
-/** @throws {TypeError} If the value has another type. */
+/**
+ * Checks the type of a value.
+ *
+ * @throws {TypeError} If the value has another type.
+ */
 export function ofType(action: string, name: string, value: unknown, type: "number"): asserts value is number;
 export function ofType(action: string, name: string, value: unknown, type: keyof typeof KINDS): void;
 export function ofType(action: string, name: string, value: unknown, type: keyof typeof KINDS): void {

@@ -5,8 +5,8 @@ import { SessionBackendError } from "../errors.ts";
 export type Step = <R>(effect: "reads" | "writes", call: () => Promise<R>) => Promise<R>;
 
 /**
- * Runs an operation with a timeout, because a stalled server neither answers nor fails. After the timeout no further step
- * is sent, and a late answer is ignored. Only a rotation whose new token nobody received is still undone in the background.
+ * Runs an operation with a timeout, because a stalled server neither replies nor fails. After the timeout no further step
+ * is sent, and a late reply is ignored. Only a rotation whose new token nobody received is still undone in the background.
  *
  * @param action Completes "Cannot <action> as ..." in the error message.
  * @throws {SessionBackendError} With the reason `timeout`, or `aborted` if the signal aborts.

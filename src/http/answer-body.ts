@@ -1,17 +1,18 @@
 /**
- * Finds out, without waiting, whether a body is already complete (text, bytes) or still being produced (a stream).
+ * Checks whether a response body is already complete (text, bytes) or still being produced (a stream), without waiting
+ * for the rest of a stream.
  *
  * @module
  */
 
-/** A longer body is passed on as a stream. */
+/** The maximum size of a body that is read into memory. A longer one is passed on as a stream. */
 const MAX_BYTES = 1_048_576;
-/** Microtasks that reading a complete body may take. */
+/** The number of microtasks to wait for a complete body. */
 const MAX_TURNS = 64;
 
 /**
- * Reads a body that is complete within a few microtasks and the `task` after them. Cancels any other, or one with a chunk
- * that is `enough` to know, and returns `null`.
+ * Returns the bytes of a body that is complete within a few microtasks and the `task` after them. Returns `null` and
+ * cancels the body if it takes longer, if it is too long, or if `enough` returns true for one of its chunks.
  */
 export async function readAtOnce(
   body: ReadableStream<Uint8Array>,
@@ -34,7 +35,7 @@ export async function readAtOnce(
     while (read.result === undefined && turns-- > 0) await (turns === 0 && task ? task() : null);
     const { result } = read;
     if (result?.done) return joined(chunks);
-    // Bun also sends streams of strings.
+    // In Bun, the chunks of a stream may also be strings.
     if (!(result?.value instanceof Uint8Array) || enough(result.value)) break;
     bytes += result.value.length;
     if (bytes > MAX_BYTES) break;

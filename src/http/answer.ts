@@ -1,6 +1,6 @@
 /**
- * Adds headers to an answer. A handler may return the same `Response` or `Headers` object to several users. So headers that
- * identify a user are only ever set on a copy.
+ * Adds headers to a response. A handler may return the same `Response` or `Headers` object to several users, so headers
+ * that identify a user are only ever set on a copy.
  *
  * @module
  */
@@ -16,13 +16,13 @@ interface ResponseClass {
   new (body?: ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> | string | null, init?: ResponseInit): Response;
 }
 
-/** How the answers of one class behave, which differs between runtimes and servers. */
+/** The behavior of one class of responses, which differs between runtimes and servers. */
 interface Kind {
-  /** The class of the runtime. Behind some servers, the global `Response` is another one. */
+  /** The `Response` class of the runtime. Some servers replace the global `Response` with a class of their own. */
   readonly Native: ResponseClass;
   /** Whether the objects are wrappers that create a native `Response` when needed, as in @hono/node-server and srvx. */
   readonly wraps: boolean;
-  /** Whether only a clone still knows that its body is a text, so that the server sends the right type (Bun). */
+  /** Whether the server detects that a body is text, which only a clone of the response preserves (Bun). */
   readonly clones: boolean;
 }
 
@@ -31,24 +31,24 @@ const NULL_BODY = [204, 205, 304];
 const MAX_STATUS = 599;
 const BAD_GATEWAY = 502;
 
-/** Codings that `fetch` removes from the body but not from the headers. */
+/** Content encodings that `fetch` decodes in the body but still lists in the headers. */
 const DECODED = /^(gzip|br)$/i;
 
-/** A text of fewer bytes comes in one chunk. */
+/** A text with fewer bytes arrives as a single chunk. */
 const SHORT_BYTES = 65_536;
 
 /**
- * Returns the answer with the changes applied: the given object if there are none, otherwise a copy that takes over the
- * body. A wrapper of a native `Response` is changed in place, because copying it is expensive, unless a `Set-Cookie` is to be
- * added. As the same object may be sent to other users, only headers that do not identify a user may be changed this way:
- * `Vary` and `Cache-Control`.
+ * Returns the response with the changes applied: the same object if there are none, otherwise a copy that takes over
+ * the body. Copying a wrapper of a native `Response` is expensive, so a wrapper is changed in place unless `Set-Cookie`
+ * is added. The same object may be sent to other users, so only headers that do not identify a user may be changed in
+ * place: `Vary` and `Cache-Control`.
  *
- * A status over 599, which only `fetch` gives, becomes 502 where the runtime cannot copy it: clients treat such a status as a
- * 5xx one (RFC 9110, section 15).
+ * Only `fetch` returns a status over 599. Where the runtime cannot copy such a status, it becomes 502, because clients
+ * treat it like a 5xx status (RFC 9110, section 15).
  *
- * @throws {TypeError} If the answer cannot be copied: its body was used before, or a cookie is to be set on a protocol
- * upgrade or a network error. Sent without these headers, the response would lose the session, or a shared cache could store
- * the response.
+ * @throws {TypeError} If the response cannot be copied: its body was used before, or a cookie has to be added to a
+ * protocol upgrade or a network error. Without the headers the user would lose the session, or a shared cache could
+ * store the response.
  */
 export function withHeaders<Answer extends Response>(
   answer: Answer,
@@ -66,7 +66,7 @@ export function withHeaders<Answer extends Response>(
       changeInPlace(answer, changes);
       return answer;
     } catch {
-      // Immutable, as the headers of a fetched answer are.
+      // The headers are immutable, like those of a fetched response.
     }
   }
   if (status < 200) {
@@ -113,17 +113,17 @@ function cloned(answer: Response, changes: Changes): Response | Promise<Response
   apply(changes, clone.headers);
   if (answer.body === null) return clone;
   if (!clone.headers.has("content-type")) return typed(clone, answer.body);
-  // Otherwise the source would not be cancelled when the client leaves.
+  // Without this, the source would not be cancelled when the client disconnects.
   answer.body.cancel().catch(() => {});
   return clone;
 }
 
-/** A clone no longer knows that its body is a text if that is not ASCII, so the header says it instead. */
+/** Adds the content type of a text that is not ASCII. Bun does not keep it in a clone. */
 async function typed(clone: Response, body: ReadableStream<Uint8Array>): Promise<Response> {
   const isShortAscii = (chunk: Uint8Array) => chunk.length < SHORT_BYTES && isAscii(chunk);
   const bytes = await readAtOnce(body, null, isShortAscii);
   if (bytes !== null && isUtf8(bytes)) {
-    // Empty for a stream.
+    // The type of a stream is empty.
     const { type } = await clone.clone().blob();
     if (type !== "") clone.headers.set("content-type", type);
   }
@@ -132,14 +132,16 @@ async function typed(clone: Response, body: ReadableStream<Uint8Array>): Promise
 
 const inPlace = Symbol("changes");
 
-/** May change a `Headers` object that the handler shares between answers. The changes then apply to all of them. */
+/**
+ * Changes the headers in place. If the handler shares its `Headers` object, the changes apply to all of its responses.
+ */
 function changeInPlace(answer: Response & { [inPlace]?: Changes }, changes: Changes): void {
   apply(changes, answer.headers);
   answer[inPlace] = changes;
   Object.defineProperty(answer, "body", again);
 }
 
-/** @hono/node-server 1 forgets changed headers when the body is read, as by `new Response(answer.body, answer)`. */
+/** Applies the changes again when the body is read, because @hono/node-server 1 then forgets them. */
 const again: PropertyDescriptor & ThisType<Response & { [inPlace]: Changes }> = {
   configurable: true,
   get() {
@@ -152,20 +154,20 @@ const again: PropertyDescriptor & ThisType<Response & { [inPlace]: Changes }> = 
 /** The body of a wrapper that was copied. */
 interface Content {
   readonly type: string | null;
-  /** `null` without a body, and for a body that is not complete yet. */
+  /** The bytes of the body. `null` if there is no body, or if it is not complete yet. */
   readonly whole: Promise<Uint8Array<ArrayBuffer> | null>;
 }
 
 /**
- * The wrappers that were copied. Their servers can send one object many times until it is cloned: from then on, every
- * answer with the same object is a copy.
+ * The wrappers that were copied, with their bodies. A server can send a wrapper many times, but not after it was
+ * cloned, so from then on each response that uses it is a copy.
  */
 const copied = new WeakMap<Response, Content>();
 
-/** The server knows the length of a text in a wrapper, so a copy gets it as well. */
+/** Copies a wrapper. The server adds `Content-Length` to a text in a wrapper, so the copy gets this header too. */
 async function unwrapped(answer: Response, changes: Changes, Wrapper: ResponseClass): Promise<Response> {
-  // In this order: @hono/node-server 1 forgets changed headers when the reason is read, and srvx the reason of a fetched
-  // answer when it is cloned.
+  // The order matters: @hono/node-server 1 forgets changed headers when the status text is read, and srvx forgets the
+  // status text of a fetched response when it is cloned.
   const headers = new Headers(answer.headers);
   const { status } = answer;
   if (NULL_BODY.includes(status)) {
@@ -185,7 +187,7 @@ async function unwrapped(answer: Response, changes: Changes, Wrapper: ResponseCl
 
 function contentOf(answer: Response): Content {
   const clone = answer.clone();
-  // A `Blob` is read within a task, not within microtasks.
+  // Reading a `Blob` needs a task; microtasks are not enough.
   const task = () => new Promise((resolve) => setTimeout(resolve, 0));
   const content = {
     type: clone.headers.get("content-type"),
@@ -195,12 +197,12 @@ function contentOf(answer: Response): Content {
   return content;
 }
 
-/** Stops the source of a body that is not sent. The body of a wrapper may belong to a constant, which must stay usable. */
+/** Cancels a body that is not sent, but not that of a wrapper: the handler may return the same object again. */
 export function discard(answer: Response): void {
   if (!kindOf(answer).wraps && answer.body?.locked === false) answer.body.cancel().catch(() => {});
 }
 
-/** A fetched reason may contain characters that a constructor rejects. */
+/** Returns the status text of a fetched response without the characters that the constructor of `Response` rejects. */
 function reasonOf({ statusText }: Response): string {
   return statusText.replaceAll(/[^\t\x20-\x7e\x80-\xff]/g, "");
 }
@@ -226,7 +228,7 @@ function kindOf(answer: Response): Kind {
   return kind;
 }
 
-/** The runtime's own methods reject every object that its class did not make. */
+/** Whether the runtime's own class made the object. Its getters throw for any other object. */
 function isNative(answer: Response, native: Response): boolean {
   try {
     return Reflect.get(native, "status", answer) !== undefined;

@@ -1,28 +1,29 @@
 /**
- * A response header to set. It replaces every line of that name: one line for each value, and without values the header
- * is removed. For `Set-Cookie` all lines are listed, including those of the handler.
+ * A response header to set, with one line for each value. It replaces all lines with this name. Without values, the
+ * header is removed. For `Set-Cookie`, the values include those that the handler has set.
  */
 export type AnswerHeader = readonly [name: string, ...values: string[]];
 
 /** Headers that a shared cache follows instead of `Cache-Control` and `Expires`: nginx, Akamai, Fastly and LiteSpeed. */
 const OVERRIDING = new Set(["x-accel-expires", "edge-control", "surrogate-control", "x-litespeed-cache-control"]);
 
-/** How the names of such headers for a kind of CDN end (RFC 9213, section 3.1). */
+/** The suffix of header names that override `Cache-Control` for a kind of CDN (RFC 9213, section 3.1). */
 const TARGETED = "cdn-cache-control";
 
-/** Splits at commas outside of quotes. A quote that is not closed reaches to the end. */
+/** Matches the text between commas outside of quotes. An unclosed quote extends to the end. */
 const DIRECTIVES = /(?:[^,"]|"(?:[^"\\]|\\.)*"?)+/g;
 
 /**
- * `public` and `s-maxage` let a shared cache store the response (RFC 9111, sections 5.2.2.9 and 5.2.2.10). An empty list
- * of fields is malformed, and some caches read it as taking back the directive without one.
+ * Directives to remove. `public` and `s-maxage` let a shared cache store the response (RFC 9111, sections 5.2.2.9 and
+ * 5.2.2.10). `private` or `no-store` with an empty list of fields is malformed, and makes some caches ignore the same
+ * directive without a list.
  */
 const MISLEADING = /^(?:(?:public|s-maxage)\s*(?:=.*)?|(?:private|no-store)\s*=\s*(?:"\s*"?)?)$/i;
 
 /**
- * Returns the headers that keep a response which depends on the session out of caches, as far as the response does not
- * have them yet. No shared cache stores it; with a session cookie no cache does, because `Set-Cookie` by itself does not
- * prevent storing (RFC 9111, section 7.3; ASVS 5.0 14.2.2). `Expires` may stay: `private` and `no-store` override it.
+ * Returns the headers to add to a response that depends on the session, so that no shared cache stores it. With a
+ * session cookie no cache may store it at all: `Set-Cookie` alone does not prevent that (RFC 9111, section 7.3; ASVS
+ * 5.0 14.2.2). `Expires` may stay, because `private` and `no-store` override it.
  */
 export function cachingHeaders(answer: Headers, withCookie: boolean): AnswerHeader[] {
   const headers: AnswerHeader[] = overridingHeaders(answer).map((name) => [name]);
@@ -42,7 +43,7 @@ export function isPrivate(answer: Headers): boolean {
 
 function overridingHeaders(answer: Headers): string[] {
   const names: string[] = [];
-  // Of the ways to walk through headers, this one is fast on Node, Bun and Deno.
+  // The only way to iterate over headers that is fast on Node, Bun and Deno.
   answer.forEach((_, name) => {
     if (OVERRIDING.has(name) || name.endsWith(TARGETED)) names.push(name);
   });
@@ -50,8 +51,9 @@ function overridingHeaders(answer: Headers): string[] {
 }
 
 /**
- * Adds `private` in front, where no quote left open can hide it. Everything else that was said lets a shared cache store
- * the response: `max-age` and `Expires`, `no-cache`, and even nothing at all (RFC 9111, sections 3 and 4.2.2).
+ * Adds `private` at the beginning, where an unclosed quote cannot hide it. A shared cache may store a response with any
+ * other directive, such as `max-age` or `no-cache`, with `Expires`, or without any of these (RFC 9111, sections 3 and
+ * 4.2.2).
  */
 function privateControl(given: string): string {
   if (given === "") return "private";
@@ -59,7 +61,10 @@ function privateControl(given: string): string {
   return (forbidsSharing(directives) ? directives : ["private", ...directives]).join(", ");
 }
 
-/** `private` and `no-store` in lower case: some caches compare by case, though RFC 9111, section 5.2, says otherwise. */
+/**
+ * Splits the header into directives and converts `private` and `no-store` to lower case. Some caches compare them
+ * case-sensitively, although RFC 9111, section 5.2, says otherwise.
+ */
 function directivesOf(cacheControl: string): string[] {
   const directives = (cacheControl.match(DIRECTIVES) ?? []).map((one) => one.trim());
   return directives.filter((one) => one !== "").map((one) => one.replace(/^(?:private|no-store)$/i, lowerCase));
@@ -69,7 +74,10 @@ function lowerCase(text: string): string {
   return text.toLowerCase();
 }
 
-/** A cache that knows `must-understand` ignores `no-store` beside it (RFC 9111, section 5.2.2.3). */
+/**
+ * Whether the directives forbid shared caches to store the response. A cache that supports `must-understand` ignores
+ * `no-store` if both are present (RFC 9111, section 5.2.2.3).
+ */
 function forbidsSharing(directives: readonly string[]): boolean {
   if (directives.includes("private")) return true;
   return directives.includes("no-store") && !directives.some((one) => /^must-understand\b/i.test(one));

@@ -1,66 +1,75 @@
 import { kindOf, knownOptions, wholeNumber } from "../base/checks.ts";
 import { isToken } from "../base/token.ts";
 
-/** The cookie is always HttpOnly. */
+/** Options for the session cookie, which is always HttpOnly. */
 export interface CookieOptions {
-  /** Default `__Host-sid`; `__Secure-sid` with a domain or a path; `sid` with `secure: false`. */
+  /** The cookie name. Default: `__Host-sid`; `__Secure-sid` with a domain or a path; `sid` with `secure: false`. */
   readonly name?: string | undefined;
-  /** Default `/`. */
+  /** The path of the cookie. Default: `/`. */
   readonly path?: string | undefined;
-  /** Default: none, so that only the host itself gets the cookie. */
+  /** The domain of the cookie. Default: none, so browsers send the cookie only to the host that set it. */
   readonly domain?: string | undefined;
-  /** Default `lax`. */
+  /** The `SameSite` attribute. Default: `lax`. */
   readonly sameSite?: "lax" | "strict" | "none" | undefined;
-  /** Default true; `false` is for plain http other than on localhost. */
+  /** Whether the cookie is sent only over https. Default: true. Use `false` for plain http other than on localhost. */
   readonly secure?: boolean | undefined;
-  /** Default false: the cookie is shared by all sites that embed this one. */
+  /** Whether each site that embeds this one gets a cookie of its own (`Partitioned`). Default: false. */
   readonly partitioned?: boolean | undefined;
   /**
-   * Where the cookie was before its name, path or domain changed, at most 8 scopes: `create` and `destroy` clear it there as
-   * well. Default: none.
+   * The former names, paths and domains of the cookie; at most 8 scopes. `create` and `destroy` also clear the cookie
+   * in these scopes. Default: none.
    */
   readonly previous?: readonly CookieScope[] | undefined;
 }
 
 /**
- * The properties that distinguish one cookie from another (RFC 6265bis, section 5.7). A property that is left out has its
- * present value. A scope whose name starts with `__Host-` always has the path `/` and no domain.
+ * The properties that distinguish one cookie from another (RFC 6265bis, section 5.7). An omitted property has its
+ * current value. A scope whose name starts with `__Host-` always has the path `/` and no domain.
  */
 export interface CookieScope {
   readonly name?: string | undefined;
   readonly path?: string | undefined;
-  /** `null`: the cookie had no domain, though it has one now. */
+  /** `null` if the cookie had no domain. */
   readonly domain?: string | null | undefined;
 }
 
-/** Reads and writes the session cookie, for code that has no `Request`: server components, sockets, own adapters. */
+/** Reads and writes the session cookie, for code without a `Request`: server components, sockets, custom adapters. */
 export interface SessionCookie {
   readonly name: string;
-  /** The token in a `Cookie` header; `null` if there is none, it is malformed or given twice with different values. */
+  /** Returns the token in a `Cookie` header; `null` if it is missing, malformed, or there are two different values. */
   read(header: string | null | undefined): string | null;
-  /** The value of the `Set-Cookie` header. `maxAge` in seconds; without it the cookie ends with the browser. */
+  /**
+   * Returns the value of the `Set-Cookie` header that sets the cookie. Without `maxAge` (seconds), the browser deletes
+   * the cookie when it closes.
+   */
   write(token: string, maxAge?: number): string;
-  /** The value of the `Set-Cookie` header that makes the browser forget the cookie. */
+  /** Returns the value of the `Set-Cookie` header that clears the cookie. */
   clear(): string;
-  /** The values of the `Set-Cookie` headers that clear the cookie in its `previous` scopes. */
+  /** Returns the values of the `Set-Cookie` headers that clear the cookie in its `previous` scopes. */
   clearPrevious(): readonly string[];
 }
 
-/** 400 days: what browsers keep at most (RFC 6265bis, section 5.5). */
+/** The maximum lifetime of a cookie in browsers: 400 days (RFC 6265bis, section 5.5). */
 export const MAX_AGE_SECONDS = 34_560_000;
 
 const ACTION = "create a session cookie";
-/** The longest name plus value that a browser accepts, and the longest attribute (RFC 6265bis, section 5.7). */
+/** The maximum length of name and value together in browsers (RFC 6265bis, section 5.7). */
 const MAX_COOKIE_BYTES = 4096;
+/** The maximum length of an attribute in browsers (RFC 6265bis, section 5.7). */
 const MAX_ATTRIBUTE_BYTES = 1024;
-/** The longest `Cookie` header that is read. */
+/** The maximum length of a `Cookie` header. A longer one is ignored. */
 const MAX_HEADER_LENGTH = 32_768;
-/** Servers and proxies limit the size of the headers, and each scope adds a line. */
+/**
+ * The maximum number of previous scopes. Each adds a header line, and servers and proxies limit the size of headers.
+ */
 const MAX_PREVIOUS = 8;
 const TOKEN_LENGTH = 66;
-/** RFC 9110, section 5.6.2. */
+/** A cookie name: a token as defined in RFC 9110, section 5.6.2. */
 const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-/** RFC 6265bis, section 4.1.1, without space and comma: URL paths do not contain them, and some parsers trim or split there. */
+/**
+ * A cookie path: as in RFC 6265bis, section 4.1.1, but without space and comma. URL paths do not contain them, and some
+ * parsers trim or split there.
+ */
 const PATH = /^\/[\x21-\x2b\x2d-\x3a\x3c-\x7e]*$/;
 const HOST = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i;
 const HOST_PREFIX = /^__host-/i;
@@ -73,9 +82,11 @@ interface Scope {
 }
 
 /**
- * Defaults after ASVS 5.0 3.3.1 to 3.3.4: `__Host-sid; Path=/; HttpOnly; Secure; SameSite=Lax`.
+ * Creates the functions that read and write the session cookie. The defaults follow ASVS 5.0 3.3.1 to 3.3.4:
+ * `__Host-sid; Path=/; HttpOnly; Secure; SameSite=Lax`.
  *
- * @throws {TypeError} If an option is not of its kind, or the attributes contradict each other or the name's prefix.
+ * @throws {TypeError} If an option is unknown or has an invalid value, or if the attributes contradict each other or
+ * the prefix of the name.
  */
 export function sessionCookie(options: CookieOptions = {}): SessionCookie {
   const {
@@ -92,7 +103,7 @@ export function sessionCookie(options: CookieOptions = {}): SessionCookie {
   const scope: Scope = { name, path, domain };
   checkScope(scope, secure);
   const flags = ["HttpOnly", ...(secure ? ["Secure"] : []), ...(partitioned ? ["Partitioned"] : [])];
-  // In the order in which frameworks write attributes, so that one that parses the line and writes it again changes nothing.
+  // The attributes are in the order of frameworks, so one that parses and rewrites the line does not change it.
   const line = ({ name, path, domain }: Scope, value: string, maxAge?: number, expires?: string): string =>
     [
       `${name}=${value}`,
@@ -123,8 +134,9 @@ export function sessionCookie(options: CookieOptions = {}): SessionCookie {
 }
 
 /**
- * Returns the distinct values of the cookies of this name, at most the first two: if there are two, nobody can tell which
- * one is right. Nothing is decoded, and only spaces and tabs are trimmed, as browsers do (RFC 6265bis, section 5.6).
+ * Returns the distinct values of the cookies with this name, at most the first two. With two values, it is impossible
+ * to tell which one is right. Nothing is decoded, and only spaces and tabs are trimmed, as browsers do (RFC 6265bis,
+ * section 5.6).
  */
 export function cookieValues(name: string, header: string | null | undefined): readonly string[] {
   const values: string[] = [];
@@ -133,7 +145,7 @@ export function cookieValues(name: string, header: string | null | undefined): r
   for (let start = 0; equals !== -1 && start < header.length; ) {
     const semicolon = header.indexOf(";", start);
     const end = semicolon === -1 ? header.length : semicolon;
-    // Searched once, not again for each pair without "=", so that the time stays linear.
+    // Searches only once, not again for each pair without "=", so that the time stays linear.
     if (equals < start) equals = header.indexOf("=", start);
     if (equals !== -1 && equals < end && trimmed(header, start, equals) === name) {
       const value = trimmed(header, equals + 1, end);
@@ -152,9 +164,9 @@ function trimmed(text: string, start: number, end: number): string {
 }
 
 /**
- * Whether a browser that receives this line of `Set-Cookie` would send a value under this name. A line with an empty value
- * only clears. A browser sends a cookie without a name as its value alone, which may look like a pair, even an empty one
- * (RFC 6265bis, sections 5.6 and 5.8.3).
+ * Whether a browser that receives this `Set-Cookie` line would later send a value under this name. A line with an empty
+ * value only clears the cookie. A browser sends a cookie without a name as its value alone. This value may look like a
+ * name and a value, even an empty one (RFC 6265bis, sections 5.6 and 5.8.3).
  */
 export function setsCookie(name: string, line: string): boolean {
   const [pair = ""] = line.split(";", 1);
@@ -179,34 +191,38 @@ function checkFlags(given: Pick<CookieOptions, "sameSite" | "secure" | "partitio
   if (typeof sameSite !== "string" || !Object.hasOwn(SAME_SITE, sameSite)) {
     refuse('sameSite must be "lax", "strict" or "none"');
   }
-  if (!secure && sameSite === "none") refuse("sameSite none needs secure");
-  if (!secure && partitioned) refuse("partitioned needs secure");
+  if (!secure && sameSite === "none") refuse('sameSite "none" requires secure: true');
+  if (!secure && partitioned) refuse("partitioned requires secure: true");
 }
 
-/** Browsers compare prefixes without regard to case (RFC 6265bis, section 5.4). */
+/**
+ * Checks name, path and domain. Browsers compare the prefix of a name case-insensitively (RFC 6265bis, section 5.4).
+ */
 function checkScope({ name, path, domain }: Scope, secure: boolean): void {
   if (typeof path !== "string" || !PATH.test(path) || path.length > MAX_ATTRIBUTE_BYTES) {
-    refuse("path must begin with / and hold no control character, space, semicolon, comma or character beyond ASCII");
+    refuse(
+      "path must begin with / and have at most 1024 printable ASCII characters without space, semicolon and comma",
+    );
   }
   if (domain !== undefined && (typeof domain !== "string" || !HOST.test(domain) || /^[0-9.]+$/.test(domain))) {
-    refuse("domain must be a host name in ASCII without a leading dot, and no IP address");
+    refuse("domain must be an ASCII host name, without a leading dot and not an IP address");
   }
   if (typeof name !== "string" || !NAME.test(name) || name === "__proto__") {
-    refuse("name must be a token of RFC 9110: letters, digits and !#$%&'*+-.^_`|~");
+    refuse("name must consist of letters, digits and !#$%&'*+-.^_`|~ (RFC 9110, section 5.6.2)");
   }
-  if (name.length + TOKEN_LENGTH > MAX_COOKIE_BYTES) {
-    refuse(`name must leave room for the token in ${MAX_COOKIE_BYTES} bytes`);
-  }
+  const longest = MAX_COOKIE_BYTES - TOKEN_LENGTH;
+  if (name.length > longest) refuse(`name must have at most ${longest} characters: received ${name.length}`);
   if (HOST_PREFIX.test(name) && !(secure && domain === undefined && path === "/")) {
-    refuse("a name with __Host- needs secure, the path / and no domain");
+    refuse("a name that begins with __Host- requires secure: true, the path / and no domain");
   }
-  if (/^__(secure|http)-/i.test(name) && !secure) refuse("a name with __Secure- or __Http- needs secure");
+  if (/^__(secure|http)-/i.test(name) && !secure)
+    refuse("a name that begins with __Secure- or __Http- requires secure: true");
 }
 
 function previousScopes(given: readonly CookieScope[], present: Scope, secure: boolean): Scope[] {
   if (!Array.isArray(given)) refuse(`previous must be an array: received ${kindOf(given)}`);
   if (given.length > MAX_PREVIOUS)
-    refuse(`previous must hold at most ${MAX_PREVIOUS} scopes: received ${given.length}`);
+    refuse(`previous must contain at most ${MAX_PREVIOUS} scopes: received ${given.length}`);
   const known = new Set([identityOf(present)]);
   return Array.from(given, (one: CookieScope) => {
     const { name = present.name, ...rest } = knownOptions(ACTION, one, ["name", "path", "domain"]);
@@ -216,7 +232,7 @@ function previousScopes(given: readonly CookieScope[], present: Scope, secure: b
     checkScope(scope, secure);
     if (known.has(identityOf(scope))) {
       refuse(
-        `a previous scope must differ from the present one and from the others: received ${JSON.stringify(scope)}`,
+        `each scope in previous must differ from the current scope and from the others: received ${JSON.stringify(scope)}`,
       );
     }
     known.add(identityOf(scope));

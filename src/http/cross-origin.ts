@@ -6,43 +6,44 @@ export type CrossOriginProtection = boolean | CrossOriginOptions;
 /** Options for `crossOriginProtection`. */
 export interface CrossOriginOptions {
   /**
-   * As browsers send them in `Origin`: `https://accounts.example`, `https://app.example:8443`, `capacitor://localhost`,
-   * `chrome-extension://<id>`.
+   * The exempt origins, spelled as browsers send them in `Origin`: `https://accounts.example`,
+   * `https://app.example:8443`, `capacitor://localhost`, `chrome-extension://<id>`.
    */
   readonly trustedOrigins: readonly string[];
 }
 
-/** The parts of a request that say where it comes from. A `Request` fits. */
+/** The parts of a request that the check uses. A `Request` is accepted. */
 export interface OriginatedRequest {
   readonly method: string;
-  /** Only the host and the port count. Without a host, as in `/path`, the `Host` header alone counts. */
+  /** The URL of the request. Only its host and port are used. A URL without a host, such as `/path`, is not used. */
   readonly url: string;
   readonly headers: { get(name: string): string | null };
 }
 
 const SAFE_METHODS = ["GET", "HEAD", "OPTIONS"];
 
-/** Origins of apps and browser extensions. URL parsers do not know their schemes and give the origin `null`. */
+/** Origins of apps and browser extensions. URL parsers do not know their schemes and report the origin `null`. */
 const APP_ORIGIN = /^(?!(?:https?|wss?|ftp|file|data|blob|about|javascript):)[a-z][a-z0-9+.-]*:\/\/[a-z0-9[\]:._~-]+$/;
 
 /**
- * The check that `sessionMiddleware` makes before anything else, for code that has no `Request`. The rule is that of Go's
- * `net/http.CrossOriginProtection`, with WebSockets. A request passes
+ * Creates the check that `sessionMiddleware` makes before anything else, for code without a `Request`. The rule is that
+ * of Go's `net/http.CrossOriginProtection`, extended to WebSockets. A request passes if one of these holds:
  *
- * - with a safe method, which must change nothing: GET, HEAD or OPTIONS. A WebSocket handshake is not safe, although it is
- *   a GET: browsers send its cookies from every page and let the page read the answers;
- * - from a trusted origin;
- * - if the browser says `Sec-Fetch-Site: same-origin` or `none`. A sibling host, `same-site`, is another origin;
- * - if it has no `Sec-Fetch-Site`, and its `Origin` has the host and port of its URL or of its `Host` header. `Sec-Fetch-Site`
- *   is missing in browsers before 2023, over plain http and in the WebSocket handshakes of Chromium. The scheme is not
- *   compared, because it is unknown behind a proxy that ends TLS. HSTS protects against plain-http pages of the same host;
- * - if it has neither header: no browser sent it.
+ * - It has a safe method, which must change nothing: GET, HEAD or OPTIONS. A WebSocket handshake is not safe, although
+ *   it is a GET: browsers send it with cookies from any page, and let the page read the replies.
+ * - It comes from a trusted origin.
+ * - Its `Sec-Fetch-Site` is `same-origin` or `none`. The value `same-site`, for a sibling host, does not pass.
+ * - It has no `Sec-Fetch-Site`, and its `Origin` has the host and port of its URL or of its `Host` header.
+ *   `Sec-Fetch-Site` is missing in browsers before 2023, over plain http and in the WebSocket handshakes of Chromium.
+ *   The scheme is not compared, because it is unknown behind a proxy that terminates TLS. HSTS protects against
+ *   plain-http pages of the same host.
+ * - It has neither header, so no browser sent it.
  *
- * SameSite cookies do not replace this check: browsers send them for sibling hosts and other ports, and a forged login
- * needs no cookie at all.
+ * SameSite cookies do not replace this check: browsers also send them from sibling hosts and other ports, and a forged
+ * login needs no cookie at all.
  *
- * @returns Whether the request passes.
- * @throws {TypeError} If an option is unknown or a trusted origin is not spelt as browsers spell it.
+ * @returns A function that returns whether a request passes.
+ * @throws {TypeError} If an option is unknown or a trusted origin is not spelled as browsers spell it.
  */
 export function crossOriginProtection(options: CrossOriginProtection = true): (request: OriginatedRequest) => boolean {
   if (options === false) return () => true;
@@ -58,26 +59,30 @@ export function crossOriginProtection(options: CrossOriginProtection = true): (r
   };
 }
 
-/** The header is a list and has no case (RFC 9110, section 7.8). Over HTTP/2 the method is CONNECT, which is not safe. */
+/**
+ * Whether the request is a WebSocket handshake. `Upgrade` is a list and is case-insensitive (RFC 9110, section 7.8).
+ * Over HTTP/2 the handshake has the method CONNECT, which is not safe.
+ */
 function isWebSocketHandshake(headers: OriginatedRequest["headers"]): boolean {
   return /\bwebsocket\b/i.test(headers.get("upgrade") ?? "");
 }
 
 /**
- * Whether the origin has one of the hosts. Either proves the same: both name this server, and a page of another site can
- * choose neither, because the browser sets `Host` and the server sets the URL. An opaque origin, `null`, has no host.
+ * Whether the origin has one of the hosts, that of the URL or that of the `Host` header. Both are equally reliable: the
+ * server sets the URL and the browser sets `Host`, so a page of another site can choose neither. An opaque origin,
+ * `null`, has no host.
  */
 function isSameHost(origin: string, hosts: readonly (string | null | undefined)[]): boolean {
   const from = URL.parse(origin);
   if (from === null || !/^https?:$/.test(from.protocol)) return false;
-  // Read with the scheme of the origin, so that its default port is no difference.
+  // Parsed with the scheme of the origin, so that a default port makes no difference.
   return hosts.some(
     (host) => host && /^[^\s/?#@\\]+$/.test(host) && URL.parse(`${from.protocol}//${host}`)?.host === from.host,
   );
 }
 
 function trustedOriginsOf(options: CrossOriginOptions): Set<string> {
-  const action = "create a cross-origin protection";
+  const action = "create the cross-origin protection";
   const { trustedOrigins } = knownOptions(action, options, ["trustedOrigins"]);
   if (!Array.isArray(trustedOrigins)) {
     throw new TypeError(`Cannot ${action} as trustedOrigins must be an array: received ${kindOf(trustedOrigins)}`);
@@ -95,7 +100,7 @@ function trustedOriginsOf(options: CrossOriginOptions): Set<string> {
   return new Set(trustedOrigins);
 }
 
-/** Whether it is spelt as a browser would spell it: any other spelling would never be equal to the header. */
+/** Whether the text is an origin as browsers spell it. Any other spelling would never equal the header. */
 function isOrigin(text: string): boolean {
   const url = URL.parse(text);
   if (url === null) return false;

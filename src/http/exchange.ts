@@ -12,56 +12,64 @@ export interface SessionExchangeOptions<in T = unknown> {
   readonly cookie?: CookieOptions | undefined;
   /**
    * Whether the cookie survives closing the browser. A function is called each time the cookie is written, so it also
-   * applies after a rotation. Such a cookie lasts until the session's deadline, at most 400 days. Default false.
+   * applies after a rotation. A persistent cookie lasts until the session's deadline, at most 400 days. Default: false.
    */
   readonly persistent?: boolean | ((session: Session<T>) => boolean) | undefined;
 }
 
 /**
- * One request without `Request` and `Response`: what adapters are made of.
+ * The session of one request, for adapters to frameworks without `Request` and `Response`.
  *
- * 1. Run the handler with `session` inside `run`.
- * 2. The handler answered: await `settle`. If it gives a failure, treat it as thrown by the handler. Otherwise set the
- *    headers of `finish`.
- * 3. The handler failed: await `abandon`.
+ * 1. Call the handler with `session` inside `run`.
+ * 2. If the handler succeeds, await `settle`. If this returns a failure, treat the failure as if the handler had thrown
+ *    it. Otherwise set the headers that `finish` returns.
+ * 3. If the handler fails, await `abandon`.
  */
 export interface SessionExchange<T, New = T> {
   readonly session: RequestSession<T, New>;
-  /** Runs the handler, so that the cookie of an exchange inside it passes this one. */
+  /**
+   * Runs the handler. If an exchange inside the handler issues a session cookie, `finish` allows this cookie in the
+   * response.
+   */
   run<R>(handler: () => R): R;
   /**
-   * Waits for the calls on the session that are under way, so that a missing `await` loses no cookie. Never rejects.
+   * Waits for calls on the session that are still in progress, so that a missing `await` loses no cookie. Never
+   * rejects.
    *
    * @returns The first failure that no code has handled, or `null`.
    */
   settle(): Promise<UnhandledFailure | null> | null;
   /**
-   * Called once with the answer, before its headers are sent. After that `create` and `rotate` throw a `TypeError`, and
-   * so does a first use of the session unless the answer says `Cache-Control: private` or `no-store`.
+   * Returns the headers to set. Call it once, before the headers of the response are sent. After that `create` and
+   * `rotate` throw a `TypeError`. So does the first use of the session, unless `Cache-Control` of the response contains
+   * `private` or `no-store`.
    *
-   * The session cookie goes out at most once, and only as it was issued here, or by an exchange that ran inside this one.
-   * Any other value under its name is removed from the answer, even if the session was not used: it can only be a token
-   * that somebody chose, or somebody else's. Lines that clear the cookie, and other cookies, stay in order.
+   * The response gets at most one session cookie: the one that was issued here, or by an exchange that ran inside this
+   * one. Any other value under its name is removed from the response, even if the session was not used. Such a value
+   * would be the token of another user, or one that somebody chose. Lines that clear the cookie, and other cookies,
+   * stay in order.
    *
-   * @param answer The handler's headers. They are not changed. `null` if there is no answer to send, as after an upgrade.
-   * @throws {TypeError} If a session was created or rotated and there is no answer that could carry its cookie.
+   * @param answer The handler's headers, which are not changed. `null` if there is no response to send, as after an
+   * upgrade.
+   * @throws {TypeError} If a session was created or rotated and there is no response that could carry its cookie.
    */
   finish(answer: Headers | null): readonly AnswerHeader[];
   /**
-   * Called instead of `finish` if nobody will get the handler's answer. Ends the session that this request created or
-   * rotated, because its token will reach nobody. This includes a `create` or `rotate` still in progress.
+   * Called instead of `finish` if the handler's response is not sent. Ends the session that this request created or
+   * rotated, because nobody receives its token. This includes a `create` or `rotate` still in progress.
    *
-   * @param keepsRotated `true` if `finish` will be called later with another response. A rotated session is then kept, and
-   * its cookie is sent with that response. A session that was created ends in any case.
+   * @param keepsRotated `true` if `finish` will be called later with another response. A rotated session is then kept,
+   * and its cookie is sent with that response. A session that was created is ended in any case.
    */
   abandon(keepsRotated?: boolean): Promise<void>;
 }
 
 /**
- * Takes the `Cookie` header of a request and gives its session. Reads nothing from the backend by itself.
+ * Returns a function that takes the `Cookie` header of a request and returns its exchange. The function makes no
+ * backend call.
  *
- * @throws {TypeError} If the cookie's attributes contradict each other, or an option is unknown; for a request, if its
- * header is no text.
+ * @throws {TypeError} If an option is unknown, or the attributes of the cookie contradict each other. The returned
+ * function throws if the header is not a string.
  */
 export function sessionExchange<T, New>(
   store: SessionStore<T, New>,
@@ -71,15 +79,15 @@ export function sessionExchange<T, New>(
   return (cookieHeader) => begin(cookieHeader).join();
 }
 
-/** An exchange that several handlers of one request share. It is over when all of them have answered. */
+/** An exchange that the handlers of one request share. It is over when all of them have returned or failed. */
 export interface SharedExchange<T, New> {
-  /** Adds a handler, whose answer is finished or abandoned by itself. */
+  /** Adds a handler, with its own `finish` and `abandon`. */
   join(): SessionExchange<T, New>;
-  /** Whether all handlers have answered. */
+  /** Whether all handlers have returned or failed. */
   isOver(): boolean;
 }
 
-/** `sessionExchange` for requests that several handlers may answer. */
+/** Like `sessionExchange`, for requests with several handlers. */
 export function sharedExchange<T, New>(
   store: SessionStore<T, New>,
   options: SessionExchangeOptions<NoInfer<T>> = {},
@@ -101,7 +109,7 @@ export function sharedExchange<T, New>(
   return (cookieHeader) => {
     if (typeof (cookieHeader ?? "") !== "string") {
       throw new TypeError(
-        `Cannot read the session cookie as its header must be text: received ${kindOf(cookieHeader)}`,
+        `Cannot read the session cookie as the Cookie header must be a string: received ${kindOf(cookieHeader)}`,
       );
     }
     const shared: SharedToken<T> = {
@@ -113,9 +121,9 @@ export function sharedExchange<T, New>(
       inTurn: serially(),
     };
     const scope = beginScope();
-    /** Handlers that have not answered, apart from those that run inside another one. */
+    /** The number of handlers that have not returned or failed yet, without those that run inside another one. */
     let running = 0;
-    /** The lines of `Set-Cookie` that answers carry. */
+    /** The session cookies in the responses of this request so far, as `Set-Cookie` values. */
     const carried: string[] = [];
     let isReported = false;
 
@@ -125,7 +133,11 @@ export function sharedExchange<T, New>(
       if (cookieValues(cookie.name, cookieHeader).length > 1) store["~twoCookies"]?.(cookie.name);
     }
 
-    /** @param setCookie The value of `Set-Cookie` that this answer carries. */
+    /**
+     * Returns the headers to set on a response.
+     *
+     * @param setCookie The session cookie of this response, as a `Set-Cookie` value.
+     */
     function headersFor(answer: Headers, setCookie: string | null, isUsed: boolean): readonly AnswerHeader[] {
       const own = setCookie === null ? [] : [...cookie.clearPrevious(), setCookie];
       const given = answer.getSetCookie();
@@ -144,7 +156,7 @@ export function sharedExchange<T, New>(
 
     function join(): SessionExchange<T, New> {
       const calls = pendingCalls();
-      // The answer of a handler inside another one goes to that one, which then carries the cookie.
+      // An inner handler returns its response to the outer one, whose response then carries the cookie.
       const isInner = isInside(scope);
       if (!isInner) running++;
       let isRunning = true;
@@ -210,7 +222,7 @@ export function sharedExchange<T, New>(
           return headers;
         },
         async abandon(keepsRotated = false) {
-          // Only an answer that follows can carry the cookie of a rotation that is still under way.
+          // Wait for a rotation still in progress, so that the other response carries its cookie.
           if (keepsRotated) await calls.settle();
           carry(null);
           end();
@@ -227,7 +239,7 @@ export function sharedExchange<T, New>(
   };
 }
 
-/** Seconds from the access that the session was just given to its deadline. */
+/** Returns the seconds from the session's last access, which was just now, to its deadline. At most 400 days. */
 function lastingSeconds({ deadline, lastAccessedAt }: Session<unknown>): number {
   const left = deadline === null ? MAX_AGE_SECONDS : Math.ceil((deadline.getTime() - lastAccessedAt.getTime()) / 1000);
   return Math.min(Math.max(left, 1), MAX_AGE_SECONDS);

@@ -16,8 +16,8 @@ export interface SessionMiddlewareOptions<in T = unknown> extends SessionExchang
   readonly crossOriginProtection?: CrossOriginProtection | undefined;
   /**
    * Called when the backend fails and the handler did not catch the error. Default: a 503 response with `Retry-After`.
-   * The cookie rules are the same as for a handler's answer. The cookie of a session that was rotated before the failure
-   * goes out with it, so that the user stays logged in.
+   * The cookie rules are the same as for a handler's response. If the session was rotated before the failure, the
+   * response gets the new cookie, so that the user stays logged in.
    */
   readonly onBackendError?:
     | ((error: SessionBackendError, request: Request) => Response | Promise<Response>)
@@ -25,9 +25,9 @@ export interface SessionMiddlewareOptions<in T = unknown> extends SessionExchang
 }
 
 /**
- * Runs a handler with the session of its request. A handler that upgrades a connection may return `undefined`. A
- * `Response` that the handler throws is an answer: the cookie and caching headers are added, and the response (or its copy)
- * is thrown again.
+ * Runs a handler with the session of its request. A handler that upgrades a connection may return `undefined`. If the
+ * handler throws a `Response`, the cookie and caching headers are added to it, and the response (or its copy) is thrown
+ * again.
  */
 export type SessionMiddleware<T, New = T> = <Answer extends Response | undefined>(
   request: Request,
@@ -37,19 +37,19 @@ export type SessionMiddleware<T, New = T> = <Answer extends Response | undefined
 const RETRY_SECONDS = 5;
 
 /**
- * Sessions for handlers of web-standard requests: `Bun.serve`, `Deno.serve`, route handlers, hooks.
+ * Creates a middleware for handlers of web-standard requests: `Bun.serve`, `Deno.serve`, route handlers, hooks.
  *
- * The session cookie is set on `create`, `rotate` and `destroy` only, once per answer. It is never set by a touch and
- * never cleared because its session is unknown, so that a late answer does not overwrite a newer cookie. A cookie of its
- * name that the handler sets by itself does not go out, unless it was issued inside the handler, for a request within this
+ * Only `create`, `rotate` and `destroy` set the session cookie, once per response. A touch does not set it, and a token
+ * without a session does not clear it, so a late response does not overwrite a newer cookie. If the handler itself sets
+ * a cookie with the same name, it is removed, unless it was issued for a request that the handler made within this
  * request.
  *
- * The answer is copied if headers have to be added to it, because a constant without a body may be returned many times. If the
- * handler throws an error that is no `Response`, a session that it created or rotated is ended, as nobody can receive its
- * token. Handlers of one `Request` that run at the same time share one session.
+ * If headers have to be added, the response is copied, because a handler may return the same object many times. If the
+ * handler throws an error that is not a `Response`, a session that it created or rotated is ended, because nobody can
+ * receive its token. Handlers of the same `Request` that run at the same time share one session.
  *
- * @throws {TypeError} If the cookie's attributes contradict each other, or an option is unknown. For a request, if the
- * handler returns neither a `Response` nor `undefined`, or if its answer cannot carry the cookie.
+ * @throws {TypeError} If an option is unknown, or the attributes of the cookie contradict each other. For a request, if
+ * the handler returns neither a `Response` nor `undefined`, or if its response cannot carry the cookie.
  */
 export function sessionMiddleware<T, New>(
   store: SessionStore<T, New>,
@@ -69,7 +69,7 @@ export function sessionMiddleware<T, New>(
   const passes = crossOriginProtection(protection);
   const { name: cookieName } = sessionCookie(cookie);
 
-  /** `null` for a request that does not pass. */
+  /** Returns `null` for a request that the cross-origin protection rejects. */
   function enter(request: Request): SessionExchange<T, New> | null {
     let header: string | null;
     try {
@@ -84,7 +84,7 @@ export function sessionMiddleware<T, New>(
       if (one.begin === begin) return (one.exchange as SharedExchange<T, New>).join();
       if (one.cookieName === cookieName) {
         throw new TypeError(
-          `Cannot handle a request by two session middlewares at the same time with the cookie ${cookieName}: use one of them for both, or give each its own cookie name`,
+          `Cannot handle a request in two session middlewares at the same time as both use the cookie ${cookieName}: use one middleware, or give each its own cookie name`,
         );
       }
     }
@@ -134,7 +134,7 @@ export function sessionMiddleware<T, New>(
   };
 }
 
-/** A request that a middleware handles: its handlers share a session, and no other middleware may set the same cookie. */
+/** A request that is being handled. Its handlers share a session, and no other middleware may set the same cookie. */
 interface Handling {
   readonly begin: unknown;
   readonly cookieName: string;
@@ -150,9 +150,9 @@ interface Given<Answer> {
 }
 
 /**
- * Returns the answer of a handler. A `Response` that it throws is an answer, as `throw redirect()` of React Router.
+ * Returns the response of a handler. A `Response` that it throws counts as well: React Router throws redirects.
  *
- * @param who The function that answers. Only a handler may return `undefined`.
+ * @param who The function that is called, for the error message. Only a handler may return `undefined`.
  */
 async function answerOf<Answer extends Response | undefined>(
   who: "the handler" | "onBackendError",
@@ -170,7 +170,10 @@ async function answerOf<Answer extends Response | undefined>(
   throw new TypeError(`Cannot answer a request as ${who} must return ${allowed}: received ${kindOf(answer)}`);
 }
 
-/** Responses of @hono/node-server, of srvx and of other realms are no instances of the global class. */
+/**
+ * Whether the value is a `Response`. Those of @hono/node-server, of srvx and of other realms are not instances of the
+ * global class.
+ */
 function isResponse(value: unknown): value is Response {
   return Object.prototype.toString.call(value) === "[object Response]";
 }
@@ -179,7 +182,7 @@ function finished<Answer extends Response | undefined>(
   { finish }: Pick<SessionExchange<unknown>, "finish">,
   answer: Answer,
 ): Answer | Response | Promise<Answer | Response> {
-  // An upgrade is no answer that a cache stores or that a cookie could be added to, whether or not there is a Response.
+  // After an upgrade there is no response that a cache could store or that could carry a cookie.
   if (answer === undefined || answer.status === 101) {
     finish(null);
     return answer;
@@ -195,7 +198,7 @@ function unavailable(): Response {
   return plain("Service Unavailable", 503, { "retry-after": String(RETRY_SECONDS) });
 }
 
-/** Bun gives a text no type of its own. */
+/** Creates a response with the content type of plain text, which Bun does not add. */
 function plain(text: string, status: number, headers: Readonly<Record<string, string>> = {}): Response {
   const common = { "content-type": "text/plain;charset=UTF-8", "cache-control": "no-store" };
   return new Response(text, { status, headers: { ...common, ...headers } });

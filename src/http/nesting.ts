@@ -1,14 +1,16 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 
-/** What an exchange knows of the exchanges of this process that run inside its handler. */
+/** The state that an exchange shares with the exchanges that run inside its handler in this process. */
 export interface Scope {
-  /** The exchange whose handler began this one. */
+  /** The scope of the exchange whose handler began this one. */
   readonly outer: Scope | undefined;
-  /** The lines of `Set-Cookie` that exchanges inside this one issued. */
+  /** The `Set-Cookie` lines that exchanges inside this one issued. */
   inner: Set<string> | null;
-  /** Whether a handler inside used its session, so that the answer of this exchange may depend on it as well. */
+  /**
+   * Whether a handler inside used its session. The response of this exchange may then depend on that session as well.
+   */
   isUsedInside: boolean;
-  /** Whether the exchange has ended. Handlers that still run inside it then no longer concern it. */
+  /** Whether the exchange has ended. Handlers that still run inside it no longer affect it. */
   isOver: boolean;
 }
 
@@ -19,7 +21,7 @@ export function beginScope(): Scope {
   return { outer: scopes.getStore(), inner: null, isUsedInside: false, isOver: false };
 }
 
-/** Runs a handler, so that the exchanges that begin in it know that they are inside the scope. */
+/** Runs a handler in the scope. Exchanges that begin in the handler are inside the scope. */
 export function runInside<R>(scope: Scope, handler: () => R): R {
   return scopes.run(scope, handler);
 }
@@ -31,7 +33,7 @@ export function isInside(scope: Scope): boolean {
   return here === scope && !scope.isOver;
 }
 
-/** Lets lines of `Set-Cookie` that were issued in the scope pass the exchanges around it. */
+/** Allows `Set-Cookie` lines that were issued in the scope in the responses of the exchanges around it. */
 export function issueFrom(scope: Scope, lines: readonly string[]): void {
   for (let { outer } = scope; outer !== undefined; outer = outer.outer) {
     if (outer.isOver) continue;
@@ -40,17 +42,20 @@ export function issueFrom(scope: Scope, lines: readonly string[]): void {
   }
 }
 
-/** Whether an exchange inside the scope issued exactly this line. */
+/** Whether an exchange inside the scope issued exactly this `Set-Cookie` line. */
 export function wasIssuedInside(scope: Scope, line: string): boolean {
   return scope.inner?.has(line) ?? false;
 }
 
-/** Notes in the exchanges around the scope that a handler inside them used its session. */
+/** Records in the exchanges around the scope that a handler inside them used its session. */
 export function noteUse(scope: Scope): void {
   for (let { outer } = scope; outer !== undefined; outer = outer.outer) outer.isUsedInside = true;
 }
 
-/** Ends a scope. The lines that it collected contain tokens, and code that it started may run for a long time. */
+/**
+ * Ends a scope and drops the lines that it collected: they contain tokens, and code that the handler started may keep
+ * the scope in memory for a long time.
+ */
 export function endScope(scope: Scope): void {
   scope.isOver = true;
   scope.inner = null;

@@ -8,29 +8,30 @@ export interface UnhandledFailure {
 /** The calls that one handler makes on its session, and those of their failures that no code handles. */
 export interface PendingCalls {
   /**
-   * Watches a call. If it begins before the answer is given, the returned promise never causes an unhandled rejection.
+   * Watches a call. If the call begins before the response is returned, the returned promise never causes an unhandled
+   * rejection.
    *
-   * @param changesToken Whether the answer waits for the call even if it begins while others are waited for.
+   * @param changesToken Whether `settle` also waits for the call if it begins while `settle` is waiting.
    */
   watch<R>(call: Promise<R>, changesToken?: boolean): Promise<R>;
   /**
-   * Waits for the calls that are under way, but not for what the program does with their results. Never rejects.
+   * Waits for the calls in progress, but not for what the program does with their results. Never rejects.
    *
-   * @returns The first failure that no code has handled so far, or `null`; at once if no call was ever made.
+   * @returns The first failure that no code has handled, or `null`. Not a promise if no call was ever made.
    */
   settle(): Promise<UnhandledFailure | null> | null;
   /** Marks the response as sent. Failures of later calls no longer affect it. */
   close(): void;
 }
 
-/** Microtasks after the end of a call in which the program may begin the next one. */
+/** The number of microtasks to wait after a call, in which the program may begin the next one. */
 const TURNS = 8;
 
 /** A promise that knows whether some code handles its rejection, as `await`, `catch` and `Promise.all` do. */
 class WatchedPromise<R> extends Promise<R> {
   static override readonly [Symbol.species] = Promise;
   changesToken = false;
-  /** The promises that pass the rejection on: the results of `then` without a second function, and of `finally`. */
+  /** The promises that pass the rejection on: the results of `finally`, and of `then` without a second function. */
   private passed: WatchedPromise<unknown>[] | null = null;
   private isCaught = false;
   private isSilent = false;
@@ -68,7 +69,7 @@ class WatchedPromise<R> extends Promise<R> {
     return this.passed?.some((passed) => passed.isUnhandled()) ?? !this.isCaught;
   }
 
-  /** Keeps a rejection, here and where it is passed on, from being an unhandled one. */
+  /** Prevents an unhandled rejection of this promise and of those that pass the rejection on. */
   silence(): void {
     this.isSilent = true;
     settled(this);
@@ -101,7 +102,7 @@ export function pendingCalls(): PendingCalls {
         (error: unknown) => {
           underWay.delete(watched);
           if (!isClosed) failures.push({ call: watched, error });
-          // The store reports what the backend fails at. Another late error is a mistake of the program.
+          // The store reports backend failures as events. Any other late error is a bug and stays unhandled.
           if (!isLate || error instanceof SessionBackendError) watched.silence();
           reject(error);
         },

@@ -41,37 +41,41 @@ export interface RequestSession<T, New = T> {
   readonly "~accepts"?: (data: New) => void;
 }
 
-/** What the handlers of one request share: the token, and what the request knows of the session and did to it. */
+/** The state that the handlers of one request share: the token, the last read of the session, and the cookie to set. */
 export interface SharedToken<T> {
-  /** The session token that the request works with. */
+  /** The current session token of the request. */
   token: string | null;
-  /** The token that was issued here and that nobody has but the answer. */
+  /** The token that this request issued. Only its response contains this token. */
   issued: string | null;
-  /** Whether the session of the issued token was created here, not rotated. */
+  /** Whether this request created the session of the issued token. `false` if it only rotated it. */
   isNew: boolean;
-  /** The value of `Set-Cookie` for the answer. */
+  /** The value of `Set-Cookie` for the response. */
   setCookie: string | null;
   known: KnownSession<T> | null;
   /** Runs the calls that change the token one after another. */
   readonly inTurn: ReturnType<typeof serially>;
 }
 
-/** What a request has read of its session. */
+/** The last read of the session in this request. */
 interface KnownSession<T> {
   readonly session: Promise<Session<T> | null>;
   readonly touched: boolean;
-  /** How many changes the process had made before the read. */
+  /** The number of changes that the process had made before the read. */
   readonly changes: number;
   /** The signal that may still abort the read. */
   signal: AbortSignal | undefined;
 }
 
-/** What the session of one handler asks of its exchange. */
+/** The functions of the exchange that the session of one handler calls. */
 export interface Handler<T> {
   readonly calls: PendingCalls;
-  /** Called before each use. @throws {TypeError} If the session is first used when it is too late for the headers. */
+  /**
+   * Called before each use of the session.
+   *
+   * @throws {TypeError} If the first use comes too late to add caching headers.
+   */
   use(): void;
-  /** Whether the handler has answered. */
+  /** Whether the handler has returned or failed. */
   isOver(): boolean;
   /** Returns the value of `Set-Cookie` for a new token. */
   cookieFor(token: string, session: Session<T>): string;
@@ -79,7 +83,7 @@ export interface Handler<T> {
   clearedCookie(): string;
 }
 
-/** All calls that change the token take turns under this key. */
+/** The key under which calls that change the token wait for each other. */
 const TOKEN = "token";
 
 export function requestSession<T, New>(
@@ -87,7 +91,7 @@ export function requestSession<T, New>(
   shared: SharedToken<T>,
   { calls, clearedCookie, cookieFor, isOver, use }: Handler<T>,
 ): RequestSession<T, New> {
-  /** Calls a method with the token. Returns `null` without a session, or if its stored data does not fit. */
+  /** Calls a method with the token. Returns `null` without a session, or if its stored data does not fit the schema. */
   async function withToken<R>(method: (token: string) => Promise<R>): Promise<R | null> {
     use();
     if (shared.token === null) return null;
@@ -132,7 +136,9 @@ export function requestSession<T, New>(
     return session;
   }
 
-  /** Runs a method that changes the session. What was read before or beside it may be out of date. */
+  /**
+   * Runs a method that changes the session. Forgets what was read before or during it, because that may be out of date.
+   */
   async function changing<R>(method: (token: string) => Promise<R>): Promise<R | null> {
     shared.known = null;
     try {
@@ -193,7 +199,7 @@ export function requestSession<T, New>(
 
   async function destroy(options?: CallOptions): Promise<boolean> {
     const hasEnded = (await withToken((token) => store.destroy(token, options))) ?? false;
-    // A late logout must not clear a newer cookie. A cookie that this very request was about to set must be cleared.
+    // A late logout must not clear a newer cookie. A cookie that this request itself was about to set must be cleared.
     if (hasEnded || shared.issued !== null) shared.setCookie = clearedCookie();
     shared.token = shared.issued = shared.known = null;
     return hasEnded;

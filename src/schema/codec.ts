@@ -52,7 +52,7 @@ export function createCodec<T>(plan: Plan): Codec<T> {
 
   function decode(record: StoredSession): T {
     const result = attempt(() => {
-      // Without a prototype, so that a field that is missing stays missing if `Object.prototype` is polluted.
+      // Has no prototype, so that a missing field stays missing if `Object.prototype` is polluted.
       const wire = nullObject<unknown>();
       for (const [name, field] of plan.fields) {
         const text = record[name];
@@ -85,7 +85,10 @@ export function createCodec<T>(plan: Plan): Codec<T> {
     return {};
   }
 
-  /** Returns the values of all fields in the data. Reads each property once, as getters may change. */
+  /**
+   * Returns the values of all fields in the data. Reads each property only once, because a getter may return another
+   * value the next time.
+   */
   function fieldsOf(data: unknown, action: string, issues: SessionIssue[]): Map<string, unknown> {
     const keys = attempt(() => {
       if (typeof data === "object" && data !== null && isPlain(data)) return Reflect.ownKeys(data);
@@ -107,7 +110,7 @@ export function createCodec<T>(plan: Plan): Codec<T> {
     return values;
   }
 
-  /** Runs the refinements of the whole object. They expect that each field fits. */
+  /** Runs the refinements of the whole object. They require that each field fits the schema. */
   function checkWhole(data: Record<string, unknown>, issues: SessionIssue[]): void {
     if (!plan.refined || issues.length > 0) return;
     const result = attempt(() => core.safeEncode(plan.schema, data as never));
@@ -192,7 +195,7 @@ export function createCodec<T>(plan: Plan): Codec<T> {
 type Read = { readonly success: true; readonly data: unknown } | Failure;
 
 interface Encoded {
-  /** `undefined` if a codec encodes the value as `undefined`. */
+  /** The encoded text; `undefined` if a codec encodes the value as `undefined`. */
   readonly text?: string | undefined;
   /** The value that decoding the text returns. */
   readonly read?: unknown;

@@ -4,7 +4,7 @@ import type { SessionSchema } from "../data.ts";
 import { isReserved } from "../record.ts";
 import { inspect, refuse, refuseAsync, unwrap } from "./storable.ts";
 
-/** How one field of the schema is stored, and which operations it allows. */
+/** The plan of one field: how it is stored, and which operations it allows. */
 export interface Field {
   readonly name: string;
   readonly schema: core.$ZodType;
@@ -24,11 +24,11 @@ export interface Field {
 
 /** The bounds within which a number field can be incremented. */
 interface Counter {
-  /** Inclusive, a safe integer. */
+  /** The smallest allowed value, a safe integer. */
   readonly min: number;
-  /** Inclusive, a safe integer. */
+  /** The largest allowed value, a safe integer. */
   readonly max: number;
-  /** Whether the schema checks nothing but the bounds. If not, each sum is validated before it is written. */
+  /** Whether the schema checks nothing but the bounds. If `false`, each sum is validated before it is written. */
   readonly complete: boolean;
 }
 
@@ -40,7 +40,10 @@ export interface Plan {
   readonly refined: boolean;
 }
 
-/** A Redis script receives all fields of a session as arguments of one command. */
+/**
+ * The maximum number of fields in a schema. A Redis script receives all fields of a session as arguments of one
+ * command.
+ */
 const MAX_FIELDS = 1000;
 const ACTION = "create a session store";
 

@@ -28,7 +28,10 @@ export function issuesOf(field: Field, failure: Failure): SessionIssue[] {
   return sessionIssues(failure).map((issue) => ({ ...issue, path: [field.name, ...issue.path] }));
 }
 
-/** The issues with our own messages, and without `input` and the other parts of a zod issue that may hold data. */
+/**
+ * Returns the issues with messages of our own, and without `input` and the other parts of a zod issue that may contain
+ * data.
+ */
 export function sessionIssues(failure: Failure): SessionIssue[] {
   if ("own" in failure) return [failure.own];
   return failure.error.issues.map((issue) => {
@@ -40,7 +43,7 @@ export type Failure =
   | { readonly success: false; readonly error: { readonly issues: readonly core.$ZodIssue[] } }
   | { readonly success: false; readonly own: SessionIssue };
 
-/** Codecs and checks may throw errors that quote the value, so those errors are replaced. */
+/** Runs a validation. Errors that codecs and checks throw may quote the value, so they are replaced. */
 export function attempt<R>(validate: () => R): R | Failure {
   try {
     return validate();
@@ -56,9 +59,9 @@ export function failure(message: string, path: readonly PropertyKey[] = [], code
 }
 
 /**
- * The failure of a required field that is absent. zod is not asked, as its versions differ in this.
+ * Returns the failure of a required field that is absent. Does not ask zod, whose versions differ in this.
  *
- * @param side Which side of a codec is missing: `in` for stored text, `out` for data.
+ * @param side The side of a codec that is missing: `in` for stored text, `out` for data.
  */
 export function missing(field: Field, side: "in" | "out"): Failure {
   return failure(expected(field.schema, side), [], "invalid_type");

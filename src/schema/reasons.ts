@@ -11,12 +11,12 @@ const UNITS: Readonly<Record<string, string>> = {
   map: " entries",
   file: " bytes",
 };
-/** Formats whose name does not say what is expected. */
+/** Formats whose name does not tell the user what is expected. */
 const PATTERNS: readonly unknown[] = ["regex", "starts_with", "ends_with", "includes", "template_literal"];
 
 /**
- * Says why a value does not fit, from the code, the expected type and the bounds of the schema alone. The message of the
- * issue is never used, and the rest is checked, as a refinement may report an issue that quotes the data.
+ * Returns why a value does not fit, using only the code, the expected type and the bounds of the schema. Never uses the
+ * message of the issue, and checks the other parts, because a refinement may report an issue that quotes the data.
  */
 export function reasonOf(issue: core.$ZodIssue): string {
   switch (issue.code) {
@@ -82,7 +82,7 @@ function bound(
   return `${inclusive === false ? excluding : including} ${size}`;
 }
 
-/** Zod gives the bounds of a date in Unix milliseconds. */
+/** Formats a bound of a value. zod gives the bounds of a date in Unix milliseconds. */
 function number(limit: unknown, origin?: unknown): string {
   if (typeof limit !== "number" && typeof limit !== "bigint") return "another number";
   const isTime = origin === "date" && Math.abs(Number(limit)) <= 8.64e15;

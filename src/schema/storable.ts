@@ -19,7 +19,7 @@ interface Walk {
 const ONE_WAY: Readonly<Record<string, readonly [what: string, instead: string]>> = {
   transform: ["a transform or preprocess", "z.codec, which works in both directions"],
   success: ["z.success", "z.boolean"],
-  promise: ["z.promise", "the type of what it resolves to"],
+  promise: ["z.promise", "the schema of the value that the promise resolves to"],
 };
 
 /** Types without a JSON form, and the codecs that store them. */
@@ -33,7 +33,7 @@ const CODEC_FOR: Readonly<Record<string, string>> = {
   void: ".optional()",
   nan: "z.number().nullable()",
   file: "z.codec with a string as its input",
-  function: "data; a function has no stored form",
+  function: "a field that holds data",
 };
 
 /**
@@ -155,10 +155,14 @@ function refuseSharedValue(def: core.$ZodDefaultDef | core.$ZodCatchDef, path: P
   try {
     values = [read(), read()];
   } catch {
-    return; // The catch is a function that needs a real input, and functions are accepted.
+    return; // A catch function that reads its input throws here. Functions are accepted.
   }
   if (sharesObject(...values))
-    refuse(path, `a shared ${def.type} value`, `a function that makes a new one: .${def.type}(() => ...)`);
+    refuse(
+      path,
+      `a shared ${def.type} value`,
+      `a function that returns a new value each time: .${def.type}(() => ...)`,
+    );
 }
 
 function sharesObject(a: unknown, b: unknown): boolean {
@@ -173,7 +177,7 @@ export function refuseAsync(schema: core.$ZodType, path: Path): void {
   const functions = [def.fn, def.transform, def.reverseTransform];
   for (const { _zod } of def.checks ?? []) functions.push("fn" in _zod.def ? _zod.def.fn : null, _zod.check);
   if (functions.some((one) => typeof one === "function" && one.constructor.name === "AsyncFunction")) {
-    refuse(path, "an async function", "a synchronous one, and check the rest before the session is written");
+    refuse(path, "an async function", "a synchronous one, and make async checks before you write the session");
   }
 }
 

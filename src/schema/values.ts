@@ -9,7 +9,7 @@ import { nullObject } from "../base/null-object.ts";
 /** The error for a value that cannot be stored. Its message follows "<path>: " and shows no data. */
 export class Unstorable extends Error {
   readonly path: PropertyKey[] = [];
-  /** How many segments of the path lead to the object that a circular reference points to. */
+  /** The number of path segments that lead to the object to which a circular reference points. */
   readonly depth: number | undefined;
 
   constructor(message: string, depth?: number) {
@@ -20,7 +20,10 @@ export class Unstorable extends Error {
 
 const DANGEROUS: readonly string[] = ["__proto__", "constructor", "prototype"];
 
-/** A fixed limit, because stack sizes differ: every runtime must be able to read what another one stored. */
+/**
+ * The maximum nesting depth. It is fixed, because stack sizes differ: every runtime must be able to read what another
+ * one stored.
+ */
 const MAX_DEPTH = 128;
 
 /**
@@ -62,7 +65,11 @@ function tooDeep(value: object, ancestors: readonly object[]): Unstorable {
   return new Unstorable("contains a circular reference", depth);
 }
 
-/** @throws {Unstorable} If JSON cannot express the value. */
+/**
+ * Checks that JSON can express a value.
+ *
+ * @throws {Unstorable} If JSON cannot express the value.
+ */
 export function assertJson(value: unknown): void {
   if (value === null || typeof value === "string" || typeof value === "boolean") return;
   if (typeof value === "number" && Number.isFinite(value)) return;

@@ -1,9 +1,12 @@
 import type { ParsedToken } from "../base/token.ts";
 import type { Target } from "./runner.ts";
 
-/** A rotation that was sent. It is not known yet whether the caller gets its new token. */
+/** A rotation that was sent to the backend, while it is not known yet whether the caller gets the new token. */
 export interface Undecided {
-  /** Waits until that is known. If the rotation has failed, looks it up at once and undoes it. */
+  /**
+   * Waits until the rotation has succeeded or failed. After a failure, checks at once whether the backend applied the
+   * rotation, and undoes it.
+   */
   decided(): Promise<unknown>;
 }
 

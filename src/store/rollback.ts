@@ -6,7 +6,7 @@ import type { OpenRotations, Undecided } from "./open-rotations.ts";
 import type { Target } from "./runner.ts";
 import { type Edit, expectation, type Storage, type WriteReply, type Written } from "./storage.ts";
 
-/** How long a failed rotation is undone: its reply may be late, or the connection lost. */
+/** How long to try to undo a failed rotation, because its reply may be late or the connection may be lost. */
 const ROLLBACK_MS = 30_000;
 const MIN_PAUSE_MS = 250;
 const MAX_PAUSE_MS = 2000;
@@ -19,10 +19,10 @@ export interface OpenRotation {
    * @param presumed The change that it makes if it takes effect, as far as that is known.
    */
   sent(reply: Promise<WriteReply>, presumed: Written): void;
-  /** Called when the caller gets the new token, or if there is none. */
+  /** Called if the caller gets the new token, or if the rotation made none. */
   close(): void;
   /**
-   * Called when nobody gets the new token. Tries for at most 30 seconds to make the old token valid again. Never rejects.
+   * Called if nobody gets the new token. Tries for at most 30 seconds to make the old token valid again. Never rejects.
    */
   rollBack(): Promise<void>;
 }
@@ -92,7 +92,7 @@ export function openRotation<T>(
         return false;
       });
       if (isOver) return;
-      // Also if nothing was found: if the reply was lost, the rotation itself may still arrive at the server.
+      // Tries again even if nothing was found: the reply was lost, so the rotation may still arrive at the server.
       await step("reads", () => pause(pauseMs, false));
     }
   }

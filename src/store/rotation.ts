@@ -11,7 +11,7 @@ import type { Runner, Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
 import type { Edit, Storage, WriteReply, Written } from "./storage.ts";
 
-/** The pause between two attempts to find out whether a rotation took effect whose reply was lost. */
+/** The pause between two attempts to find out whether a rotation with a lost reply took effect. */
 const RECONNECT_MS = 50;
 
 /** Creates the `rotate` method of a store. */
@@ -26,8 +26,8 @@ export function rotation<T>(
   const { toSession, write } = storage;
 
   /**
-   * Finds out whether a rotation took effect whose reply was lost with the connection: only then the new secret is valid.
-   * It does so by a write, because backends that wait for replicas do so only for writes.
+   * Finds out whether a rotation took effect after its reply was lost with the connection: only then the new secret is
+   * valid. Uses a write, because backends that wait for replicas do so only for writes.
    */
   async function findRotated(rotated: Target, lost: unknown): Promise<Written> {
     const isLost = lost instanceof SessionBackendError && lost.outcome === "unknown" && lost.reason === "unavailable";

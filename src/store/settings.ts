@@ -103,7 +103,12 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
   };
 }
 
-/** @throws {TypeError | RangeError} If a timeout is not a positive whole number, or idle exceeds absolute. */
+/**
+ * Checks the timeouts of a session.
+ *
+ * @throws {TypeError | RangeError} If a timeout is not a positive whole number, or the idle timeout exceeds the
+ * absolute timeout.
+ */
 export function checkTimeouts(action: string, idleTimeout: unknown, absoluteTimeout: unknown): void {
   const idle = seconds(action, "idleTimeout", idleTimeout);
   if (absoluteTimeout === undefined) return;

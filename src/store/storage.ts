@@ -53,12 +53,15 @@ interface Decoded<T> {
 
 /** Reads and writes the records of one store, as steps of an operation. */
 export interface Storage<T> {
-  /** The user's fields that reads return; `null` for all, because `migrate` may need fields that are not in the schema. */
+  /**
+   * The user's fields that reads return; `null` for all fields, because `migrate` may need fields that are not in the
+   * schema.
+   */
   readonly fields: readonly string[] | null;
   accessTo(parsedToken: ParsedToken): Access;
   /**
-   * Returns the backend's answer, or `null` and an event if there is no session. Asks again if the token looks reused only
-   * because a rotation of this process is not decided yet.
+   * Returns the backend's answer. If there is no session, reports an event and returns `null`. Asks again if the token
+   * is reported as reused only because a rotation in this process is not decided yet.
    *
    * @throws {SessionDataError} If the reserved fields cannot be read.
    */

@@ -38,10 +38,10 @@ async function storedOf({ admin }: Grounds, id: string): Promise<Record<string, 
   return rest;
 }
 
-describe("a rotation that is given up while Redis stalls, and done when Redis goes on", () => {
+describe("a rotation that times out or is aborted while Redis stalls, and is applied when Redis continues", () => {
   for (const [which, milliseconds] of Object.entries(STALLS)) {
     for (const how of ["timeout", "abort"] as const) {
-      test.concurrent(`is taken back and raises no alarm after a stall ${which}: ${how}`, async () => {
+      test.concurrent(`the rotation is undone and no token is reported as reused after a stall ${which}: ${how}`, async () => {
         await onGrounds({}, async (grounds) => {
           const events: SessionEvent[] = [];
           const controller = new AbortController();
@@ -91,7 +91,7 @@ describe("a rotation that is given up while Redis stalls, and done when Redis go
     }
   }
 
-  test.concurrent("is found again by requests that come before anything is known, and none is anonymous", async () => {
+  test.concurrent("requests with the old token during the stall keep their session", async () => {
     await onGrounds({}, async (grounds) => {
       const events: SessionEvent[] = [];
       const patient = storeOn(grounds.client, PREFIX, PATIENT_MS);
@@ -112,7 +112,7 @@ describe("a rotation that is given up while Redis stalls, and done when Redis go
   });
 });
 
-test.concurrent("a rotation that no replica has confirmed is taken back", async () => {
+test.concurrent("a rotation that no replica confirms is undone", async () => {
   await onGrounds({ server: ["--repl-diskless-sync-delay", "0"] }, async (grounds) => {
     const waitForReplicas = { count: 1, timeoutMs: TIMEOUT_MS };
     const events: SessionEvent[] = [];

@@ -319,7 +319,7 @@ describe("a reserved field that cannot be read", () => {
     expect(await client.pTTL(keyOf(far))).toBeLessThanOrEqual(IDLE * 1000);
   });
 
-  test("S-06 an unreadable idle timeout is replaced by the time left of the key, and unreadable timestamps are ignored", async () => {
+  test("S-06 an unreadable idle timeout is replaced by the key's remaining time, and unreadable timestamps are ignored", async () => {
     const { store } = open();
     for (const text of ["", "abc", "-5", "0", "1e3", "1.5", "NaN", "Infinity", "99999999999", "\ufffd"]) {
       const token = await withFields({ session_ttl: text, created_at: text, last_accessed_at: text });

@@ -63,7 +63,7 @@ test("the README's middleware for Hono answers 503 to a backend failure and ends
   expect(await failures(start(sample))).toEqual({ statuses: [500, 503], cookies: 0, kept: 0 });
 });
 
-test("without the line that throws c.error, both are answered with 500 and the session goes out", async () => {
+test("without the line that throws c.error, both failures get 500 and the session's cookie is sent", async () => {
   expect(sample).toContain(MENDING_LINE);
   const without = start(sample.replace(MENDING_LINE, ""));
   expect(await failures(without)).toEqual({ statuses: [500, 500], cookies: 1, kept: 1 });

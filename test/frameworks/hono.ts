@@ -234,7 +234,7 @@ export function honoSuite(version: string, serve: Serve): void {
       },
     );
 
-    test("a response that middleware outside compresses and gives CORS headers keeps its session cookie", async () => {
+    test("a response that an outer middleware compresses and gives CORS headers keeps its session cookie", async () => {
       const client = browser(url);
       const headers = { origin: FRONT, "accept-encoding": "gzip" };
       const response = await client.visit("/outside/start", { headers });
@@ -247,7 +247,7 @@ export function honoSuite(version: string, serve: Serve): void {
       expect(await (await client.visit("/whoami")).json()).toBe("guest");
     });
 
-    test("a response that middleware outside compresses is kept out of shared caches after a read of the session", async () => {
+    test("a response that an outer middleware compresses is kept out of shared caches after a read of the session", async () => {
       const client = await signedIn();
       const response = await client.visit("/outside/page", { headers: { "accept-encoding": "gzip" } });
       expect(await response.text()).toBe(LONG_TEXT);
@@ -266,7 +266,7 @@ export function honoSuite(version: string, serve: Serve): void {
       expect(answer).toBeInstanceOf(thrown.constructor);
     });
 
-    test("a constant response that middleware outside gives CORS headers keeps its session cookie", async () => {
+    test("a constant response that an outer middleware gives CORS headers keeps its session cookie", async () => {
       const client = await signedIn();
       const before = client.cookie;
       const response = await client.visit("/outside/rotate", { headers: { origin: FRONT } });

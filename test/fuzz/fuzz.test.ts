@@ -198,7 +198,7 @@ const records = fc.oneof(
 );
 
 test(
-  "for any stored record, every method returns a result or throws a SessionDataError, and keeps all other fields",
+  "for any stored record, every method returns a result or throws a SessionDataError, and leaves other fields unchanged",
   async () => {
     const { now } = manualClock();
     const { text: secret, verifier } = newSecret();

@@ -52,7 +52,7 @@ describe.each(answerServers.map((server) => [server.name, server] as const))("be
   const texts = /hono/.test(name) ? ["a constant text", "a constant page"] : [];
   const names = [...Object.keys(constants(Response)), ...texts];
 
-  test.each(names)("%s carries to each of 20 users their own cookie and to nobody another's", async (constant) => {
+  test.each(names)("%s gives each of 20 users their own cookie and nobody another user's", async (constant) => {
     const users = Array.from({ length: LOGINS }, (_, user) => `user ${user}`);
     await Promise.all(
       users.map(async (user) => {
@@ -71,7 +71,7 @@ describe.each(answerServers.map((server) => [server.name, server] as const))("be
     expect(bare && headerOf(bare, "set-cookie")).toBeNull();
   });
 
-  test.runIf(/hono/.test(name))("a constant text whose headers a handler changes is sent as it then is", async () => {
+  test.runIf(/hono/.test(name))("a constant text is sent with the headers that the handler has changed", async () => {
     for (const value of ["1", "2"]) {
       const answer = await app.request("created", "a changed text", "GET", { "x-user": `user ${value}` });
       expect(headerOf(answer, "x-changed")).toBe(String(Number(headerOf(answer, "x-before")) + 1));
@@ -79,7 +79,7 @@ describe.each(answerServers.map((server) => [server.name, server] as const))("be
   });
 
   test.runIf(/hono/.test(name))(
-    "an empty text of status 204 carries a cookie where the server accepts it",
+    "an empty text with status 204 gets the session cookie if the server accepts such a response",
     async () => {
       const answer = await app.request("created", "an empty text of status 204", "GET", { "x-user": "ann" });
       expect(answer.status).toBe("HTTP/1.1 204 No Content");
@@ -97,7 +97,7 @@ describe.each(answerServers.map((server) => [server.name, server] as const))("be
     "a new answer with constant headers",
     "a text whose headers are changed later",
     "several cookies",
-  ])("%s keeps its cookie and caching headers when an outer middleware makes a new answer of it", async (kind) => {
+  ])("%s keeps its cookie and caching headers if an outer middleware makes a new Response from it", async (kind) => {
     const login = await app.requestOuter("created", kind);
     expect(sessionLines(login)).toHaveLength(1);
     expect(headerOf(login, "cache-control")).toBe("no-store");

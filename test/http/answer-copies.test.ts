@@ -23,17 +23,20 @@ describe.each(answerServers.map((server) => [server.name, server] as const))("be
   afterAll(() => app.close());
 
   // Bun's answers do not say whether fetch decoded them: they are sent on as without a session.
-  describe.skipIf(onBun).each(["gzip", "br"])("a fetched answer with %s", (coding) => {
-    test.each(["read", "created"] as const)("can be read by the client when the session is %s", async (use) => {
-      const answer = await app.request(use, `a fetched answer with ${coding}`);
-      expect([answer.status, answer.body]).toEqual(["HTTP/1.1 200 OK", UPSTREAM_TEXT]);
-      expect(headerOf(answer, "content-encoding")).toBeNull();
-      expect(headerOf(answer, "x-upstream")).toBe("1");
-      expect(sessionLines(answer)).toHaveLength(use === "created" ? 1 : 0);
-    });
+  describe.skipIf(onBun).each(["gzip", "br"])("a fetched response with the encoding %s", (coding) => {
+    test.each(["read", "created"] as const)(
+      "the client can read a fetched, encoded response if the session is %s",
+      async (use) => {
+        const answer = await app.request(use, `a fetched answer with ${coding}`);
+        expect([answer.status, answer.body]).toEqual(["HTTP/1.1 200 OK", UPSTREAM_TEXT]);
+        expect(headerOf(answer, "content-encoding")).toBeNull();
+        expect(headerOf(answer, "x-upstream")).toBe("1");
+        expect(sessionLines(answer)).toHaveLength(use === "created" ? 1 : 0);
+      },
+    );
   });
 
-  test.runIf(onBun)("a slice of a file is sent with its bytes when headers are added", async () => {
+  test.runIf(onBun)("a slice of a file is sent with the right bytes after headers were added", async () => {
     for (const use of ["read", "created"] as const) {
       const answer = await app.request(use, "a slice of a Bun.file");
       expect([answer.status, answer.body]).toEqual(["HTTP/1.1 200 OK", "01234"]);
@@ -42,7 +45,7 @@ describe.each(answerServers.map((server) => [server.name, server] as const))("be
 });
 
 describe("withHeaders", () => {
-  test("an answer to which nothing is added is the same object", () => {
+  test("withHeaders returns the same object if there is nothing to add", () => {
     const answer = new Response("text");
     expect(withHeaders(answer, [])).toBe(answer);
   });
@@ -50,7 +53,7 @@ describe("withHeaders", () => {
   test.each([
     ["caching headers", CACHING],
     ["a cookie", COOKIE],
-  ])("%s never change the answer that the handler made, nor its headers", async (_, changes) => {
+  ])("adding %s does not change the handler's Response or its headers", async (_, changes) => {
     class Page extends Response {}
     for (const Class of [Response, Page]) {
       const headers = new Headers({ "content-type": "text/plain" });
@@ -66,7 +69,7 @@ describe("withHeaders", () => {
   const wrappers = answerServers.filter((server) => server.Response !== Response);
 
   test.each(wrappers.map((server) => [server.name, server] as const))(
-    "an answer of %s is changed in place by caching headers and copied for a cookie",
+    "a Response of %s is changed in place for caching headers and copied for a cookie",
     async (_, server) => {
       const answer = new server.Response("text", { headers: { "x-a": "1" } });
       expect(withHeaders(answer, CACHING)).toBe(answer);
@@ -76,32 +79,35 @@ describe("withHeaders", () => {
     },
   );
 
-  test("a change without a value removes the header, and each value becomes a line", async () => {
+  test("a header without values is removed, and each value becomes a line", async () => {
     const answer = new Response(null, { headers: { "x-a": "1", "set-cookie": "old=1" } });
     const copy = await withHeaders(answer, [["X-A"], ["Set-Cookie", "a=1", "b=2"]]);
     expect(copy.headers.get("x-a")).toBeNull();
     expect(copy.headers.getSetCookie()).toEqual(["a=1", "b=2"]);
   });
 
-  test("an upgrade or a network error without a cookie is passed on, as no cache stores it", () => {
+  test("a network error without a cookie is returned unchanged, as no cache stores it", () => {
     const answer = Response.error();
     expect(withHeaders(answer, CACHING)).toBe(answer);
   });
 
-  test("a cookie on a network error is refused with a TypeError that says so", () => {
+  test("adding a cookie to a network error throws a TypeError that names the reason", () => {
     expect(() => withHeaders(Response.error(), COOKIE)).toThrow(
       new TypeError("Cannot add headers to a response as it is a network error"),
     );
   });
 
-  test.runIf(onNode)("a fetched reason with characters that no constructor accepts loses them", async () => {
-    const upstream = await startOddUpstream("200 Gr\u00fcn");
-    const copy = await withHeaders(await fetch(upstream.url), COOKIE);
-    expect([copy.status, copy.statusText, await copy.text()]).toEqual([200, "Grn", "hi"]);
-    await upstream.close();
-  });
+  test.runIf(onNode)(
+    "the copy of a fetched response lacks the characters of its status text that no constructor accepts",
+    async () => {
+      const upstream = await startOddUpstream("200 Gr\u00fcn");
+      const copy = await withHeaders(await fetch(upstream.url), COOKIE);
+      expect([copy.status, copy.statusText, await copy.text()]).toEqual([200, "Grn", "hi"]);
+      await upstream.close();
+    },
+  );
 
-  test("a body that was used is a TypeError that says so", async () => {
+  test("adding a cookie to a response whose body was used throws a TypeError that names the reason", async () => {
     const answer = new Response("text");
     await answer.text();
     expect(() => withHeaders(answer, COOKIE)).toThrow(
@@ -112,13 +118,13 @@ describe("withHeaders", () => {
   describe.each([
     ["caching headers", CACHING],
     ["a cookie", COOKIE],
-  ])("%s on a fetched answer of status 999", (_, changes) => {
-    test.runIf(onBun)("are added", async () => {
+  ])("%s on a fetched response with status 999", (_, changes) => {
+    test.runIf(onBun)("headers are added to a response with status 999", async () => {
       const copy = await withHeaders(await fetch(odd.url), changes);
       expect([copy.status, copy.headers.get(changes[0][0]), await copy.text()]).toEqual([999, changes[0][1], "hi"]);
     });
 
-    test.skipIf(onBun)("are added, and the status becomes 502, as which clients treat it", async () => {
+    test.skipIf(onBun)("headers are added to a response with status 999, whose status becomes 502", async () => {
       const copy = await withHeaders(await fetch(odd.url), changes);
       expect([copy.status, copy.headers.get(changes[0][0]), await copy.text()]).toEqual([502, changes[0][1], "hi"]);
     });

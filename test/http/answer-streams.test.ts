@@ -68,9 +68,9 @@ describe.each(answerServers.map((server) => [server.name, server] as const))("be
   });
   afterAll(() => app.close());
 
-  describe.each<Use>(["read", "created"])("a stream of a request with its session %s", (use) => {
+  describe.each<Use>(["read", "created"])("streams of a request whose session is %s", (use) => {
     test.each(["held", "held with a type"])(
-      "%s: the first chunk arrives at once, and the source is cancelled",
+      "the first chunk of a stream arrives at once, and its source is cancelled when the client leaves: %s",
       async (name) => {
         source = held();
         const socket = open(app.port, pathOf(use, name));
@@ -81,7 +81,7 @@ describe.each(answerServers.map((server) => [server.name, server] as const))("be
     );
 
     test.each(["endless", "endless with a type"])(
-      "%s: the source waits for a client that does not read",
+      "the source of a stream waits for a client that does not read: %s",
       async (name) => {
         pulls = 0;
         const socket = open(app.port, pathOf(use, name));

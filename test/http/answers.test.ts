@@ -71,7 +71,7 @@ describe.each(answerServers.map((server) => [server.name, server] as const))("be
   afterAll(() => app.close());
 
   test.each(Object.keys(answerKinds))(
-    "a client receives %s as the handler made it, and the added headers",
+    "a client receives %s as the handler made it, with the added headers",
     async (kind) => {
       for (const [method, headers] of REQUESTS) {
         const compared = (use: Use) => !differencesOf(name, kind, method, use).some(({ hasOwnTest }) => hasOwnTest);

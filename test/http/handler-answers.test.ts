@@ -14,8 +14,8 @@ async function thrownBy(handled: Promise<unknown>): Promise<unknown> {
   );
 }
 
-describe("a Response that the handler throws", () => {
-  test("carries the cookie of a login and is thrown on", async () => {
+describe("handlers that throw a Response", () => {
+  test("a thrown Response gets the cookie of a login and is thrown again", async () => {
     const { handle, store } = site();
     const thrown = await thrownBy(
       handle(request(), async (session) => {
@@ -31,7 +31,7 @@ describe("a Response that the handler throws", () => {
     expect((await store.get(tokenOf(line)))?.data.userId).toBe("42");
   });
 
-  test("carries the cookie of a rotation, so that the user stays logged in", async () => {
+  test("a thrown Response gets the cookie of a rotation, so that the user stays logged in", async () => {
     const { handle, jar, store } = await signedIn();
     const thrown = await thrownBy(
       handle(jar.request(), async (session) => {
@@ -43,7 +43,7 @@ describe("a Response that the handler throws", () => {
     expect(await store.get(tokenOf(jar.cookie))).not.toBeNull();
   });
 
-  test("says Vary and Cache-Control if the session was read", async () => {
+  test("a thrown Response gets Vary and Cache-Control if the session was read", async () => {
     const { handle, jar } = await signedIn();
     const thrown = await thrownBy(
       handle(jar.request(), async (session) => {
@@ -55,7 +55,7 @@ describe("a Response that the handler throws", () => {
     expect([headers.get("vary"), headers.get("cache-control")]).toEqual(["Cookie", "private"]);
   });
 
-  test("is thrown as it is if the session was not used", async () => {
+  test("a thrown Response is thrown again unchanged if the session was not used", async () => {
     const { handle } = site();
     const answer = new Response("no", { status: 404 });
     const handled = handle(request(), () => {
@@ -64,7 +64,7 @@ describe("a Response that the handler throws", () => {
     expect(await thrownBy(handled)).toBe(answer);
   });
 
-  test("is not mistaken for an error that has a status and headers", async () => {
+  test("a thrown error with a status and headers is not treated as a Response", async () => {
     const { handle, backend } = site();
     const error = Object.assign(new Error("HTTP"), { status: 302, headers: new Headers() });
     const handled = handle(request(), async (session) => {
@@ -76,12 +76,12 @@ describe("a Response that the handler throws", () => {
   });
 });
 
-describe("a handler that returns something else", () => {
+describe("handlers that return no Response", () => {
   test.each([
     ["a string", "ok", "string"],
     ["null", null, "null"],
     ["an object", { status: 200, headers: new Headers() }, "object"],
-  ])("throws a TypeError that says what it returned: %s", async (_, answer, kind) => {
+  ])("the middleware throws a TypeError that names what the handler returned: %s", async (_, answer, kind) => {
     const { handle, backend } = site();
     const handled = handle(request(), async (session) => {
       await session.create({});
@@ -94,8 +94,8 @@ describe("a handler that returns something else", () => {
   });
 });
 
-describe("a handler that returns undefined after an upgrade", () => {
-  test("may read and write the session", async () => {
+describe("handlers that return undefined after an upgrade", () => {
+  test("a handler that returns undefined can read and write the session", async () => {
     const { handle, jar, store, token } = await signedIn();
     const answer = await handle(jar.request(), async (session) => {
       await session.update({ theme: "dark" });
@@ -105,7 +105,7 @@ describe("a handler that returns undefined after an upgrade", () => {
     expect((await store.get(token))?.data.theme).toBe("dark");
   });
 
-  test("cannot create a session, whose cookie nobody would get: a TypeError says so and the session ends", async () => {
+  test("a handler that creates a session and returns undefined causes a TypeError, and the session ends", async () => {
     const { handle, backend } = site();
     const handled = handle(request(), async (session) => {
       await session.create({});
@@ -117,7 +117,7 @@ describe("a handler that returns undefined after an upgrade", () => {
     expect(await keysOf(backend)).toEqual([]);
   });
 
-  test("can use the session for the first time in the socket", async () => {
+  test("a socket can use the session for the first time after its handler returned undefined", async () => {
     const { handle, jar } = await signedIn();
     const kept: RequestSession<Visit, NewVisit>[] = [];
     await handle(jar.request(), (session) => {
@@ -128,7 +128,7 @@ describe("a handler that returns undefined after an upgrade", () => {
   });
 });
 
-describe("after the backend failed", () => {
+describe("responses to a backend failure", () => {
   const failure = new SessionBackendError("The server is gone", { reason: "unavailable", outcome: "not-applied" });
   /** A handler after whose change every read fails. */
   async function broken(change: Handler, options: Parameters<typeof signedIn>[0] = {}) {
@@ -149,7 +149,7 @@ describe("after the backend failed", () => {
     return { ...made, handled };
   }
 
-  test("the 503 carries the cookie of a rotation that took effect", async () => {
+  test("the 503 response has the cookie of a rotation that took effect", async () => {
     const { handled, jar, store, cookie } = await broken((session) => session.rotate());
     const response = await handled;
     expect(response.status).toBe(503);
@@ -158,7 +158,7 @@ describe("after the backend failed", () => {
     expect((await store.get(tokenOf(jar.cookie)))?.data.userId).toBe("42");
   });
 
-  test("so does the response of onBackendError, which is not changed itself", async () => {
+  test("the response of onBackendError is copied and gets the cookie of a rotation", async () => {
     const SORRY = new Response("sorry", { status: 500, headers: { "set-cookie": "__Host-sid=planted" } });
     const { handled, jar, store } = await broken((session) => session.rotate(), { onBackendError: () => SORRY });
     const response = await handled;
@@ -171,27 +171,27 @@ describe("after the backend failed", () => {
   test.each([
     ["undefined", undefined, "undefined"],
     ["a string", "sorry", "string"],
-  ])("an onBackendError that returns %s is named in the TypeError", async (_, answer, kind) => {
+  ])("a TypeError names onBackendError if it returns %s", async (_, answer, kind) => {
     const { handled } = await broken(() => {}, { onBackendError: () => answer as never });
     await expect(handled).rejects.toThrow(
       `Cannot answer a request as onBackendError must return a Response: received ${kind}`,
     );
   });
 
-  test("no cookie goes out for a session that was created, and the session ends", async () => {
+  test("the 503 response has no cookie for a session that was created, and the session ends", async () => {
     const { handled, backend } = await broken((session) => session.create({}));
     const response = await handled;
     expect([response.status, setCookies(response)]).toEqual([503, []]);
     expect(await keysOf(backend)).toEqual([]);
   });
 
-  test("no cookie goes out for a session that was created and then rotated", async () => {
+  test("the 503 response has no cookie for a session that was created and then rotated", async () => {
     const { handled, backend } = await broken(async (session) => [await session.create({}), await session.rotate()]);
     expect(setCookies(await handled)).toEqual([]);
     expect(await keysOf(backend)).toEqual([]);
   });
 
-  test("no cookie is cleared for a session that was destroyed", async () => {
+  test("the 503 response does not clear the cookie of a session that was destroyed", async () => {
     const { handled } = await broken(async (session) => {
       await session.destroy();
       throw failure;
@@ -200,7 +200,7 @@ describe("after the backend failed", () => {
     expect([response.status, setCookies(response)]).toEqual([503, []]);
   });
 
-  test("a session that was rotated ends if onBackendError throws", async () => {
+  test("a rotated session ends if onBackendError throws", async () => {
     const { handled, backend } = await broken((session) => session.rotate(), {
       onBackendError: () => {
         throw new Error("sorry");
@@ -210,7 +210,7 @@ describe("after the backend failed", () => {
     expect(await keysOf(backend)).toEqual([]);
   });
 
-  test("a rotation that was under way gets its cookie into the 503", async () => {
+  test("the 503 response has the cookie of a rotation that was still in progress at the failure", async () => {
     const held = gate();
     let holding = false;
     const backend = intercept(memoryBackend(), (method) => (holding && method === "write" ? held.passed : undefined));
@@ -226,10 +226,10 @@ describe("after the backend failed", () => {
   });
 });
 
-describe("a request with two values of the session cookie", () => {
+describe("requests with two values of the session cookie", () => {
   const two = `__Host-sid=${"A".repeat(22)}.${"B".repeat(43)}; __Host-sid=${"C".repeat(22)}.${"D".repeat(43)}`;
 
-  test("is reported once if it uses its session, and counts as one without a session", async () => {
+  test("a request with two cookie values has no session, and is reported once if it uses the session", async () => {
     const { handle, events, at } = site();
     await handle(request(two), async (session) => {
       expect(await session.get()).toBeNull();
@@ -239,13 +239,13 @@ describe("a request with two values of the session cookie", () => {
     expect(events).toEqual([{ type: "two-cookies", id: null, at: at(), cookieName: "__Host-sid" }]);
   });
 
-  test("is not reported if it does not use its session", async () => {
+  test("a request with two cookie values is not reported if it does not use the session", async () => {
     const { handle, events } = site();
     await handle(request(two), () => new Response());
     expect(events).toEqual([]);
   });
 
-  test("is not reported if both values are the same", async () => {
+  test("a request with the same cookie value twice has its session and is not reported", async () => {
     const { handle, events, jar } = await signedIn();
     await handle(request(`${jar.cookie}; ${jar.cookie}`), async (session) => {
       expect(await session.get()).not.toBeNull();
@@ -255,17 +255,17 @@ describe("a request with two values of the session cookie", () => {
   });
 });
 
-describe("cookie.previous", () => {
+describe("the option cookie.previous", () => {
   const previous = [
     { path: "/app", name: "sid" },
     { domain: "example.com", name: "sid" },
   ];
 
   test.each<[string, Handler, boolean]>([
-    ["create", (session) => session.create({}), true],
-    ["destroy", (session) => session.destroy(), true],
-    ["get", (session) => session.get(), false],
-  ])("makes %s clear the cookie in its old scopes: %s", async (_, handler, clears) => {
+    ["is cleared by create", (session) => session.create({}), true],
+    ["is cleared by destroy", (session) => session.destroy(), true],
+    ["is not cleared by get", (session) => session.get(), false],
+  ])("the cookie in a previous scope %s", async (_, handler, clears) => {
     const { visit } = await signedIn({ cookie: { previous } });
     const lines = setCookies(await visit(handler));
     const gone = "sid=; Max-Age=0;";

@@ -23,8 +23,8 @@ function forwarding({ handle }: Pick<ReturnType<typeof site>, "handle">, cookie:
   };
 }
 
-describe("a cookie that was issued inside a request passes the middleware around it", () => {
-  test("for the first login of a visitor", async () => {
+describe("the session cookie of a request that a handler makes", () => {
+  test("the outer response gets the cookie of a login in an inner request", async () => {
     const made = site();
     const response = await made.handle(
       request(),
@@ -35,7 +35,7 @@ describe("a cookie that was issued inside a request passes the middleware around
     expect((await made.store.get(tokenOf(setCookies(response)[0])))?.data.userId).toBe("42");
   });
 
-  test("for a rotation", async () => {
+  test("the outer response gets the cookie of a rotation in an inner request", async () => {
     const made = await signedIn();
     const { handle, jar, store } = made;
     const response = await handle(
@@ -47,7 +47,7 @@ describe("a cookie that was issued inside a request passes the middleware around
     expect(await store.get(tokenOf(jar.cookie))).not.toBeNull();
   });
 
-  test("for a logout", async () => {
+  test("the outer response clears the cookie after a logout in an inner request", async () => {
     const made = await signedIn();
     const { handle, jar } = made;
     jar.receive(
@@ -59,7 +59,7 @@ describe("a cookie that was issued inside a request passes the middleware around
     expect(jar.cookie).toBeNull();
   });
 
-  test("unless the request around it issues a cookie of its own, which then is the only one", async () => {
+  test("the outer response has only its own session cookie if both requests create a session", async () => {
     const made = site();
     const login = forwarding(made, null, (session) => session.create({ userId: "inner" }));
     const response = await made.handle(request(), async (session) => {
@@ -70,7 +70,7 @@ describe("a cookie that was issued inside a request passes the middleware around
     expect((await made.store.get(tokenOf(setCookies(response)[0])))?.data.userId).toBe("outer");
   });
 
-  test("through two of them", async () => {
+  test("the outermost response gets the cookie of a login two requests further inside", async () => {
     const made = site();
     const login = forwarding(made, null, (session) => session.create({ userId: "42" }));
     const response = await made.handle(request(), async () => {
@@ -83,7 +83,7 @@ describe("a cookie that was issued inside a request passes the middleware around
   });
 });
 
-test("an answer that may be made of a session that was read inside it is kept out of shared caches", async () => {
+test("a response is kept out of shared caches if an inner request has read a session", async () => {
   const { handle, jar } = await signedIn();
   const response = await handle(jar.request(), async () => {
     const inner = await handle(jar.request(), async (session) => new Response((await session.get())?.data.userId));
@@ -94,7 +94,7 @@ test("an answer that may be made of a session that was read inside it is kept ou
   expect(response.headers.get("vary")).toBe("Cookie");
 });
 
-test("a scope that has ended keeps no cookies of exchanges that code of its handler begins later", async () => {
+test("a scope that has ended stores no cookies of exchanges that its handler's code begins later", async () => {
   const outer = beginScope();
   const inner = runInside(outer, () => beginScope());
   issueFrom(inner, ["a=1"]);
@@ -104,8 +104,8 @@ test("a scope that has ended keeps no cookies of exchanges that code of its hand
   expect(outer.inner).toBeNull();
 });
 
-describe("a cookie of the session's name that was not issued inside the request is removed", () => {
-  test("if it is the line of a request that runs beside this one", async () => {
+describe("session cookies that were not issued inside the request", () => {
+  test("the session cookie of a concurrent request is removed from the response", async () => {
     const { handle } = site();
     const issued = gate();
     let line = "";
@@ -127,7 +127,7 @@ describe("a cookie of the session's name that was not issued inside the request 
     expect(setCookies(victim)).toEqual([]);
   });
 
-  test("if it is the line of an earlier request", async () => {
+  test("the session cookie of an earlier request is removed from the response", async () => {
     const made = site();
     const earlier = await made.handle(request(), async (session) => {
       await session.create({});
@@ -138,7 +138,7 @@ describe("a cookie of the session's name that was not issued inside the request 
     expect(setCookies(response)).toEqual([]);
   });
 
-  test("if one character of it was changed", async () => {
+  test("the session cookie of an inner request is removed from the response if the line was modified", async () => {
     const made = site();
     const response = await made.handle(request(), async () => {
       const answer = await made.handle(request(), async (session) => {
@@ -152,8 +152,8 @@ describe("a cookie of the session's name that was not issued inside the request 
   });
 });
 
-describe("several handlers of one Request at the same time", () => {
-  test("share one session, and one read", async () => {
+describe("concurrent handlers of one Request", () => {
+  test("concurrent handlers share one session and read it only once", async () => {
     const { handle, jar, calls } = await signedIn();
     const loading = jar.request();
     const load = (): Promise<Response> =>
@@ -164,7 +164,7 @@ describe("several handlers of one Request at the same time", () => {
     for (const answer of answers) expect(answer.headers.get("vary")).toBe("Cookie");
   });
 
-  test("get the cookie of a login into each answer that comes after it", async () => {
+  test("each response after a login by one handler gets the cookie of the login", async () => {
     const { handle, store } = site();
     const loading = request();
     const created = gate();
@@ -184,7 +184,7 @@ describe("several handlers of one Request at the same time", () => {
     expect(await store.get(tokenOf(setCookies(first)[0]))).not.toBeNull();
   });
 
-  test("keep the session if one of them throws and another one answers", async () => {
+  test("a session stays if the handler that created it throws and another one returns a response", async () => {
     const { handle, store } = site();
     const loading = request();
     const created = gate();
@@ -202,7 +202,7 @@ describe("several handlers of one Request at the same time", () => {
     expect(await store.get(tokenOf(setCookies(await answered)[0]))).not.toBeNull();
   });
 
-  test("leave no session if all of them throw", async () => {
+  test("a session is ended if all handlers throw", async () => {
     const { handle, backend } = site();
     const loading = request();
     const created = gate();
@@ -221,7 +221,7 @@ describe("several handlers of one Request at the same time", () => {
     expect(await keysOf(backend)).toEqual([]);
   });
 
-  test("may use the session after another one answered without using it", async () => {
+  test("a handler can use the session after a concurrent handler returned without using it", async () => {
     const { handle, jar } = await signedIn();
     const loading = jar.request();
     const answered = gate();
@@ -236,7 +236,7 @@ describe("several handlers of one Request at the same time", () => {
     expect(second.headers.get("cache-control")).toBe("private");
   });
 
-  test("may use the session after one inside them answered without using it", async () => {
+  test("a handler can use the session after an inner handler returned without using it", async () => {
     const { handle, jar } = await signedIn();
     const asked = jar.request();
     const response = await handle(asked, async (session) => {
@@ -248,7 +248,7 @@ describe("several handlers of one Request at the same time", () => {
 
   const failure = new SessionBackendError("The server is gone", { reason: "unavailable", outcome: "not-applied" });
 
-  test("get the cookie of the latest rotation into a 503, though another one carries an earlier cookie", async () => {
+  test("a 503 response has the cookie of the latest rotation if another response has an earlier cookie", async () => {
     const { handle, jar, store } = await signedIn();
     const loading = jar.request();
     const rotated = gate();
@@ -267,7 +267,7 @@ describe("several handlers of one Request at the same time", () => {
     expect(await store.get(tokenOf(setCookies(second)[0]))).not.toBeNull();
   });
 
-  test("get the cookie of a rotation into a 503, though it was made by one inside whose answer was dropped", async () => {
+  test("a 503 response has the cookie of a rotation by an inner handler whose response was not used", async () => {
     const { handle, jar, store } = await signedIn();
     const asked = jar.request();
     const response = await handle(asked, async () => {
@@ -281,7 +281,7 @@ describe("several handlers of one Request at the same time", () => {
     expect(await store.get(tokenOf(setCookies(response)[0]))).not.toBeNull();
   });
 
-  test("leave no session that one inside created if the one around it throws", async () => {
+  test("a session that an inner handler created is ended if the outer handler throws", async () => {
     const { handle, backend } = site();
     const asked = request();
     const handled = handle(asked, async () => {
@@ -295,7 +295,7 @@ describe("several handlers of one Request at the same time", () => {
     expect(await keysOf(backend)).toEqual([]);
   });
 
-  test("leave no session that was created after another one handed out a cookie, if its handler throws", async () => {
+  test("a session is ended if its handler throws, even if an earlier response has another session's cookie", async () => {
     const { handle, backend } = site();
     const loading = request();
     const created = gate();
@@ -314,7 +314,7 @@ describe("several handlers of one Request at the same time", () => {
     expect(await keysOf(backend)).toEqual([]);
   });
 
-  test("fail only for failures of their own calls", async () => {
+  test("a handler's failed call does not fail a concurrent handler", async () => {
     let isBroken = false;
     const backend = intercept(memoryBackend(), (method) =>
       isBroken && method === "increment" ? Promise.reject(failure) : undefined,
@@ -332,7 +332,7 @@ describe("several handlers of one Request at the same time", () => {
     expect([first.status, second.status]).toEqual([503, 200]);
   });
 
-  test("may upgrade while another one carries the cookie of a login", async () => {
+  test("a handler may upgrade the connection while another response has the cookie of a login", async () => {
     const { handle } = site();
     const loading = request();
     const created = gate();
@@ -353,7 +353,7 @@ describe("several handlers of one Request at the same time", () => {
     expect(upgrade).toBeUndefined();
   });
 
-  test("may run inside each other: one cookie goes out", async () => {
+  test("a session created by an inner handler is visible to the outer one, and one cookie is sent", async () => {
     const { handle, store } = site();
     const asked = request();
     const response = await handle(asked, async (outer) => {
@@ -368,12 +368,12 @@ describe("several handlers of one Request at the same time", () => {
     expect(await store.get(tokenOf(setCookies(response)[0]))).not.toBeNull();
   });
 
-  test("of two middlewares with the same cookie are refused with a message that names the cookie", async () => {
+  test("handlers of two middlewares with the same cookie are rejected with an error that names the cookie", async () => {
     const { handle, store, jar } = await signedIn();
     const other = sessionMiddleware(store);
     const asked = jar.request();
     const message =
-      "Cannot handle a request by two session middlewares at the same time with the cookie __Host-sid: use one of them for both, or give each its own cookie name";
+      "Cannot handle a request in two session middlewares at the same time as both use the cookie __Host-sid: use one middleware, or give each its own cookie name";
     await handle(asked, async () => {
       await expect(other(asked, () => new Response())).rejects.toThrow(new TypeError(message));
       return new Response();
@@ -381,7 +381,7 @@ describe("several handlers of one Request at the same time", () => {
     expect((await other(asked, () => new Response("later"))).status).toBe(200);
   });
 
-  test("of two middlewares with different cookies have a session each", async () => {
+  test("handlers of two middlewares with different cookies have a session each", async () => {
     const { handle, store } = site();
     const admin = sessionMiddleware(store, { cookie: { name: "__Host-admin" } });
     const asked = request();

@@ -35,13 +35,13 @@ afterEach(async () => {
   expect(unhandled.splice(0)).toEqual([]);
 });
 
-describe("a missing await", () => {
+describe("calls without await", () => {
   test.each<[string, BackendMethod, Handler]>([
     ["create", "insert", (session) => void session.create({ userId: "43" })],
     ["rotate", "write", (session) => void session.rotate()],
-    ["a create behind a read", "read", (session) => void session.get().then(() => session.create({ userId: "43" }))],
+    ["a create after a read", "read", (session) => void session.get().then(() => session.create({ userId: "43" }))],
     [
-      "a create behind a read of nothing",
+      "a create after destroy and a read",
       "insert",
       (session) => {
         (async () => {
@@ -61,7 +61,7 @@ describe("a missing await", () => {
         })();
       },
     ],
-  ])("before %s loses no cookie", async (_, method, handler) => {
+  ])("the response has the cookie if the handler does not await %s", async (_, method, handler) => {
     const { visit, jar, store, held, cookie } = await holding(method);
     const answered = visit((session) => void handler(session));
     await idle();
@@ -71,7 +71,7 @@ describe("a missing await", () => {
     expect(await store.get(tokenOf(jar.cookie))).not.toBeNull();
   });
 
-  test("before destroy clears the cookie all the same", async () => {
+  test("the response clears the cookie if the handler does not await destroy", async () => {
     const { visit, jar, held } = await holding("remove");
     const answered = visit((session) => void session.destroy());
     held.open();
@@ -88,7 +88,7 @@ describe("a missing await", () => {
     ["get", "read", (session) => void session.get()],
     ["a then without a second function", "insert", (session) => void session.create({}).then(() => {})],
     ["finally", "insert", (session) => void session.create({}).finally(() => {})],
-  ])("before %s makes the request fail if the call fails", async (_, method, handler) => {
+  ])("the request fails if the handler does not await %s and the call fails", async (_, method, handler) => {
     const { visit, held, backend } = await holding(method);
     const answered = visit((session) => void handler(session));
     held.fail(failure);
@@ -97,7 +97,7 @@ describe("a missing await", () => {
     expect(await keysOf(backend)).toHaveLength(1);
   });
 
-  test("makes the request fail also if the call failed before the handler answered", async () => {
+  test("the request fails if a call without await failed before the handler returned", async () => {
     const { visit } = await signedIn();
     const handled = visit(async (session) => {
       session.update({ theme: "blue" as never });
@@ -106,14 +106,14 @@ describe("a missing await", () => {
     await expect(handled).rejects.toThrow("theme");
   });
 
-  test("that is a mistake of the program is thrown by the middleware", async () => {
+  test("the middleware throws the TypeError of a call without await", async () => {
     const { visit } = await signedIn();
     const handled = visit((session) => void session.increment("theme" as never));
     await expect(handled).rejects.toThrow(TypeError);
   });
 });
 
-test("a request that fails after the handler answered cancels the stream of that answer", async () => {
+test("a request that fails after its handler returned a stream cancels that stream", async () => {
   const { handle, jar, held } = await holding("increment");
   const cancelled = gate();
   const answered = handle(jar.request(), (session) => {
@@ -125,12 +125,12 @@ test("a request that fails after the handler answered cancels the stream of that
   await cancelled.passed;
 });
 
-describe("a failure that the program handles does not fail the request", () => {
+describe("failed calls that the program handles", () => {
   test.each<[string, Handler]>([
     ["catch", (session) => void session.create({}).catch(() => {})],
     ["a second function of then", (session) => void session.create({}).then(undefined, () => {})],
     [
-      "a catch behind then",
+      "a catch after then",
       (session) =>
         void session
           .create({})
@@ -138,7 +138,7 @@ describe("a failure that the program handles does not fail the request", () => {
           .catch(() => {}),
     ],
     [
-      "a catch behind finally",
+      "a catch after finally",
       (session) =>
         void session
           .create({})
@@ -156,14 +156,14 @@ describe("a failure that the program handles does not fail the request", () => {
         })();
       },
     ],
-  ])("by %s", async (_, handler) => {
+  ])("the request does not fail if the failure is handled by %s", async (_, handler) => {
     const { visit, held } = await holding("insert");
     const answered = visit((session) => void handler(session));
     held.fail(failure);
     expect((await answered).status).toBe(200);
   });
 
-  test("by an await that comes after the failure", async () => {
+  test("the request does not fail if the failed call is awaited later", async () => {
     const { visit, held } = await holding("insert");
     const response = await visit(async (session) => {
       const creating = session.create({});
@@ -175,7 +175,7 @@ describe("a failure that the program handles does not fail the request", () => {
   });
 });
 
-describe("the answer does not wait", () => {
+describe("what the response does not wait for", () => {
   /** Answers with a stream to which `then` of a read writes, so that it ends only when the client has read it. */
   const streamed = (session: RequestSession<Visit, NewVisit>, isCaught: boolean): Response => {
     const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
@@ -188,13 +188,16 @@ describe("the answer does not wait", () => {
     return new Response(readable);
   };
 
-  test.each([false, true])("for a program that writes what it read into the stream (caught: %s)", async (isCaught) => {
-    const { handle, jar } = await signedIn();
-    const response = await handle(jar.request(), (session) => streamed(session, isCaught));
-    expect(await response.text()).toBe("42");
-  });
+  test.each([false, true])(
+    "the response does not wait for a program that writes to its stream (caught: %s)",
+    async (isCaught) => {
+      const { handle, jar } = await signedIn();
+      const response = await handle(jar.request(), (session) => streamed(session, isCaught));
+      expect(await response.text()).toBe("42");
+    },
+  );
 
-  test("for a handler around it that waits for the answer", async () => {
+  test("the response of an inner handler does not wait for the outer handler, which waits for it", async () => {
     const { handle, jar } = await signedIn();
     const asked = jar.request();
     const response = await handle(asked, (outer) =>
@@ -203,7 +206,7 @@ describe("the answer does not wait", () => {
     expect(await response.text()).toBe("42");
   });
 
-  test("for what a program does after a rotation whose request then fails", async () => {
+  test("a failing request does not wait for what the program does after a rotation", async () => {
     const { handle, jar, store } = await signedIn();
     const response = await handle(jar.request(), async (session) => {
       await session.rotate();
@@ -214,7 +217,7 @@ describe("the answer does not wait", () => {
     expect(await store.get(tokenOf(setCookies(response)[0]))).not.toBeNull();
   });
 
-  test("for a stream that reads the session again and again", async () => {
+  test("the response does not wait for a stream that reads the session again and again", async () => {
     const { handle, jar } = await signedIn();
     let reads = 0;
     let isCancelled = false;
@@ -237,7 +240,7 @@ describe("the answer does not wait", () => {
     expect(reads).toBeLessThan(1000);
   });
 
-  test("for a create that begins while the body is read, which is refused", async () => {
+  test("the response does not wait for a create that begins while its body is read, and the create is rejected", async () => {
     const { handle, backend } = site();
     const response = await handle(request(), (session) => {
       const body = new ReadableStream(
@@ -259,7 +262,7 @@ describe("the answer does not wait", () => {
   });
 });
 
-describe("after the answer", () => {
+describe("calls that fail after the response", () => {
   test("a backend failure that no code handles is reported as an event and does not end the process", async () => {
     const { handle, jar, held, events } = await holding("write");
     await handle(jar.request(), async (session) => {

@@ -24,8 +24,8 @@ async function indexed() {
   return { store, handle, jar, calls };
 }
 
-describe("within a request, a session that was read is read again", () => {
-  test.each(["get", "peek"] as const)("by %s after revokeAll", async (read) => {
+describe("changes elsewhere during a request", () => {
+  test.each(["get", "peek"] as const)("%s reads the session again after revokeAll", async (read) => {
     const { store, handle, jar } = await indexed();
     await handle(jar.request(), async (session) => {
       expect(await session[read]()).not.toBeNull();
@@ -35,7 +35,7 @@ describe("within a request, a session that was read is read again", () => {
     });
   });
 
-  test("after revoke", async () => {
+  test("get reads the session again after revoke", async () => {
     const { store, handle, jar } = await indexed();
     await handle(jar.request(), async (session) => {
       const { id } = (await session.get()) ?? expect.fail();
@@ -45,7 +45,7 @@ describe("within a request, a session that was read is read again", () => {
     });
   });
 
-  test("after destroy of the store", async () => {
+  test("get reads the session again after store.destroy", async () => {
     const { handle, jar, store, token } = await signedIn();
     await handle(jar.request(), async (session) => {
       await session.get();
@@ -55,7 +55,7 @@ describe("within a request, a session that was read is read again", () => {
     });
   });
 
-  test("after updateAll", async () => {
+  test("get reads the session again after updateAll", async () => {
     const { store, handle, jar } = await indexed();
     await handle(jar.request(), async (session) => {
       await session.get();
@@ -65,7 +65,7 @@ describe("within a request, a session that was read is read again", () => {
     });
   });
 
-  test("if a wrapper of the store made the change", async () => {
+  test("get reads the session again after a change by a wrapper of the store", async () => {
     const { store } = await indexed();
     const wrapped = { ...store };
     const handle = sessionMiddleware(wrapped);
@@ -78,7 +78,7 @@ describe("within a request, a session that was read is read again", () => {
     });
   });
 
-  test("if the change was made while it was read", async () => {
+  test("get reads the session again if the change happened during the first read", async () => {
     const held = gate();
     const { store, handle, jar } = await indexed();
     await handle(jar.request(), async (session) => {
@@ -91,7 +91,7 @@ describe("within a request, a session that was read is read again", () => {
     });
   });
 
-  test("if the change failed and may have been made all the same", async () => {
+  test("get reads the session again after a change that failed", async () => {
     const { store, handle, jar, calls } = await indexed();
     await handle(jar.request(), async (session) => {
       const { id } = (await session.get()) ?? expect.fail();
@@ -105,7 +105,7 @@ describe("within a request, a session that was read is read again", () => {
 });
 
 describe("the signal of a read", () => {
-  test("aborts no other read of the request", async () => {
+  test("the signal of one read does not abort another read of the request", async () => {
     const held = gate();
     let isHolding = false;
     const backend = intercept(memoryBackend(), (method) => (isHolding && method === "read" ? held.passed : undefined));
@@ -122,7 +122,7 @@ describe("the signal of a read", () => {
     });
   });
 
-  test("is not ignored if it has aborted before", async () => {
+  test("a read with an aborted signal rejects even if the session was read before", async () => {
     const { handle, jar } = await signedIn();
     await handle(jar.request(), async (session) => {
       await session.get();
@@ -131,7 +131,7 @@ describe("the signal of a read", () => {
     });
   });
 
-  test("does not make a later read ask the store again", async () => {
+  test("a read with another signal makes no backend call after the first read has succeeded", async () => {
     const { handle, jar, calls } = await signedIn();
     await handle(jar.request(), async (session) => {
       await session.get({ signal: new AbortController().signal });
@@ -142,24 +142,27 @@ describe("the signal of a read", () => {
   });
 });
 
-describe("after the answer nothing is remembered", () => {
-  test.each(["get", "peek"] as const)("%s asks the store each time and learns of a logout elsewhere", async (read) => {
-    const { handle, jar, store, token, calls } = await signedIn();
-    const kept: Kept[] = [];
-    await handle(jar.request(), async (session) => {
-      kept.push(session);
-      await session.get();
-      return new Response();
-    });
-    calls.length = 0;
-    expect(await kept[0]?.[read]()).not.toBeNull();
-    expect(await kept[0]?.[read]()).not.toBeNull();
-    expect(calls).toEqual(["read", "read"]);
-    await store.destroy(token);
-    expect(await kept[0]?.[read]()).toBeNull();
-  });
+describe("reads after the response", () => {
+  test.each(["get", "peek"] as const)(
+    "each %s after the response reads the store and notices a logout elsewhere",
+    async (read) => {
+      const { handle, jar, store, token, calls } = await signedIn();
+      const kept: Kept[] = [];
+      await handle(jar.request(), async (session) => {
+        kept.push(session);
+        await session.get();
+        return new Response();
+      });
+      calls.length = 0;
+      expect(await kept[0]?.[read]()).not.toBeNull();
+      expect(await kept[0]?.[read]()).not.toBeNull();
+      expect(calls).toEqual(["read", "read"]);
+      await store.destroy(token);
+      expect(await kept[0]?.[read]()).toBeNull();
+    },
+  );
 
-  test("a session that was used before can be written and ended", async () => {
+  test("a session that was used before the response can be changed and ended after it", async () => {
     const { handle, jar, store, token } = await signedIn();
     const kept: Kept[] = [];
     await handle(jar.request(), async (session) => {
@@ -173,7 +176,7 @@ describe("after the answer nothing is remembered", () => {
   });
 });
 
-describe("a session that is first used after the headers were sent", () => {
+describe("first use of the session after the headers were sent", () => {
   async function first(headers: Record<string, string>) {
     const { handle, jar, calls } = await signedIn();
     const kept: Kept[] = [];
@@ -199,7 +202,7 @@ describe("a session that is first used after the headers were sent", () => {
     { "cache-control": "max-age=600" },
     { "cache-control": "no-cache" },
     { "cache-control": 'private="x-a"' },
-  ])("is refused, as shared caches may store the answer: %j", async (headers) => {
+  ])("a first use is rejected if shared caches may store the response: %j", async (headers) => {
     const { session, calls, uses } = await first(headers);
     for (const use of uses) {
       await expect(use(session)).rejects.toThrow(
@@ -216,7 +219,7 @@ describe("a session that is first used after the headers were sent", () => {
     { "cache-control": "no-store" },
     { "cache-control": "Private, max-age=60" },
     { "cache-control": "no-cache, no-store" },
-  ])("can be used if the answer says so itself: %j", async (headers) => {
+  ])("a first use is allowed if the response forbids shared caches to store it: %j", async (headers) => {
     const { session, response } = await first(headers);
     expect((await session.get())?.data.userId).toBe("42");
     expect(response.headers.has("vary")).toBe(false);

@@ -226,7 +226,7 @@ describe.each(Object.keys(openers))("README: %s", (kind) => {
     ["revokeAll", ({ userId }) => elsewhere.revokeAll({ user: userId })],
     ["a rotation, which ends its token", ({ token }) => elsewhere.rotate(token)],
     ["its idle timeout", () => clock.advance(IDLE_SECONDS * 1000 + 1)],
-  ])("is closed within one interval when another process ended the session: %s", async (_, end) => {
+  ])("the connection closes within one interval after another process ended the session: %s", async (_, end) => {
     const user = await signedIn();
     await someLooks();
     expect(user.connection.isOpen).toBe(true);
@@ -237,7 +237,7 @@ describe.each(Object.keys(openers))("README: %s", (kind) => {
     expect(backendState.reads - reads).toBeLessThanOrEqual(2);
   });
 
-  test("stays open while its session lives, and when another session of the user ends", async () => {
+  test("the connection stays open while its session exists, even if another session of the user ends", async () => {
     const { connection, userId, id } = await signedIn();
     const other = await elsewhere.create({ userId });
     await elsewhere.revokeAll({ user: userId }, { except: { id } });
@@ -246,7 +246,7 @@ describe.each(Object.keys(openers))("README: %s", (kind) => {
     expect(connection.isOpen).toBe(true);
   });
 
-  test("does not extend its session", async () => {
+  test("the connection does not extend its session", async () => {
     const { token } = await signedIn();
     const before = await elsewhere.peek(token);
     clock.advance(1000);
@@ -254,7 +254,7 @@ describe.each(Object.keys(openers))("README: %s", (kind) => {
     expect(await elsewhere.peek(token)).toEqual(before);
   });
 
-  test("survives a failure of the backend, and is closed by a logout after that", async () => {
+  test("the connection stays open during a short backend failure, and closes after a later logout", async () => {
     const { connection, token } = await signedIn();
     backendState.isDown = true;
     await someLooks();
@@ -265,7 +265,7 @@ describe.each(Object.keys(openers))("README: %s", (kind) => {
     await until("the connection is closed", () => !connection.isOpen);
   });
 
-  test("is closed when the backend fails for too long, and the session lives on", async () => {
+  test("the connection closes if the backend fails for too long, and the session still exists", async () => {
     const { connection, token } = await signedIn(impatient);
     await someLooks();
     expect(connection.isOpen).toBe(true);
@@ -274,7 +274,7 @@ describe.each(Object.keys(openers))("README: %s", (kind) => {
     expect(await elsewhere.peek(token)).not.toBeNull();
   });
 
-  test("asks the backend no more after its client has gone", async () => {
+  test("the backend is not called any more after the client has disconnected", async () => {
     const { connection } = await signedIn();
     await someLooks();
     connection.close();
@@ -304,14 +304,14 @@ describe("README: closeAtEnd", () => {
     return { counts, stop, held };
   }
 
-  test("closes once, however many looks find that the session has ended", async () => {
+  test("closeAtEnd closes only once if several concurrent reads find no session", async () => {
     const { counts, held } = await looking();
     held.open();
     await idle();
     expect(counts.closed).toBe(1);
   });
 
-  test("does not close a connection that the client closed during a look", async () => {
+  test("closeAtEnd does not close a connection that the client closed during a read", async () => {
     const { counts, stop, held } = await looking();
     stop();
     held.open();
@@ -319,7 +319,7 @@ describe("README: closeAtEnd", () => {
     expect(counts.closed).toBe(0);
   });
 
-  test("closes at once when a look fails for another reason than the backend", async () => {
+  test("closeAtEnd closes at once if a read fails with an error other than a backend failure", async () => {
     const { closeAtEnd } = await sample<CloseAtEnd>("close-at-end.ts");
     const peek = () => Promise.reject(new TypeError("mistake"));
     await new Promise<void>((close) => closeAtEnd({ peek }, close, { everyMs: 1 }));
@@ -327,7 +327,7 @@ describe("README: closeAtEnd", () => {
 });
 
 describe("README: a WebSocket handshake", () => {
-  test("from another origin is refused with 403 before the session is read", async () => {
+  test("a handshake from another origin gets 403 before the session is read", async () => {
     const cookie = await signIn(patient.port, "handshake");
     const { reads } = backendState;
     expect(await handshake(patient.port, { cookie, origin: "https://evil.example" })).toBe("403");
@@ -335,7 +335,7 @@ describe("README: a WebSocket handshake", () => {
     expect(backendState.reads).toBe(reads);
   });
 
-  test("from the same origin is accepted with a session and answered with 401 without one", async () => {
+  test("a handshake from the same origin is accepted with a session and gets 401 without one", async () => {
     const cookie = await signIn(patient.port, "handshake");
     const origin = `http://localhost:${patient.port}`;
     expect(await handshake(patient.port, { cookie, origin })).toBe("101");
@@ -343,7 +343,7 @@ describe("README: a WebSocket handshake", () => {
     await nobodyLooks();
   });
 
-  test("is answered with 503 when the backend fails", async () => {
+  test("a handshake gets 503 if the backend fails", async () => {
     const cookie = await signIn(patient.port, "handshake");
     backendState.isDown = true;
     expect(await handshake(patient.port, { cookie })).toBe("503");

@@ -93,7 +93,7 @@ describe("the expiry of a key", () => {
       expect(await client.hGet(prefix + key, "session_ttl")).toBe("1800");
     });
 
-    test(`a ${use} replaces an unreadable session_ttl by the time left of the key, in whole seconds`, async () => {
+    test(`a ${use} replaces an unreadable session_ttl by the key's remaining time, in whole seconds`, async () => {
       const key = await insert({ session_ttl: "1e3" });
       await client.pExpire(prefix + key, 99_500);
       const since = Date.now();

@@ -227,7 +227,7 @@ describe("compatibility with the session format of Redis's guides", () => {
     }
   });
 
-  test("R3 session_ttl is an integer from 1 to 2147483647, and the time left of the key replaces any other value", async () => {
+  test("R3 session_ttl is an integer from 1 to 2147483647, and the key's remaining time replaces any other value", async () => {
     for (const seconds of [1800, 1, 2_147_483_647]) {
       const { token } = await shared.create({ username: "andrew", page_views: 1 }, { idleTimeout: seconds });
       expect((await hashOf(token))["session_ttl"]).toBe(String(seconds));
@@ -403,7 +403,7 @@ describe("compatibility with the session format of Redis's guides", () => {
     await expectGuideSession(id, { username: "andrew", page_views: "-2" }, 500);
   });
 
-  test("R12 tokens of a plainIds store and of a normal store do not work in each other, and plain IDs cannot be rotated", async () => {
+  test("R12 a store with plainIds rejects tokens of a store without it and vice versa, and cannot rotate", async () => {
     const bare = await shared.create({ username: "andrew", page_views: 1 });
     const cookie = sessionCookie({ secure: false });
     expect(cookie.name).toBe("sid");

@@ -909,7 +909,7 @@ describe("migrate", () => {
   }
   const MOVED = { first: "Ada", last: "Lovelace", visits: 3, at: new Date(0), theme: "dark" };
 
-  test("migrate receives all stored fields but the reserved ones, decoded as far as the schema names them", async () => {
+  test("migrate receives all stored fields except the reserved ones, and those of the schema are decoded", async () => {
     const { store, token, seen } = await moved(split);
     await store.get(token);
     expect(seen).toHaveLength(1);

@@ -92,17 +92,17 @@ describe("the message of a SessionDataError", () => {
       [circularItem()],
       "field.0: contains a circular reference",
     ],
-  ])("gives %s", async (_, schema, value, why) => {
+  ])("the message gives %s", async (_, schema, value, why) => {
     expect((await refusal(schema, value)).why).toBe(why);
   });
 
-  test("names the item of the cart that a circular reference points to", async () => {
+  test("the message names the object that a circular reference points to", async () => {
     const cart = z.array(z.object({ sku: z.string() }));
     const { why } = await refusalOf(z.object({ cart }), { cart: [circularItem()] });
     expect(why).toBe("cart.0: contains a circular reference");
   });
 
-  test("names a loop through several objects, and an array that contains itself", async () => {
+  test("the message names a circular reference through several objects, and an array that contains itself", async () => {
     const list: unknown[] = [];
     list.push(list);
     expect((await refusal(z.unknown(), list)).why).toBe("field: contains a circular reference");
@@ -112,7 +112,7 @@ describe("the message of a SessionDataError", () => {
     expect((await refusal(z.object({ a: z.unknown() }), { a })).why).toBe("field.a: contains a circular reference");
   });
 
-  test("does not call an object circular that is used twice or nested too deeply", async () => {
+  test("the message does not call an object circular that is used twice or nested too deeply", async () => {
     const shared = { n: 1 };
     const store = createSessionStore({ schema: z.object({ field: z.unknown() }), backend: memoryBackend() });
     const { session } = await store.create({ field: [shared, shared] });
@@ -123,7 +123,7 @@ describe("the message of a SessionDataError", () => {
     expect(why).toBe("field.0.0.0.0.0.0.0...: is nested more than 128 levels deep");
   });
 
-  test("prints the keys of records as [key], because they may be mail addresses", async () => {
+  test("the message prints the keys of records as [key], because they may be mail addresses", async () => {
     const record = z.record(z.string(), z.object({ seen: z.int() }));
     const value = { [SECRET]: { seen: "x" } };
     for (const schema of [
@@ -142,12 +142,12 @@ describe("the message of a SessionDataError", () => {
     }
   });
 
-  test("prints the keys of a record whose schema lists them", async () => {
+  test("the message prints the keys of a record whose schema lists them", async () => {
     const { why } = await refusal(z.record(z.enum(["home", "work"]), z.int()), { home: SECRET, work: 1 });
     expect(why).toBe("field.home: expected number");
   });
 
-  test("prints the keys of maps as [key], numbers included", async () => {
+  test("the message prints the keys of maps as [key], numbers included", async () => {
     const pairs = z.codec(z.array(z.tuple([z.int(), z.int()])), z.map(z.int(), z.int()), {
       decode: (list) => new Map(list),
       encode: (map) => [...map],
@@ -155,7 +155,7 @@ describe("the message of a SessionDataError", () => {
     expect((await refusal(pairs, new Map([[4111111, "x"]]))).why).toBe("field.[key]: expected number");
   });
 
-  test("prints the indexes of arrays and tuples", async () => {
+  test("the message prints the indexes of arrays and tuples", async () => {
     const schema = z.array(z.tuple([z.int(), z.object({ n: z.int() })], z.string()));
     const { why } = await refusal(schema, [
       [1, { n: "x" }],
@@ -164,7 +164,7 @@ describe("the message of a SessionDataError", () => {
     expect(why).toBe("field.0.1.n: expected number; field.1.2: expected string");
   });
 
-  test("names the discriminator of stored data", async () => {
+  test("the message names the discriminator of stored data", async () => {
     const backend = memoryBackend();
     const store = createSessionStore({ schema: z.object({ field: kinded }), backend });
     const { token } = await store.create({ field: { kind: "guest" } });
@@ -173,20 +173,20 @@ describe("the message of a SessionDataError", () => {
     expect(message).toMatch(/^Cannot read a session .+: field\.kind: expected one of "guest", "member"$/);
   });
 
-  test("counts a key that the schema does not name without showing it", async () => {
+  test("the message counts an unknown key without showing it", async () => {
     const { error, why } = await refusalOf(z.object({}), { [SECRET]: 1 });
     expect(why).toBe("[key]: unrecognized key");
     expect(error.issues).toEqual([{ code: "unrecognized_keys", path: [SECRET], message: "unrecognized key" }]);
   });
 
-  test("lists at most ten of a thousand issues", async () => {
+  test("the message lists at most ten of a thousand issues", async () => {
     const { error, why } = await refusal(z.array(z.int()), Array(1000).fill(SECRET));
     expect(error.issues).toHaveLength(1000);
     expect(why.split("; ")).toHaveLength(11);
     expect(why).toMatch(/^field\.0: expected number; .+; field\.9: expected number; and 990 more$/);
   });
 
-  test("cuts a path of depth thirty after eight segments", async () => {
+  test("the message shows only eight segments of a path with thirty", async () => {
     let schema: z.ZodType = z.int();
     let value: unknown = SECRET;
     for (let depth = 29; depth > 0; depth--) {
@@ -198,7 +198,7 @@ describe("the message of a SessionDataError", () => {
     expect(why).toBe("field.l1.l2.l3.l4.l5.l6.l7...: expected number");
   });
 
-  test("names fields of a recursive schema", async () => {
+  test("the message names fields of a recursive schema", async () => {
     interface Tree {
       name: string;
       children: Tree[];
@@ -211,7 +211,7 @@ describe("the message of a SessionDataError", () => {
     expect(why).toBe("field.children.0.children.0.name: expected string");
   });
 
-  test("is short for a union of many recursive options", async () => {
+  test("the message for a union of many recursive options is short", async () => {
     const node: z.ZodType = z.lazy(() => z.union(options));
     const options: [z.ZodType, ...z.ZodType[]] = [z.object({ id0: z.int() })];
     for (let n = 1; n < 50; n++) options.push(z.object({ kind: z.literal(n), left: node, right: node }));
@@ -220,19 +220,19 @@ describe("the message of a SessionDataError", () => {
     expect((await refusal(node, value)).why).toBe("field: fits no option of the union");
   });
 
-  test("names the session data where a check of the whole object fails", async () => {
+  test("the message names the session data if a check of the whole object fails", async () => {
     const schema = z.object({ from: z.int(), to: z.int() }).refine(({ from, to }) => from <= to, SECRET);
     const { error, why } = await refusalOf(schema, { from: 2, to: 1 });
     expect(why).toBe("the session data: does not pass a check of the schema");
     expect(error.issues).toEqual([{ code: "custom", path: [], message: "does not pass a check of the schema" }]);
   });
 
-  test("is the same for zod/mini, which has no messages of its own", async () => {
+  test("the message is the same for zod/mini, which has no messages of its own", async () => {
     const { why } = await refusal(mini.string().check(mini.minLength(3)), "a");
     expect(why).toBe("field: expected at least 3 characters");
   });
 
-  test("keeps a strange field name on one short line", async () => {
+  test("the message prints a field name with line breaks on one short line", async () => {
     const { why } = await refusalOf(z.object({ [`a\nb${"c".repeat(500)}`]: z.int() }), {});
     expect(why).toMatch(/^a\ufffdbc{61}\.\.\.: expected number$/);
   });
@@ -266,13 +266,13 @@ describe("a SessionDataError shows no data", () => {
       SECRET,
     ],
     ["a codec that throws", z.codec(z.string(), z.string(), { decode: String, encode: thrower }), SECRET],
-  ])("in its message or in those of its issues, with %s", async (_, schema, value) => {
+  ])("neither the message nor the issues show data, with %s", async (_, schema, value) => {
     const { error, why } = await refusal(schema, value);
     expect(why).toMatch(/^field: /);
     expect(inspect(error, { depth: null, showHidden: true })).not.toContain(SECRET);
   });
 
-  test("in its message where a check added a path", async () => {
+  test("the message does not show a path that a check added", async () => {
     const schema = z.string().superRefine((value, { addIssue }) => {
       addIssue({ code: "custom", path: [value, 4111111111111111], message: value });
     });

@@ -661,23 +661,23 @@ const refused: readonly Refused[] = [
     kind: "catch that is shared",
     schema: () => z.array(z.string()).catch([]),
     mini: () => mini.catch(mini.array(mini.string()), []),
-    instead: /a function that makes a new one: \.catch\(\(\) => \.\.\.\)/,
+    instead: /a function that returns a new value each time: \.catch\(\(\) => \.\.\.\)/,
   },
   {
     kind: "default that is shared in its depth",
     schema: () => z.object({ list: z.array(z.string()) }).default({ list: [] }),
     mini: () => mini._default(mini.object({ list: mini.array(mini.string()) }), { list: [] }),
-    instead: /a function that makes a new one: \.default\(\(\) => \.\.\.\)/,
+    instead: /a function that returns a new value each time: \.default\(\(\) => \.\.\.\)/,
   },
   {
     kind: "default Date",
     schema: () => isoDate.default(new Date(0)),
-    instead: /a function that makes a new one: \.default/,
+    instead: /a function that returns a new value each time: \.default/,
   },
   {
     kind: "shared default in an object",
     schema: () => z.object({ inner: z.array(z.string()).catch([]) }),
-    instead: /a function that makes a new one: \.catch/,
+    instead: /a function that returns a new value each time: \.catch/,
     path: "f.inner",
   },
   {
@@ -1055,7 +1055,7 @@ const bounded: readonly Bounded[] = [
 
 describe("increment", () => {
   for (const { kind, schema, start = 0, to, not } of bounded) {
-    test(`increment keeps to the bounds of the type ${kind}, and writes nothing beyond them`, async () => {
+    test(`increment respects the bounds of the type ${kind}, and writes nothing beyond them`, async () => {
       const backend = memoryBackend();
       const store = createSessionStore({ schema: z.object({ n: schema() as z.ZodType<number> }), backend });
       const { token } = await store.create({ n: start });

@@ -75,16 +75,16 @@ function slow(when: "before" | "after") {
 }
 
 const rotations: readonly (readonly [string, Rotation])[] = [
-  ["nothing else", {}],
+  ["no options", {}],
   ["a grace", { grace: 60 }],
   ["a patch", { patch: { userId: "admin", flash: undefined } }],
   ["a function", { patch: ({ pageViews }) => ({ pageViews: pageViews + 1 }) }],
   ["a login", { authenticated: true, patch: { userId: "admin", theme: "dark" }, idleTimeout: 60 }],
 ];
 
-describe.each(rotations)("a rotation with %s whose token nobody receives", (_, options) => {
+describe.each(rotations)("rollback of a rotation with %s whose new token nobody receives", (_, options) => {
   for (const when of ["before", "after"] as const) {
-    test(`is taken back after a timeout if the backend is slow ${when} the write`, async () => {
+    test(`a rotation is undone after a timeout if the backend is slow ${when} the write`, async () => {
       const { store, token, stored, writes, types } = await scene();
       const before = await stored();
       const { act, release } = slow(when);
@@ -97,7 +97,7 @@ describe.each(rotations)("a rotation with %s whose token nobody receives", (_, o
       expect(types()).toEqual(["unavailable"]);
     });
 
-    test(`is taken back after the caller's signal aborted if the backend is slow ${when} the write`, async () => {
+    test(`a rotation is undone after its signal aborts if the backend is slow ${when} the write`, async () => {
       const { store, token, stored, writes, types } = await scene();
       const before = await stored();
       const { act, reached, release } = slow(when);
@@ -114,7 +114,7 @@ describe.each(rotations)("a rotation with %s whose token nobody receives", (_, o
     });
   }
 
-  test("is taken back if the signal aborts when the reply is there already", async () => {
+  test("a rotation is undone if its signal aborts when the reply has already arrived", async () => {
     const { store, token, stored, writes, types } = await scene();
     const before = await stored();
     const controller = new AbortController();
@@ -133,7 +133,7 @@ describe.each(rotations)("a rotation with %s whose token nobody receives", (_, o
     expect(types()).toEqual(["unavailable"]);
   });
 
-  test("is taken back as far as is known once the backend can be reached again after its reply was lost", async () => {
+  test("a rotation with a lost reply is undone, as far as its changes are known, once the backend is back", async () => {
     const { store, token, stored, writes, types } = await scene();
     const before = await stored();
     let isAway = false;
@@ -155,7 +155,7 @@ describe.each(rotations)("a rotation with %s whose token nobody receives", (_, o
     expect(types()).toEqual(["unavailable"]);
   });
 
-  test("is taken back if it is not confirmed", async () => {
+  test("a rotation is undone if the replicas do not confirm it", async () => {
     const { store, token, writes, types } = await scene();
     writes(async (write) => {
       await write();
@@ -167,7 +167,7 @@ describe.each(rotations)("a rotation with %s whose token nobody receives", (_, o
     expect(types()).toEqual(["unavailable"]);
   });
 
-  test("is taken back if it arrives when its reply was lost and nothing was found of it", async () => {
+  test("a rotation with a lost reply is undone if it reaches the backend after the first rollback attempts", async () => {
     const { store, token, stored, writes, types } = await scene();
     const [late, held] = [gate(), gate()];
     let calls = 0;
@@ -187,7 +187,7 @@ describe.each(rotations)("a rotation with %s whose token nobody receives", (_, o
   });
 });
 
-describe("while it is not known whether a rotation happened", () => {
+describe("while the outcome of a rotation is unknown", () => {
   const uses: readonly (readonly [string, (store: VisitStore, token: string) => Promise<unknown>])[] = [
     ["get", (store, token) => store.get(token)],
     ["peek", (store, token) => store.peek(token)],
@@ -197,7 +197,7 @@ describe("while it is not known whether a rotation happened", () => {
     ["destroy", async (store, token) => (await store.destroy(token)) || null],
   ];
 
-  test.each(uses)("%s with the old token waits and works", async (_, use) => {
+  test.each(uses)("%s with the old token waits for the outcome and succeeds", async (_, use) => {
     const { store, token, writes, types } = await scene({ operationTimeoutMs: 1000 });
     const { act, reached, release } = slow("after");
     writes(act);
@@ -212,7 +212,7 @@ describe("while it is not known whether a rotation happened", () => {
     expect(types()).not.toContain("reused");
   });
 
-  test("a request with the old token fails when its own time is over", async () => {
+  test("a call with the old token fails after its own timeout", async () => {
     const { store, token, writes, types } = await scene();
     const { act, release } = slow("after");
     writes(act);
@@ -224,7 +224,7 @@ describe("while it is not known whether a rotation happened", () => {
     expect(await store.get(token)).not.toBeNull();
   });
 
-  test("a token from before the previous rotation and a wrong one are answered at once", async () => {
+  test("a token from before the previous rotation returns null at once", async () => {
     const { store, token, created, writes } = await scene();
     const { act, release } = slow("after");
     writes(act);
@@ -235,7 +235,7 @@ describe("while it is not known whether a rotation happened", () => {
     expect(await store.get(created.token)).not.toBeNull();
   });
 
-  test("of two rotations at once that both time out neither ends the session", async () => {
+  test("two concurrent rotations that both time out do not end the session", async () => {
     const { store, token, writes, types } = await scene();
     const going = gate();
     writes(async (write) => {
@@ -250,7 +250,7 @@ describe("while it is not known whether a rotation happened", () => {
     expect(types()).not.toContain("reused");
   });
 
-  test("a rotation that happens after all is told of as reused, after its requests have waited for it", async () => {
+  test("a call with the old token waits for a rotation that succeeds, and is then reported as reused", async () => {
     const { store, token, writes, events, at } = await scene({ operationTimeoutMs: 1000 });
     const { act, reached, release } = slow("after");
     writes(act);
@@ -264,8 +264,8 @@ describe("while it is not known whether a rotation happened", () => {
   });
 });
 
-describe("taking a rotation back", () => {
-  test("leaves alone what somebody else wrote to the same field since", async () => {
+describe("rollback", () => {
+  test("a rollback keeps a later write by somebody else to the same field", async () => {
     const { store, token, session, backend, clock, writes } = await scene();
     const { act, release } = slow("after");
     writes(act);
@@ -278,7 +278,7 @@ describe("taking a rotation back", () => {
     expect((await store.get(token))?.data).toMatchObject({ userId: "nobody", theme: "light" });
   });
 
-  test("revives no session that was ended meanwhile", async () => {
+  test("a rollback does not restore a session that was revoked meanwhile", async () => {
     const { store, token, session, writes, types } = await scene();
     const { act, release } = slow("after");
     writes(act);
@@ -290,7 +290,7 @@ describe("taking a rotation back", () => {
     expect(types()).toEqual(["unavailable", "revoked"]);
   });
 
-  test("sends nothing if the rotation was refused, or has not been sent", async () => {
+  test("no rollback is sent if the rotation was rejected or never sent", async () => {
     const { store, token, writes, calls } = await scene();
     const { act, release } = slow("before");
     writes(act);
@@ -308,7 +308,7 @@ describe("taking a rotation back", () => {
     expect(calls).toEqual(["write"]);
   });
 
-  test("holds up nobody else if the backend never answers", async () => {
+  test("a rollback does not block other calls if the backend never replies", async () => {
     const { store, token, writes } = await scene();
     writes(never);
     await expect(store.rotate(token)).rejects.toMatchObject({ reason: "timeout" });

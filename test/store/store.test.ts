@@ -438,7 +438,7 @@ describe("update", () => {
     expect((await one.store.peek(token))?.data.pageViews).toBe(40);
   });
 
-  test("update with a function rejects with a SessionConflictError if the session changes before every try", async () => {
+  test("update with a function rejects with a SessionConflictError if the session changes before every attempt", async () => {
     const inner = memoryBackend();
     const contended = { ...inner, write: async () => "changed" as const };
     const { store, calls, events, at } = visits({ backend: contended });

@@ -9,7 +9,7 @@ import type { Handler } from "./sites.ts";
 import { startUpstream } from "./upstream.ts";
 import { visits } from "./visits.ts";
 
-/** What a request does with its session before the handler answers; `null` for a request past the middleware. */
+/** What a handler does with its session before it returns; `null` for a request that bypasses the middleware. */
 export const USES = {
   bare: null,
   unused: () => null,
@@ -25,7 +25,7 @@ export function pathOf(use: Use, name: string): string {
   return `/${use}/${encodeURIComponent(name)}`;
 }
 
-/** Splits the session cookie off the lines of `Set-Cookie`. */
+/** Returns the `Set-Cookie` lines of the session cookie. */
 export function sessionLines({ headers }: RawAnswer): string[] {
   return headers.filter(([name, value]) => name === "set-cookie" && SESSION_LINE.test(value)).map(([, value]) => value);
 }
@@ -36,8 +36,8 @@ export function headerOf({ headers }: RawAnswer, name: string): string | null {
 }
 
 /**
- * Serves `/<use>/<kind>` for every kind of answer, and what `routes` adds: `/<use>/<route>`. With `?outer`, what the
- * middleware returns is wrapped as another middleware around it would do it. The header `x-user` says who signs in.
+ * Serves `/<use>/<kind>` for every kind of response, and `/<use>/<route>` for each of `routes`. With `?outer`, another
+ * middleware wraps the response. The header `x-user` contains the user who signs in.
  */
 export async function startApplication(
   server: AnswerServer,

@@ -1,17 +1,17 @@
 import type { Use } from "./answer-app.ts";
 
-/** A difference between an answer that passed the middleware and the same answer without it that is known and accepted. */
+/** An accepted difference between a response that passed through the middleware and the same response without it. */
 export interface Difference {
   readonly why: string;
   readonly servers: RegExp;
   readonly kinds: RegExp;
   readonly methods?: readonly string[];
   readonly uses: readonly Use[];
-  /** Header lines that come in addition. */
+  /** Additional header lines. */
   readonly adds?: readonly string[];
-  /** Names of headers that are not compared; without a length, neither is the framing. */
+  /** Names of headers that are not compared. With `content-length`, the framing is not compared either. */
   readonly ignores?: readonly string[];
-  /** Nothing is compared here, as a test of its own says what is right. */
+  /** Whether nothing is compared, because a separate test covers this case. */
   readonly hasOwnTest?: boolean;
 }
 

@@ -2,7 +2,7 @@ import { gzipSync } from "node:zlib";
 import type { ResponseClass } from "./answer-servers.ts";
 import { UPSTREAM_TEXT } from "./upstream.ts";
 
-/** What an answer is made with. */
+/** The inputs from which responses are made. */
 export interface Kitchen {
   /** The global class of the application. */
   readonly Response: ResponseClass;
@@ -19,7 +19,7 @@ const BYTES = new Uint8Array([0, 1, 2, 253, 254, 255, 13, 10]);
 const LONG_TEXT = "long äöü ".repeat(30_000);
 const encoder = new TextEncoder();
 
-/** All pieces at once. */
+/** A stream of pieces that are all available at once. */
 function complete(...pieces: readonly string[]): ReadableStream<Uint8Array<ArrayBuffer>> {
   return new ReadableStream({
     start(controller) {
@@ -29,7 +29,7 @@ function complete(...pieces: readonly string[]): ReadableStream<Uint8Array<Array
   });
 }
 
-/** Each piece a task after the one before. */
+/** A stream in which each piece follows a task after the previous one. */
 function live(...pieces: readonly string[]): ReadableStream<Uint8Array<ArrayBuffer>> {
   const left = [...pieces];
   return new ReadableStream({
@@ -181,7 +181,7 @@ interface BunFiles {
   readonly Bun?: { file(path: string): Blob };
 }
 
-/** Async iterables are no bodies in the Fetch standard, but in Node, Bun and Deno. */
+/** The Fetch standard does not allow async iterables as bodies, but Node, Bun and Deno do. */
 async function* pieces(): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   for (const piece of ["one", "two"]) yield encoder.encode(piece);
 }

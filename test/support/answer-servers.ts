@@ -5,7 +5,7 @@ import { getRequestListener as honoListener2 } from "hono-node-server-2";
 import { FastResponse, toNodeHandler } from "srvx/node";
 
 export type Fetch = (request: Request) => Response | Promise<Response>;
-/** What applications use of the global `Response`. */
+/** The part of the global `Response` that applications use. */
 export interface ResponseClass {
   new (body?: BodyInit | null, init?: ResponseInit): Response;
   json(data: unknown, init?: ResponseInit): Response;
@@ -14,7 +14,7 @@ export interface ResponseClass {
 /** A server of the runtime that the tests run on. */
 export interface AnswerServer {
   readonly name: string;
-  /** The class that is the global `Response` in an application behind this server. */
+  /** The global `Response` of an application behind this server. */
   readonly Response: ResponseClass;
   listen(fetch: Fetch): Promise<RunningServer>;
 }
@@ -46,7 +46,7 @@ function onNodeHttp(
   return { name, Response: made, listen: (fetch) => listening(createServer(listenerOf(fetch))) };
 }
 
-/** As the Node adapter of SvelteKit and others do it: the headers, then what a reader gets of the body. */
+/** Sends a response as the Node adapters of SvelteKit and others do: the headers, then the chunks of the body. */
 function plainListener(fetch: Fetch): Listener {
   return async (incoming, outgoing) => {
     const { method = "GET" } = incoming;
@@ -71,11 +71,11 @@ function plainListener(fetch: Fetch): Listener {
 }
 
 function srvxListener(fetch: Fetch): Listener {
-  // Its type allows for HTTP/2.
+  // The cast is needed because the type of the handler also covers HTTP/2.
   return toNodeHandler(fetch) as NonNullable<Listener>;
 }
 
-/** Making a listener replaces the global `Response`, which is put back here so that servers do not meet. */
+/** Making a listener replaces the global `Response`. Returns the new class and restores the former global. */
 function replacedResponse(makeListener: () => unknown): ResponseClass {
   const { Request, Response } = globalThis;
   makeListener();

@@ -97,7 +97,7 @@ export function singleFaults({ master, restart, between }: Hands): Record<string
       const info = await log();
       await killServer(server);
       const bytes = (name: string): number => Number(new RegExp(`${name}:([0-9]+)`).exec(info)?.[1] ?? 0);
-      // Each key, and each command since, is delayed.
+      // The delay applies to each key, and to each command logged since the rewrite.
       const items = keys + (bytes("aof_current_size") - bytes("aof_base_size")) / COMMAND_BYTES;
       const delay = Math.ceil((between(300, 2000) * 1000) / Math.max(items, 1));
       const loading = ["--key-load-delay", `${delay}`, "--loading-process-events-interval-bytes", "1024"];

@@ -29,7 +29,7 @@ if (waits) {
   await new Promise((told) => process.stdin.once("data", told));
   process.stdin.destroy();
 }
-// No replica confirms it; under test are the connections that wait for one.
+// No replica confirms the logout. The test is about the connections that wait for one.
 await store.destroy(token).catch(() => {});
 await client[how]();
 console.log("closed");

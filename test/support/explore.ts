@@ -84,7 +84,7 @@ function footprintOf(method: string, args: readonly unknown[]): Footprint {
 
 function independent(a: Option, b: Option): boolean {
   if (a.call.actor === b.call.actor) return false;
-  if (a.kind !== "perform" && b.kind !== "perform") return false; // There is one fault only.
+  if (a.kind !== "perform" && b.kind !== "perform") return false; // A run has at most one fault.
   const untouched = (one: Option): boolean => !one.call.late && (one.kind === "crash-before" || one.kind === "late");
   if (untouched(a) || untouched(b)) return true;
   const [x, y] = [a.call.footprint, b.call.footprint];

@@ -101,7 +101,7 @@ const silent = (reason: Failure["reason"]): Expected => ({
   touch: failing(reason, "unknown"),
   write: failing(reason, "unknown"),
   trim: failing(reason, "unknown"),
-  // A rotation asks whether it took effect until it times out.
+  // `rotate` keeps asking whether the rotation took effect, until it times out.
   rotate: failing("timeout", "unknown"),
   end: failing(reason, "unknown"),
 });

@@ -13,7 +13,7 @@ function onPath(): string | null {
         accessSync(join(folder, name), constants.X_OK);
         return join(folder, name);
       } catch {
-        // Not in this folder.
+        // The program is not in this folder.
       }
     }
   }

@@ -138,7 +138,7 @@ async function holdsAfter(
   const revoked = did.some(({ name, status }) => name === "revokeAll" && status === "fulfilled");
   if (revoked && !names.includes("move")) assert.equal(record, null);
   if (revoked && record !== null) assert.equal(record["userId"], "v");
-  // A session ends only by an operation that ends it.
+  // Without an operation that ends sessions, the session still exists.
   if (!names.some((name) => ENDS.includes(name))) assert.notEqual(record, null);
 
   // An acknowledged write is stored.

@@ -60,7 +60,7 @@ export function shown(value: unknown): string {
     try {
       texts.push(view());
     } catch {
-      // Not every value can be shown in every way.
+      // Some formatters throw for some values.
     }
   }
   return texts.join("\n");

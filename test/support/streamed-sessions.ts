@@ -3,14 +3,14 @@ import { createSessionStore, memoryBackend, SessionBackendError, sessionMiddlewa
 import { manualClock } from "../../src/testing/index.ts";
 import { intercept } from "./backends.ts";
 
-// What the README's samples import as ./sessions.ts, and its tests as well.
+// The module that the README's samples import as ./sessions.ts. Their tests use it too.
 
 const schema = z.object({ userId: z.string() });
 export type Visit = z.output<typeof schema>;
 
 export const IDLE_SECONDS = 1800;
 export const clock = manualClock();
-/** What the sockets and streams meet at the backend. */
+/** The number of reads by sockets and streams, and whether the backend fails. */
 export const backendState = { reads: 0, isDown: false };
 
 const memory = memoryBackend();

@@ -90,7 +90,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
     await withKeys(place, async (client) => {
       const indexes = USERS.map((user) => ({ user, key: `${place.prefix}index:user:${user}` }));
       for (const { key } of indexes) {
-        // As if the minute had passed within which the session of a new member may still be stored.
+        // Ages the members by a minute, during which the session of a new member could still be stored.
         const members = await client.zRangeWithScores(key, 0, -1);
         const older = members.map(({ value, score }) => ({ value, score: score - (PENDING_MS + 1000) * 1000 }));
         if (older.length > 0) await client.zAdd(key, older);

@@ -152,7 +152,7 @@ export async function work(orders: Orders): Promise<Report> {
   };
   const turned = (token: string, slot: number) => rotate(slot, token, store.rotate(token, { patch: turn }));
   const names = Object.keys(acts);
-  // Each operation occurs as often as its weight says, in steps of one half.
+  // Each operation occurs in proportion to its weight, which is a multiple of one half.
   const drum = names.flatMap((name) => Array.from({ length: 2 * (acts[name]?.[0] ?? 0) }, () => name));
 
   const end = Date.now() + orders.seconds * 1000;

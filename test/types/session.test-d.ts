@@ -59,14 +59,14 @@ type Exact = { a: undefined } extends { a?: string } ? false : true;
 type Takes<Given, Wanted> = [Given] extends [Wanted] ? true : false;
 
 describe("createSessionStore", () => {
-  test("infers data and new data from the schema", () => {
+  test("createSessionStore infers the data and the input of create from the schema", () => {
     expectTypeOf(store).toEqualTypeOf<SessionStore<Visit, NewVisit>>();
     expectTypeOf(createSessionStore({ schema: z.object({ a: z.string() }), backend })).toEqualTypeOf<
       SessionStore<{ a: string }, { a: string }>
     >();
   });
 
-  test("takes a schema that is strict, refined, branded, of zod/mini or of another copy of zod", () => {
+  test("createSessionStore accepts strict, refined and branded schemas, and those of zod/mini or another copy of zod", () => {
     type Plain = SessionStore<{ a: string; b?: number | undefined }, { a: string; b?: number | undefined }>;
     const shape = { a: z.string(), b: z.int().optional() };
     expectTypeOf(createSessionStore({ schema: z.strictObject(shape), backend })).toEqualTypeOf<Plain>();
@@ -84,7 +84,7 @@ describe("createSessionStore", () => {
     expectTypeOf<Awaited<ReturnType<typeof branded.get>>>().toExtend<Session<{ a: string }> | null>();
   });
 
-  test("takes no other schema", () => {
+  test("createSessionStore rejects all other schemas", () => {
     const object = z.object({ a: z.string() });
     // @ts-expect-error A transformed schema is a pipe.
     createSessionStore({ schema: object.transform((data) => data), backend });
@@ -106,7 +106,7 @@ describe("createSessionStore", () => {
     createSessionStore({ schema: object });
   });
 
-  test("takes only options that there are, of their type", () => {
+  test("createSessionStore rejects unknown options and options of the wrong type", () => {
     const now = () => 0;
     createSessionStore({ schema: visit, backend, ...timeouts.aal2, touchInterval: 60, plainIds: false, now });
     createSessionStore({ schema: visit, backend, absoluteTimeout: undefined, migrate: undefined, onEvent: undefined });
@@ -134,7 +134,7 @@ describe("createSessionStore", () => {
 });
 
 describe("NewSession", () => {
-  test("may leave out what the schema fills in", () => {
+  test("fields that the schema fills in are optional in NewSession", () => {
     expectTypeOf<NewVisit>().toEqualTypeOf<{
       userId: string;
       role?: "admin" | "user" | undefined;
@@ -149,13 +149,13 @@ describe("NewSession", () => {
     }>();
   });
 
-  test("has the data's side of a codec", () => {
+  test("NewSession has the decoded type of a codec", () => {
     expectTypeOf<NewVisit["since"]>().toEqualTypeOf<Date>();
     const schema = z.object({ at: isoDate.default(() => new Date()) });
     expectTypeOf<NewSession<typeof schema>>().toEqualTypeOf<{ at?: Date | undefined }>();
   });
 
-  test("has an exactly optional field as zod has it", () => {
+  test("an exactly optional field has the same type in NewSession as in zod", () => {
     const schema = z.object({ a: z.exactOptional(z.string()) });
     expectTypeOf<Takes<{ a: undefined }, NewSession<typeof schema>>>().toEqualTypeOf<
       Exact extends true ? false : true
@@ -163,7 +163,7 @@ describe("NewSession", () => {
     expectTypeOf<Takes<Record<never, never>, NewSession<typeof schema>>>().toEqualTypeOf<true>();
   });
 
-  test("is what create takes", () => {
+  test("create accepts NewSession and nothing else", () => {
     expectTypeOf(store.create).parameter(0).toEqualTypeOf<NewVisit>();
     expectTypeOf(store.create(fresh)).toEqualTypeOf<Promise<IssuedSession<Visit>>>();
     store.create({ ...fresh, role: "admin", cart: [{ sku: "a", n: 1 }] }, { idleTimeout: 60 });
@@ -187,8 +187,8 @@ describe("NewSession", () => {
   });
 });
 
-describe("a session", () => {
-  test("is what reads answer, or null", () => {
+describe("Session", () => {
+  test("the methods of a store return Session, IssuedSession or null", () => {
     expectTypeOf(store.get(token)).toEqualTypeOf<Promise<Session<Visit> | null>>();
     expectTypeOf(store.peek(token)).toEqualTypeOf<Promise<Session<Visit> | null>>();
     expectTypeOf(store.update(token, {})).toEqualTypeOf<Promise<Session<Visit> | null>>();
@@ -206,7 +206,7 @@ describe("a session", () => {
     store.get(token, { signal: undefined });
   });
 
-  test("is read-only", () => {
+  test("a session is read-only and has no token", () => {
     expectTypeOf<Session<Visit>>().toEqualTypeOf<{
       readonly id: string;
       readonly data: Readonly<Visit>;
@@ -230,14 +230,14 @@ describe("a session", () => {
     expectTypeOf(change).returns.toBeVoid();
   });
 
-  test("of more data is one of less", () => {
+  test("a session is assignable to a session with fewer fields", () => {
     expectTypeOf<Session<Visit>>().toExtend<Session<{ userId: string }>>();
     expectTypeOf<Session<{ userId: string }>>().not.toExtend<Session<Visit>>();
     expectTypeOf<IssuedSession<Visit>>().toExtend<IssuedSession<{ userId: string }>>();
     expectTypeOf<IssuedSession<Visit>>().not.toExtend<Session<Visit>>();
   });
 
-  test("is fresh or not", () => {
+  test("isFresh accepts a session and returns a boolean", () => {
     const ask = (session: Session<Visit>) => isFresh(session, 300);
     expectTypeOf(ask).returns.toBeBoolean();
     // @ts-expect-error
@@ -251,8 +251,8 @@ describe("a session", () => {
   });
 });
 
-describe("a patch", () => {
-  test("has some of the fields", () => {
+describe("SessionPatch", () => {
+  test("a patch may have any of the fields, and no others", () => {
     store.update(token, {});
     store.update(token, { userId: "1", cart: [] });
     store.update(token, (data) => ({ pageViews: data.pageViews + 1 }));
@@ -282,7 +282,7 @@ describe("a patch", () => {
     store.update(token);
   });
 
-  test("may say undefined, which removes, only where the field is optional", () => {
+  test("a patch may set a field to undefined only if it is optional", () => {
     store.update(token, { flash: undefined, hits: undefined });
     store.update(token, () => ({ flash: undefined }));
     expectTypeOf<Takes<{ flash: undefined }, SessionPatch<Visit>>>().toEqualTypeOf<true>();
@@ -293,14 +293,14 @@ describe("a patch", () => {
     expectTypeOf<Takes<{ a: undefined }, SessionPatch<{ a?: string }>>>().toEqualTypeOf<true>();
   });
 
-  test("shows its members", () => {
+  test("a patch type shows its members", () => {
     expectTypeOf<SessionPatch<{ a: string; b?: number }>>().toEqualTypeOf<{
       readonly a?: string;
       readonly b?: number | undefined;
     }>();
   });
 
-  test("may go along with a rotation", () => {
+  test("rotate accepts a patch and its other options", () => {
     store.rotate(token, { patch: { userId: "1" }, authenticated: true, idleTimeout: 60 });
     store.rotate(token, { patch: (data) => ({ pageViews: data.pageViews }), grace: 10 });
     store.rotate(token, { patch: undefined, grace: undefined });
@@ -314,7 +314,7 @@ describe("a patch", () => {
 });
 
 describe("increment", () => {
-  test("takes the names of fields that are plain numbers", () => {
+  test("increment accepts the names of plain number fields", () => {
     expectTypeOf<NumberField<Visit>>().toEqualTypeOf<"pageViews" | "tries" | "hits">();
     expectTypeOf(store.increment(token, "pageViews")).toEqualTypeOf<Promise<number | null>>();
     store.increment(token, "hits", -1);
@@ -328,7 +328,7 @@ describe("increment", () => {
     store.increment(token, "pageViews", "1");
   });
 
-  test("takes no number that is more or less than that", () => {
+  test("increment rejects fields that are not plain numbers", () => {
     const schema = z.object({
       nullable: z.number().nullable(),
       literal: z.literal(1),
@@ -351,7 +351,7 @@ describe("increment", () => {
 });
 
 describe("take", () => {
-  test("takes the names of fields that may be absent", () => {
+  test("take accepts only the names of optional fields", () => {
     expectTypeOf<OptionalField<Visit>>().toEqualTypeOf<"hits" | "flash">();
     expectTypeOf(store.take(token, "flash")).toEqualTypeOf<Promise<string | null>>();
     expectTypeOf(store.take(token, "hits")).toEqualTypeOf<Promise<number | null>>();
@@ -366,8 +366,8 @@ describe("take", () => {
   });
 });
 
-describe("a function over stores", () => {
-  test("takes a store of its data", () => {
+describe("functions with a store parameter", () => {
+  test("a function accepts a store with the same data and no other", () => {
     const count = (of: SessionStore<Visit, NewVisit>) => of.increment(token, "pageViews");
     const read = (of: SessionStore<Visit, never>) => of.get(token);
     expectTypeOf(count(store)).toEqualTypeOf<Promise<number | null>>();
@@ -381,7 +381,7 @@ describe("a function over stores", () => {
     read(plain);
   });
 
-  test("takes every store with the fields that it names, if it creates nothing", () => {
+  test("a function that creates no sessions accepts every store with the fields that it names", () => {
     const userOf = async (of: SessionStore<{ userId: string }, never>) => {
       await of.update(token, { userId: "1" });
       // @ts-expect-error The other required fields of the store are not known here.
@@ -396,7 +396,7 @@ describe("a function over stores", () => {
     userOf(createSessionStore({ schema: z.object({ userId: z.int() }), backend }));
   });
 
-  test("that creates takes no store that needs more than it gives", () => {
+  test("a function that creates sessions rejects a store with further required fields", () => {
     const begin = (of: SessionStore<{ userId: string }>) => of.create({ userId: "1" });
     begin(createSessionStore({ schema: z.object({ userId: z.string() }), backend }));
     begin(createSessionStore({ schema: z.object({ userId: z.string(), more: z.int().default(0) }), backend }));
@@ -404,7 +404,7 @@ describe("a function over stores", () => {
     begin(store);
   });
 
-  test("may be generic over the data", () => {
+  test("a function may be generic in the data", () => {
     const idOf = async <T, New>(of: SessionStore<T, New>) => (await of.get(token))?.id;
     expectTypeOf(idOf(store)).toEqualTypeOf<Promise<string | undefined>>();
     const read = async <T extends { userId: string }>(of: SessionStore<T, never>) => (await of.get(token))?.data;
@@ -412,11 +412,11 @@ describe("a function over stores", () => {
   });
 });
 
-describe("the session of a request", () => {
+describe("sessionMiddleware", () => {
   const middleware = sessionMiddleware(store);
   const request = new Request("http://localhost/");
 
-  test("has the methods of its store without the token", () => {
+  test("the session of a request has the methods of the store without the token", () => {
     expectTypeOf(middleware).toEqualTypeOf<SessionMiddleware<Visit, NewVisit>>();
     middleware(request, async (session) => {
       expectTypeOf(session).toEqualTypeOf<RequestSession<Visit, NewVisit>>();
@@ -441,7 +441,7 @@ describe("the session of a request", () => {
     });
   });
 
-  test("of a store with more fields fits a function that names some", () => {
+  test("the session of a request can be passed to a function that needs only some fields", () => {
     const userOf = async (session: RequestSession<{ userId: string }, never>) => (await session.get())?.data.userId;
     middleware(request, async (session) => new Response(await userOf(session)));
     const begin = (session: RequestSession<{ userId: string }>) => session.create({ userId: "1" });
@@ -452,7 +452,7 @@ describe("the session of a request", () => {
     });
   });
 
-  test("comes with an answer, or none where the connection is upgraded", () => {
+  test("a handler must return a Response, or undefined after an upgrade", () => {
     expectTypeOf(middleware(request, () => new Response())).toEqualTypeOf<Promise<Response>>();
     const upgraded = middleware(request, () => undefined as Response | undefined);
     expectTypeOf(upgraded).toEqualTypeOf<Promise<Response | undefined>>();
@@ -460,7 +460,7 @@ describe("the session of a request", () => {
     middleware(request, () => "text");
   });
 
-  test("may outlive the browser by a rule on its data", () => {
+  test("sessionMiddleware checks the types of its options", () => {
     sessionMiddleware(store, { persistent: (session) => session.data.role === "user", cookie: { secure: false } });
     sessionMiddleware(store, { onBackendError: (error, { url }) => new Response(error.reason + url, { status: 503 }) });
     // @ts-expect-error
@@ -471,7 +471,7 @@ describe("the session of a request", () => {
     sessionMiddleware(store, { onBackendError: () => "text" });
   });
 
-  test("comes without Request and Response, too", () => {
+  test("sessionExchange returns a session without Request and Response", () => {
     const exchange = sessionExchange(store)("sid=1");
     expectTypeOf(exchange).toEqualTypeOf<SessionExchange<Visit, NewVisit>>();
     expectTypeOf(exchange.session).toEqualTypeOf<RequestSession<Visit, NewVisit>>();
@@ -493,7 +493,7 @@ describe("a store with indexes", () => {
   });
   type Indexed = SessionStore<Visit, NewVisit, "user" | "product" | "nick">;
 
-  test("knows their names", () => {
+  test("the type of a store contains the names of its indexes", () => {
     expectTypeOf(indexed).toEqualTypeOf<Indexed>();
     expectTypeOf(indexed.list({ user: "42" })).toEqualTypeOf<Promise<Session<Visit>[]>>();
     expectTypeOf(indexed.count({ product: "hat" })).toEqualTypeOf<Promise<number>>();
@@ -504,7 +504,7 @@ describe("a store with indexes", () => {
     >();
   });
 
-  test("is asked for one value of one of them", () => {
+  test("a query must name one index and one string value", () => {
     expectTypeOf<{ user: string }>().toExtend<IndexQuery<"user" | "product">>();
     expectTypeOf<{ user: string; product: string }>().not.toExtend<IndexQuery<"user" | "product">>();
     expectTypeOf<Record<never, string>>().not.toExtend<IndexQuery<"user" | "product">>();
@@ -532,7 +532,7 @@ describe("a store with indexes", () => {
     indexed.list({ [name]: "42" });
   });
 
-  test("takes the options of each method", () => {
+  test("each method accepts only its own options", () => {
     const { signal } = new AbortController();
     indexed.list({ user: "42" }, { limit: 10, signal });
     indexed.list({ user: "42" }, { limit: undefined, signal: undefined });
@@ -558,7 +558,7 @@ describe("a store with indexes", () => {
     indexed.revoke({ user: "42" });
   });
 
-  test("writes patches of its data", () => {
+  test("updateAll accepts only patches of the data", () => {
     indexed.updateAll({ user: "42" }, { flash: undefined });
     // @ts-expect-error
     indexed.updateAll({ user: "42" }, { role: "root" });
@@ -570,7 +570,7 @@ describe("a store with indexes", () => {
     indexed.updateAll({ user: "42" });
   });
 
-  test("declares them by the name of a text field, or by values taken from any field", () => {
+  test("an index is declared by the name of a string field, or by a function of any field", () => {
     const schema = visit;
     createSessionStore({ schema, backend, indexes: { role: "role", flash: "flash", nick: "nickname" } });
     // @ts-expect-error No such field.
@@ -624,7 +624,7 @@ describe("a store with indexes", () => {
     >();
   });
 
-  test("limits them, and nothing that it does not declare", () => {
+  test("limits accepts only the names of declared indexes", () => {
     const limit: SessionLimit = { max: 1, whenFull: "reject" };
     const indexes = { user: "userId" } as const;
     createSessionStore({ schema: visit, backend, indexes, limits: {} });
@@ -644,7 +644,7 @@ describe("a store with indexes", () => {
     createSessionStore({ schema: visit, backend, indexes, limits: { user: 1 } });
   });
 
-  test("fits a function that uses some of them, and one that uses none", () => {
+  test("a store can be passed to a function that uses some of its indexes or none", () => {
     const logOut = (of: SessionStore<Visit, NewVisit, "user">) => of.revokeAll({ user: "42" });
     const anyOf = (of: SessionStore<{ userId: string }, never, "user">) => of.list({ user: "42" });
     const create = (of: SessionStore<Visit, NewVisit>) => of.create(fresh);
@@ -663,7 +663,7 @@ describe("a store with indexes", () => {
     expectTypeOf(generic(indexed, { product: "hat" })).toEqualTypeOf<Promise<Session<Visit>[]>>();
   });
 
-  test("is another than one without, which has none to ask for", () => {
+  test("a store without indexes rejects queries", () => {
     expectTypeOf(store).not.toExtend<Indexed>();
     // @ts-expect-error
     store.list({ user: "42" });
@@ -678,7 +678,7 @@ describe("a store with indexes", () => {
     expectTypeOf(store.revoke("id")).toEqualTypeOf<Promise<boolean>>();
   });
 
-  test("tells what ended a session", () => {
+  test("a revoked event has a reason and no event has a token", () => {
     const listen = (event: SessionEvent): void => {
       if (event.type === "revoked") expectTypeOf(event.reason).toEqualTypeOf<"id" | "index" | "limit">();
       if (event.type === "unavailable") expectTypeOf(event.id).toEqualTypeOf<string | null>();
@@ -692,8 +692,8 @@ describe("a store with indexes", () => {
   });
 });
 
-describe("a backend", () => {
-  test("in memory has a capacity", () => {
+describe("backends", () => {
+  test("memoryBackend accepts a capacity", () => {
     expectTypeOf(memoryBackend).returns.toEqualTypeOf<SessionBackend>();
     memoryBackend({ capacity: 10 });
     memoryBackend({ capacity: undefined });
@@ -703,7 +703,7 @@ describe("a backend", () => {
     memoryBackend({ size: 10 });
   });
 
-  test("on Redis takes every kind of node-redis client", () => {
+  test("redisBackend accepts every kind of node-redis client", () => {
     const rootNodes = [{ url: "redis://localhost" }];
     const sentinel = { name: "main", sentinelRootNodes: [{ host: "localhost", port: 26_379 }] };
     const backends = [
@@ -733,7 +733,7 @@ describe("a backend", () => {
     redisBackend();
   });
 
-  test("may be anybody's", () => {
+  test("createSessionStore accepts a custom backend with the right types", () => {
     const own: SessionBackend = { ...backend, read: async () => null };
     createSessionStore({ schema: visit, backend: own });
     // @ts-expect-error

@@ -13,7 +13,7 @@ export interface Subject {
   newKey(): string;
   /** Creates a record with some fields replaced. A field with `null` is left out. */
   record(fields?: Readonly<Record<string, string | null>>): StoredSession;
-  /** Stores a record like that of `record` under a new key, which it returns. */
+  /** Creates a record as `record` does, stores it under a new key and returns the key. */
   insert(fields?: Readonly<Record<string, string | null>>): Promise<string>;
   /** Creates an `Access`. By default it has no verifier, accepts the previous secret, and has the current time. */
   access(given?: Partial<Access>): Access;
@@ -100,7 +100,7 @@ export async function ends(backend: SessionBackend, key: string, access: Access)
   return isReused(ended) ? ended : ended !== null;
 }
 
-/** Returns `null` for a session after its deadline, because a backend may answer either way. */
+/** Replaces `expired` by `null`: a backend may answer either of them for a session after its deadline. */
 export function goneOr<A>(answer: A): A | null {
   return answer === "expired" ? null : answer;
 }
