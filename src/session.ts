@@ -62,7 +62,7 @@ export const timeouts: {
 
 /** Options for every method of a store. */
 export interface CallOptions {
-  /** Aborts the call: it then rejects with a `SessionBackendError` with the reason `aborted`. */
+  /** Aborts the call: it then rejects with a `SessionBackendError` with the reason `aborted`, and reports no event. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -103,9 +103,10 @@ export type SessionEvent =
    * path or domain of the cookie was changed, or another host of the domain set a cookie with the same name.
    */
   | { readonly type: "two-cookies"; readonly id: null; readonly at: Date; readonly cookieName: string }
+  /** The backend failed. A call that its own caller aborted reports no event. */
   | {
       readonly type: "unavailable";
       readonly id: string | null;
       readonly at: Date;
-      readonly reason: SessionBackendError["reason"];
+      readonly reason: Exclude<SessionBackendError["reason"], "aborted">;
     };

@@ -45,7 +45,8 @@ export function createRunner({ emit, operationTimeoutMs, time, tokens }: Setting
 
   function report(id: string | null, error: unknown): void {
     if (error instanceof SessionBackendError) {
-      emit({ type: "unavailable", id, at: new Date(time()), reason: error.reason });
+      const { reason } = error;
+      if (reason !== "aborted") emit({ type: "unavailable", id, at: new Date(time()), reason });
     } else if (error instanceof SessionConflictError && id !== null) {
       emit({ type: "conflict", id, at: new Date(time()) });
     } else if (error instanceof SessionDataError && error.origin === "stored" && id !== null) {

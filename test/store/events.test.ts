@@ -165,13 +165,6 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
       ],
     ),
     [
-      "a call with an aborted signal",
-      async ({ store, token }) => {
-        await expect(store.get(token, { signal: AbortSignal.abort() })).rejects.toMatchObject({ reason: "aborted" });
-      },
-      ({ id }) => [{ id, reason: "aborted" }],
-    ],
-    [
       "a failed create",
       async (scene) => {
         const { store, fails } = failing(scene, "unavailable");
