@@ -41,6 +41,8 @@ export {
   type ListOptions,
   type RevokeAllOptions,
   type RotateOptions,
+  type RotateWithChange,
+  type RotateWithGrace,
   type Session,
   type SessionStore,
   timeouts,

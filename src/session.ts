@@ -74,8 +74,11 @@ export interface CreateOptions extends CallOptions {
   readonly absoluteTimeout?: number | undefined;
 }
 
-/** Options for `rotate`. */
-export interface RotateOptions<T> extends CallOptions {
+/** Options for `rotate`: a change that comes with the new token, or a grace period for the old one, but not both. */
+export type RotateOptions<T> = RotateWithChange<T> | RotateWithGrace;
+
+/** Options for a `rotate` that makes the old token invalid at once. */
+export interface RotateWithChange<T> extends CallOptions {
   /** Changes of the session data, applied in the same step. */
   readonly patch?: PatchInput<T> | undefined;
   /** A new idle timeout in seconds; default: unchanged. */
@@ -85,12 +88,20 @@ export interface RotateOptions<T> extends CallOptions {
    * or second factor.
    */
   readonly authenticated?: boolean | undefined;
+  readonly grace?: undefined;
+}
+
+/** Options for a `rotate` that keeps the old token valid for a short time. Everything else stays as it is. */
+export interface RotateWithGrace extends CallOptions {
   /**
-   * The grace period in seconds during which the old token can still read and write the session, but not rotate it;
-   * default 0. It helps requests that were sent before the rotation: without it they are answered as if there were no
-   * session. Must be less than the idle timeout, and 0 with `authenticated`.
+   * The grace period in seconds during which the old token can still read and write the session, but not rotate it. It
+   * helps requests that were sent before the rotation: without it they are answered as if there were no session. At most
+   * 60 and less than the idle timeout. Cannot be combined with a change, which would give the old token new rights.
    */
-  readonly grace?: number | undefined;
+  readonly grace: number;
+  readonly patch?: undefined;
+  readonly idleTimeout?: undefined;
+  readonly authenticated?: undefined;
 }
 
 /** Options for `revokeAll`. */
@@ -180,7 +191,8 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * example after a timeout, the store undoes that in the background for up to 30 seconds. Requests with the old token to
    * this store wait for the result; other processes may report the token as `reused` until then.
    *
-   * @throws {TypeError} With `plainIds`. Create a new session instead.
+   * @throws {TypeError} With `plainIds`: create a new session instead. Also if `grace` is combined with a change.
+   * @throws {RangeError} If `grace` is more than 60 or not less than the idle timeout.
    */
   rotate(token: string, options?: RotateOptions<T>): Promise<IssuedSession<T> | null>;
   /** Ends the session, for example at logout. Returns whether it existed. */

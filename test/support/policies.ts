@@ -43,4 +43,40 @@ export function policies(open: () => PolicyPlace): void {
       expect(events).toEqual([]);
     });
   });
+
+  describe("the grace period of a rotation", () => {
+    test.each<[string, object]>([
+      ["patch", { patch: { tenant: "admin" } }],
+      ["patch", { patch: () => ({ tenant: "admin" }) }],
+      ["authenticated", { authenticated: true }],
+      ["idleTimeout", { idleTimeout: 60 }],
+      ["patch, idleTimeout and authenticated", { patch: {}, idleTimeout: 60, authenticated: true }],
+    ])("rotate rejects grace with %s, names these options and changes nothing", async (names, options) => {
+      const { backend, now } = open();
+      const { store } = memberStore(backend, now);
+      const { token, session } = await store.create({});
+      const rotating = store.rotate(token, { grace: 5, ...options } as never);
+      await expect(rotating).rejects.toThrow(TypeError);
+      await expect(rotating).rejects.toThrow(`received ${names}`);
+      expect(await store.peek(token)).toEqual(session);
+    });
+
+    test("rotate rejects a grace period of more than 60 seconds", async () => {
+      const { backend, now } = open();
+      const { store } = memberStore(backend, now);
+      const { token } = await store.create({});
+      const rotating = store.rotate(token, { grace: 61 });
+      await expect(rotating).rejects.toThrow(RangeError);
+      await expect(rotating).rejects.toThrow("grace must be a whole number from 0 to 60");
+      expect(await store.rotate(token, { grace: 60 })).not.toBeNull();
+    });
+
+    test("rotate accepts a grace of 0 with a patch, and the old token is invalid at once", async () => {
+      const { backend, now } = open();
+      const { store } = memberStore(backend, now);
+      const { token } = await store.create({});
+      expect(await store.rotate(token, { grace: 0, patch: { tenant: "a" } } as never)).not.toBeNull();
+      expect(await store.peek(token)).toBeNull();
+    });
+  });
 }

@@ -302,8 +302,15 @@ describe("a patch", () => {
 
   test("may go along with a rotation", () => {
     store.rotate(token, { patch: { userId: "1" }, authenticated: true, idleTimeout: 60 });
-    store.rotate(token, { patch: (data) => ({ pageViews: data.pageViews }), grace: 10 });
+    store.rotate(token, { patch: (data) => ({ pageViews: data.pageViews }) });
+    store.rotate(token, { grace: 10 });
     store.rotate(token, { patch: undefined, grace: undefined });
+    // @ts-expect-error
+    store.rotate(token, { patch: { userId: "1" }, grace: 10 });
+    // @ts-expect-error
+    store.rotate(token, { authenticated: true, grace: 10 });
+    // @ts-expect-error
+    store.rotate(token, { idleTimeout: 60, grace: 10 });
     // @ts-expect-error
     store.rotate(token, { patch: { userId: 1 } });
     // @ts-expect-error
