@@ -46,6 +46,8 @@ export {
   type Session,
   type SessionStore,
   timeouts,
+  type WalkOptions,
+  type WalkProgress,
 } from "./session.ts";
 export { createSessionStore } from "./store/store.ts";
 export type {

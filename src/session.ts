@@ -94,9 +94,8 @@ export interface RotateWithChange<T> extends CallOptions {
 /** Options for a `rotate` that keeps the old token valid for a short time. Everything else stays as it is. */
 export interface RotateWithGrace extends CallOptions {
   /**
-   * The grace period in seconds during which the old token can still read and write the session, but not rotate it. It
-   * helps requests that were sent before the rotation: without it they are answered as if there were no session. At most
-   * 60 and less than the idle timeout. Cannot be combined with a change, which would give the old token new rights.
+   * The seconds during which the old token can still read and write the session, but not rotate it, so that requests sent
+   * before the rotation are not answered as if there were no session. At most 60 and less than the idle timeout.
    */
   readonly grace: number;
   readonly patch?: undefined;
@@ -114,6 +113,18 @@ export interface RevokeAllOptions extends CallOptions {
 export interface ListOptions extends CallOptions {
   /** The maximum number of sessions to return; default: no maximum. */
   readonly limit?: number | undefined;
+}
+
+/** Options for `revokeEverybody`. */
+export interface WalkOptions extends CallOptions {
+  /** Called again and again with the progress so far. Errors that it throws are ignored. */
+  readonly onProgress?: ((progress: WalkProgress) => void) | undefined;
+}
+
+/** The progress of an operation on all sessions: how many keys it has visited, and how many sessions it has ended. */
+export interface WalkProgress {
+  readonly seen: number;
+  readonly done: number;
 }
 
 /** The name of one declared index and a value, for example `{ user: "42" }`. */
@@ -210,6 +221,13 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * its session appears in `list`. The operation timeout applies to each page of sessions.
    */
   revokeAll(by: IndexQuery<Index>, options?: RevokeAllOptions): Promise<number>;
+  /**
+   * Ends all sessions and returns their number, including those that do not fit the schema. Goes through all keys again
+   * until a pass finds no session. Every session whose `create` returned before the call has then ended, and so has every
+   * session that existed when the last pass began. A session created after that may remain. While logins go on, the call
+   * may need many passes: refuse logins until it returns, or stop it with `signal`.
+   */
+  revokeEverybody(options?: WalkOptions): Promise<number>;
   /** Updates all sessions with an index value and returns their number. Does not restart idle timeouts. */
   updateAll(by: IndexQuery<Index>, patch: PatchInput<T>, options?: CallOptions): Promise<number>;
   /**

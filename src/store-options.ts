@@ -91,8 +91,13 @@ export type SessionEvent =
    */
   | { readonly type: "reused"; readonly id: string; readonly at: Date; readonly rotatedAt: Date | null }
   | { readonly type: "destroyed"; readonly id: string; readonly at: Date }
-  /** The session was ended without its token: by its ID, by an index value, or because a limit was reached. */
-  | { readonly type: "revoked"; readonly id: string; readonly at: Date; readonly reason: "id" | "index" | "limit" }
+  /** The session was ended without its token: by its ID, by an index value, with all others, or because of a limit. */
+  | {
+      readonly type: "revoked";
+      readonly id: string;
+      readonly at: Date;
+      readonly reason: "id" | "index" | "everybody" | "limit";
+    }
   /** A session was used after its absolute timeout. There is no event if the backend has already removed its record. */
   | { readonly type: "expired"; readonly id: string; readonly at: Date; readonly reason: "absolute" }
   /** The stored data of a session does not fit the schema. */

@@ -31,8 +31,8 @@ export interface TokenForm {
   read(token: unknown): ParsedToken | null;
   /** Whether a key in the backend belongs to a session, and not to an index or another program. */
   isKey(key: string): boolean;
-  /** Returns the public session ID for a key. */
-  idOf(key: string): string;
+  /** Gives access to a session by its key, without a token. */
+  ofKey(key: string): ParsedToken;
 }
 
 /**
@@ -52,7 +52,7 @@ export const secretTokens: TokenForm = {
     return { key: id, id, verifier: digest(secret) };
   },
   isKey: (key) => ID.test(key),
-  idOf: (key) => key,
+  ofKey: (key) => ({ key, id: key, verifier: null }),
 };
 
 /**
@@ -69,7 +69,7 @@ export const plainTokens: TokenForm = {
     return { key: token, id: digest(token), verifier: null };
   },
   isKey: (key) => PLAIN_TOKEN.test(key),
-  idOf: digest,
+  ofKey: (key) => ({ key, id: digest(key), verifier: null }),
 };
 
 /** Whether the text has the format of a token, with or without `plainIds`. */

@@ -1,5 +1,6 @@
 import type { SessionBackend } from "../backend.ts";
 import { kindOf, ofType, seconds, wholeNumber, withDefaults } from "../base/checks.ts";
+import { tell } from "../base/listeners.ts";
 import { plainTokens, secretTokens, type TokenForm } from "../base/token.ts";
 import type { SessionSchema } from "../data.ts";
 import type { SessionEvent, SessionStoreOptions } from "../store-options.ts";
@@ -93,12 +94,7 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
       return Math.floor(time);
     },
     emit(event) {
-      try {
-        // A listener may be async, although its type does not say so.
-        Promise.resolve(onEvent?.(event)).catch(() => {});
-      } catch {
-        // An error of a listener must not fail the operation that it observes.
-      }
+      tell(onEvent, event);
     },
   };
 }

@@ -60,6 +60,8 @@ const operations: readonly (readonly [string, BackendMethod, SessionBackendError
   ["setIdleTimeout", "write", "unknown", (store, token, signal) => store.setIdleTimeout(token, 60, { signal })],
   ["rotate", "write", "unknown", (store, token, signal) => store.rotate(token, { signal })],
   ["destroy", "remove", "unknown", (store, token, signal) => store.destroy(token, { signal })],
+  ["revokeEverybody (keys)", "keys", "not-applied", (store, _, signal) => store.revokeEverybody({ signal })],
+  ["revokeEverybody (remove)", "remove", "unknown", (store, _, signal) => store.revokeEverybody({ signal })],
   ["scan (keys)", "keys", "not-applied", (store, _, signal) => store.scan({ signal })[Symbol.asyncIterator]().next()],
   ["scan (read)", "read", "not-applied", (store, _, signal) => store.scan({ signal })[Symbol.asyncIterator]().next()],
 ];
@@ -75,7 +77,7 @@ describe("a backend that never responds", () => {
       const error = await failureOf(call(store, token));
       expect(error).toBeInstanceOf(SessionBackendError);
       expect(error).toMatchObject({ reason: "timeout", outcome });
-      const id = ["create", "scan (keys)", "scan (read)"].includes(name) ? null : session.id;
+      const id = /^(create|revokeEverybody|scan)/.test(name) ? null : session.id;
       expect(events).toEqual([{ type: "unavailable", id, at: at(), reason: "timeout" }]);
     },
   );

@@ -126,6 +126,11 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
       ({ id }) => [{ id, reason: "index" }],
     ],
     [
+      "revokeEverybody",
+      ({ store }) => store.revokeEverybody(),
+      ({ phone, laptop }) => [phone, laptop].map(({ session: { id } }) => ({ id, reason: "everybody" })),
+    ],
+    [
       "a login at an evict-oldest limit",
       async ({ backend, clock, events, tokens }) => {
         const other = memberStore(backend, clock.now, { limits: { user: { max: 2, whenFull: "evict-oldest" } } });

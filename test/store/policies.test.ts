@@ -1,5 +1,9 @@
 import { memoryBackend } from "../../src/index.ts";
 import { manualClock } from "../../src/testing/index.ts";
+import { manySessions } from "../support/many-sessions.ts";
 import { policies } from "../support/policies.ts";
 
-policies(() => ({ backend: memoryBackend(), now: manualClock().now }));
+const open = () => ({ backend: memoryBackend(), now: manualClock().now });
+
+policies(open);
+manySessions(open);

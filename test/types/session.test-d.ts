@@ -687,7 +687,7 @@ describe("a store with indexes", () => {
 
   test("tells what ended a session", () => {
     const listen = (event: SessionEvent): void => {
-      if (event.type === "revoked") expectTypeOf(event.reason).toEqualTypeOf<"id" | "index" | "limit">();
+      if (event.type === "revoked") expectTypeOf(event.reason).toEqualTypeOf<"id" | "index" | "everybody" | "limit">();
       if (event.type === "unavailable") expectTypeOf(event.id).toEqualTypeOf<string | null>();
       else if (event.type === "two-cookies") expectTypeOf(event.id).toEqualTypeOf<null>();
       else expectTypeOf(event.id).toEqualTypeOf<string>();
