@@ -7,7 +7,7 @@ import { MEMBERS_PER_PAGE, MIN_PRUNE_AGE_MS, type Registry, type Sighting } from
 import { indexEntries, isReused, type StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
 import type { CallOptions, Session, SessionStore } from "../session.ts";
-import type { PatchWriter } from "./patches.ts";
+import { type PatchWriter, UNCHANGED } from "./patches.ts";
 import type { Runner } from "./runner.ts";
 import type { Settings } from "./settings.ts";
 import type { Storage } from "./storage.ts";
@@ -85,7 +85,7 @@ export function bulkOperations<T>(
   async function updateOne(step: Step, key: string, entry: string, patch: PatchInput<T>): Promise<boolean> {
     const target = { ...tokens.ofKey(key), step };
     const patchOf = (data: Readonly<T>, record: StoredSession) => {
-      if (!indexEntries(record).includes(entry)) return null;
+      if (!indexEntries(record).includes(entry)) return UNCHANGED;
       return typeof patch === "function" ? patch(data) : patch;
     };
     const untouched = { set: {}, remove: [], touch: false };

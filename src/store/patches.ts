@@ -1,3 +1,4 @@
+import { ignore, isPromise } from "../base/promises.ts";
 import { pause } from "../base/step.ts";
 import { serially } from "../base/turns.ts";
 import type { PatchInput, SessionPatch } from "../data.ts";
@@ -24,15 +25,19 @@ export interface PatchWriter<T> {
   /**
    * Reads the session and writes the patch only if nothing changed in between; otherwise tries again.
    *
-   * @param update Returns `null` to leave the session as it is.
+   * @param update Returns `UNCHANGED` to leave the session as it is.
+   * @throws {TypeError} If `update` returns a promise.
    * @throws {SessionConflictError} With the reason `contended`, after too many attempts.
    */
   compareAndSet(
     target: Target,
-    update: (data: Readonly<T>, record: StoredSession) => SessionPatch<T> | null,
+    update: (data: Readonly<T>, record: StoredSession) => SessionPatch<T> | typeof UNCHANGED,
     along?: Along,
   ): Promise<Written | null>;
 }
+
+/** What an update returns to leave the session as it is. The functions of the application cannot return it by mistake. */
+export const UNCHANGED: unique symbol = Symbol("unchanged");
 
 const NOTHING: Along = { set: {}, remove: [] };
 
@@ -71,8 +76,9 @@ export function createPatchWriter<T>(
         const old = record && (await decode(reading, record));
         if (old === null) return null;
         const patch = update(old.data, old.record);
-        if (patch === null) return null;
-        if (patch instanceof Promise) {
+        if (patch === UNCHANGED) return null;
+        if (isPromise(patch)) {
+          ignore(patch);
           throw new TypeError("Cannot update a session as the function must return a patch: received a promise");
         }
         along.reads?.(old.record);

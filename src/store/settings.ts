@@ -1,6 +1,6 @@
 import type { SessionBackend } from "../backend.ts";
 import { kindOf, ofType, seconds, wholeNumber, withDefaults } from "../base/checks.ts";
-import { tell } from "../base/listeners.ts";
+import { ignore, tell } from "../base/promises.ts";
 import { plainTokens, secretTokens, type TokenForm } from "../base/token.ts";
 import type { SessionSchema } from "../data.ts";
 import type { SessionEvent, SessionStoreOptions } from "../store-options.ts";
@@ -86,6 +86,7 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
     time() {
       const time = now();
       if (typeof time !== "number" || !(time >= 0 && time < YEAR_10000)) {
+        ignore(time);
         const received = typeof time === "number" ? time : kindOf(time);
         throw new TypeError(
           `Cannot read the clock as now must return Unix milliseconds before the year 10000: received ${received}`,

@@ -1,5 +1,5 @@
 import { noteChange } from "../base/changes.ts";
-import { tell } from "../base/listeners.ts";
+import { tell } from "../base/promises.ts";
 import { SessionBackendError } from "../errors.ts";
 import type { Registry } from "../indexes/members.ts";
 import { indexEntries, isReused } from "../record.ts";

@@ -3,6 +3,7 @@ import { redisBackend } from "../../src/redis/index.ts";
 import { manySessions } from "../support/many-sessions.ts";
 import { policies } from "../support/policies.ts";
 import { connect, ownPrefix } from "../support/redis.ts";
+import { userFunctions } from "../support/user-functions.ts";
 
 const client = await connect();
 const prefix = await ownPrefix(client);
@@ -11,3 +12,4 @@ const open = () => ({ backend: redisBackend(client, { prefix: `${prefix}${random
 
 policies(open);
 manySessions(open);
+userFunctions(open);
