@@ -93,7 +93,8 @@ export type Revoked = StoredSession | "other" | "nothing";
  * entries. A key enters an index before its session is written and leaves it after the session ended. So an index may
  * contain keys without a session, but never misses a session. An index expires after the sessions that entered it.
  *
- * A caller reaches a record by its key and, if `Access` has one, the verifier of the presented secret. With a wrong secret
+ * A caller reaches a record by its key and, if `Access` has one, the verifier of the presented secret. With the verifier
+ * `"none"` it reaches only a record without `session_verifier`. With a wrong secret
  * the session does not exist for the caller, and nothing changes. The secret before the last rotation is answered with
  * `"reused at "` and the text of `session_rotated_at`, or with `"reused"` if the record has none. During its grace period
  * it is accepted, or the session does not exist for the caller if the access does not accept it.

@@ -93,9 +93,15 @@ export function timeOf(text: string | undefined): number {
   return text === latest.text ? latest.at : Date.parse(text ?? "");
 }
 
+/** The verifier of an access that has no secret. It never is the hash of one. */
+export const NO_SECRET = "none";
+
 /** The caller's credentials and the current time. */
 export interface Access {
-  /** The verifier of the presented secret; `null` gives access by the key alone. */
+  /**
+   * The verifier of the presented secret. `"none"` gives access only to sessions that have no verifier, and `null` gives
+   * access by the key alone.
+   */
   readonly verifier: string | null;
   /** Whether the secret before the last rotation is accepted during its grace period. */
   readonly previous: boolean;
@@ -140,7 +146,7 @@ export function checkAccess(record: StoredSession, access: Access): "open" | Abs
  * period the previous secret is never `reused`: if it is not accepted, the request is merely late.
  */
 export function matchSecret(record: StoredSession, access: Access): "open" | Reused | null {
-  if (access.verifier === null || access.verifier === record[reserved.verifier]) return "open";
+  if (access.verifier === null || access.verifier === (record[reserved.verifier] ?? NO_SECRET)) return "open";
   if (access.verifier !== record[reserved.previous]) return null;
   const grace = unixMilliseconds(record[reserved.grace] ?? "");
   if (grace > access.now) return access.previous ? "open" : null;

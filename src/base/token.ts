@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import { NO_SECRET } from "../record.ts";
 
 /**
  * Session IDs, session tokens and their secrets. A token is `<id>.<secret>`. Only the verifier of the secret, its SHA-256
@@ -17,7 +18,7 @@ export interface ParsedToken {
   readonly key: string;
   /** The public session ID. */
   readonly id: string;
-  /** The verifier of the presented secret; `null` if the key alone gives access. */
+  /** The verifier of the presented secret, as in `Access`. */
   readonly verifier: string | null;
   /** Whether the secret before the last rotation is accepted during its grace period. Default true. */
   readonly previous?: boolean;
@@ -66,10 +67,11 @@ export const plainTokens: TokenForm = {
   },
   read(token) {
     if (typeof token !== "string" || !PLAIN_TOKEN.test(token)) return null;
-    return { key: token, id: digest(token), verifier: null };
+    return plainTokens.ofKey(token);
   },
   isKey: (key) => PLAIN_TOKEN.test(key),
-  ofKey: (key) => ({ key, id: digest(key), verifier: null }),
+  // Prefixes may overlap. Otherwise a session with a secret would be valid by its public ID.
+  ofKey: (key) => ({ key, id: digest(key), verifier: NO_SECRET }),
 };
 
 /** Whether the text has the format of a token, with or without `plainIds`. */

@@ -8,13 +8,13 @@
  *
  * @module
  */
-import { RESERVED_FIELDS, reserved, TOMBSTONE_FIELD } from "../record.ts";
+import { NO_SECRET, RESERVED_FIELDS, reserved, TOMBSTONE_FIELD } from "../record.ts";
 import { CLOCK, HEAD, headField, isNoTime, type Script, script } from "./lua.ts";
 
 /** Lua: compares the presented token hash (ARGV[1], ARGV[3], ARGV[4] of READ) with `head`, as `matchSecret` does. */
 const SECRET = /* lua */ `
 local now, verifier, grace = tonumber(ARGV[1]), ARGV[3], ${headField(reserved.grace)}
-if verifier ~= ${headField(reserved.verifier)} and verifier ~= '' then
+if verifier ~= (${headField(reserved.verifier)} or '${NO_SECRET}') and verifier ~= '' then
   if verifier ~= ${headField(reserved.previous)} then return false end
   if not grace or ${isNoTime("grace")} or tonumber(grace) <= now then
     local at = ${headField(reserved.rotatedAt)}
@@ -104,7 +104,7 @@ return 'inserted'
  * KEYS[1] key of the session
  * ARGV[1] current time in Unix milliseconds, by the application's clock
  * ARGV[2] current time in RFC 3339
- * ARGV[3] token hash of the presented secret; '' for access by key alone
+ * ARGV[3] token hash of the presented secret; 'none' for a session without one, '' for access by key alone
  * ARGV[4] '1' to accept the previous secret during its grace period, else '0'
  * ARGV[5..] names of the fields to return; none returns the whole hash
  *

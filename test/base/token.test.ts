@@ -222,7 +222,7 @@ describe("I-10 token generation", () => {
     for (const { token, key, id } of issued) {
       expect(token).toMatch(/^[A-Za-z0-9_-]{43}$/);
       expect(key).toBe(token);
-      expect(plainTokens.read(token)).toEqual({ key, id, verifier: null });
+      expect(plainTokens.read(token)).toEqual({ key, id, verifier: "none" });
     }
   });
 

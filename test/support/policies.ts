@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import type { SessionBackend } from "../../src/index.ts";
+import { z } from "zod";
+import { createSessionStore, type SessionBackend, type SessionEvent } from "../../src/index.ts";
 import { intercept } from "./backends.ts";
 import { gate } from "./gate.ts";
 import { memberStore } from "./members.ts";
@@ -77,6 +78,43 @@ export function policies(open: () => PolicyPlace): void {
       const { token } = await store.create({});
       expect(await store.rotate(token, { grace: 0, patch: { tenant: "a" } } as never)).not.toBeNull();
       expect(await store.peek(token)).toBeNull();
+    });
+  });
+
+  describe("a store with plain IDs", () => {
+    test("cannot use, end or list a session that has a secret", async () => {
+      const { backend, now } = open();
+      const events: SessionEvent[] = [];
+      const schema = z.object({ views: z.int().default(0), flash: z.string().optional() });
+      const store = createSessionStore({
+        schema,
+        backend,
+        now,
+        plainIds: true,
+        onEvent: (event) => events.push(event),
+      });
+      const key = "k".repeat(43);
+      const at = new Date(now()).toISOString();
+      const stored = { created_at: at, last_accessed_at: at, session_ttl: "1800", views: "3", flash: "hi" };
+      await backend.insert(key, { ...stored, session_verifier: "v".repeat(43) }, now());
+      const read = () =>
+        backend.read(key, { verifier: null, previous: true, now: now() }, { touch: false, fields: null });
+      const before = await read();
+      expect(before).toMatchObject(stored);
+      expect(await store.get(key)).toBeNull();
+      expect(await store.peek(key)).toBeNull();
+      expect(await store.update(key, { views: 1 })).toBeNull();
+      expect(await store.update(key, () => ({ views: 1 }))).toBeNull();
+      expect(await store.increment(key, "views")).toBeNull();
+      expect(await store.take(key, "flash")).toBeNull();
+      expect(await store.setIdleTimeout(key, 60)).toBeNull();
+      expect(await store.destroy(key)).toBe(false);
+      expect(await store.revokeEverybody()).toBe(0);
+      for await (const { id } of store.scan()) expect.fail(id);
+      expect(await read()).toEqual(before);
+      const { token } = await store.create({});
+      expect(await store.get(token)).not.toBeNull();
+      expect(await store.destroy(token)).toBe(true);
     });
   });
 }
