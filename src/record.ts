@@ -112,12 +112,15 @@ export interface Access {
 /** The secret was replaced by the last rotation, whose time follows as it is stored, if it is. */
 export type Reused = "reused" | `reused at ${string}`;
 
+/** The session exists, but the secret is not its secret. */
+export type WrongSecret = Reused | "wrong-secret";
+
 /**
- * The reason why no session is returned: `null` if it does not exist or the secret is wrong; `reused` if the secret was
- * replaced by a rotation; `invalid` if the reserved fields cannot be read; `expired` if the record still exists after its
- * deadline. Callers treat `expired` as `null`, but may report it.
+ * The reason why no session is returned: `null` if it does not exist; `wrong-secret` if its secret is another; `reused` if
+ * the secret was replaced by a rotation; `invalid` if the reserved fields cannot be read; `expired` if the record still
+ * exists after its deadline. Callers treat `wrong-secret` and `expired` as `null`, but may report them.
  */
-export type Absence = null | Reused | "invalid" | "expired";
+export type Absence = null | WrongSecret | "invalid" | "expired";
 
 export function isReused(answer: unknown): answer is Reused {
   return answer === "reused" || (typeof answer === "string" && answer.startsWith(REUSED_AT));
@@ -145,9 +148,11 @@ export function checkAccess(record: StoredSession, access: Access): "open" | Abs
  * Checks the presented secret against the current one, and against the previous one in its grace period. During the grace
  * period the previous secret is never `reused`: if it is not accepted, the request is merely late.
  */
-export function matchSecret(record: StoredSession, access: Access): "open" | Reused | null {
+export function matchSecret(record: StoredSession, access: Access): "open" | WrongSecret | null {
   if (access.verifier === null || access.verifier === (record[reserved.verifier] ?? NO_SECRET)) return "open";
-  if (access.verifier !== record[reserved.previous]) return null;
+  if (access.verifier !== record[reserved.previous]) {
+    return record[reserved.verifier] === undefined ? null : "wrong-secret";
+  }
   const grace = unixMilliseconds(record[reserved.grace] ?? "");
   if (grace > access.now) return access.previous ? "open" : null;
   const at = record[reserved.rotatedAt];

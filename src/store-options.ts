@@ -90,6 +90,8 @@ export type SessionEvent =
    * after it, the cookie may be stolen. `rotatedAt` is the time of the rotation; `null` if version 0.1.0 rotated it.
    */
   | { readonly type: "reused"; readonly id: string; readonly at: Date; readonly rotatedAt: Date | null }
+  /** A request had the ID of a session with a wrong secret: a guess, or a token from before the last two rotations. */
+  | { readonly type: "wrong-secret"; readonly id: string; readonly at: Date }
   | { readonly type: "destroyed"; readonly id: string; readonly at: Date }
   /** The session was ended without its token: by its ID, by an index value, with all others, or because of a limit. */
   | {

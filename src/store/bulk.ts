@@ -4,7 +4,7 @@ import { wholeNumber } from "../base/checks.ts";
 import type { Step } from "../base/step.ts";
 import type { PatchInput } from "../data.ts";
 import { MEMBERS_PER_PAGE, MIN_PRUNE_AGE_MS, type Registry, type Sighting } from "../indexes/members.ts";
-import { indexEntries, isReused, type StoredSession } from "../record.ts";
+import { indexEntries, type StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
 import type { CallOptions, Session, SessionStore } from "../session.ts";
 import { type PatchWriter, UNCHANGED } from "./patches.ts";
@@ -78,12 +78,12 @@ export function bulkOperations<T>(
   }
 
   async function sessionAt(step: Step, key: string, record: StoredSession | null): Promise<Session<T> | null> {
-    const target = { ...tokens.ofKey(key), step };
+    const target = { ...tokens.ofKey(key), isInternal: true, step };
     return await orReport(target.id, async () => toSession(target, record ?? (await read(target, false))));
   }
 
   async function updateOne(step: Step, key: string, entry: string, patch: PatchInput<T>): Promise<boolean> {
-    const target = { ...tokens.ofKey(key), step };
+    const target = { ...tokens.ofKey(key), isInternal: true, step };
     const patchOf = (data: Readonly<T>, record: StoredSession) => {
       if (!indexEntries(record).includes(entry)) return UNCHANGED;
       return typeof patch === "function" ? patch(data) : patch;
@@ -99,7 +99,7 @@ export function bulkOperations<T>(
       if (typeof id !== "string" || !tokens.isKey(id)) return false;
       const ending = run(action, id, options?.signal, async (step) => {
         const ended = await step("writes", () => backend.remove(id, accessTo(tokens.ofKey(id))));
-        if (ended === null || isReused(ended)) return false;
+        if (ended === null || typeof ended === "string") return false;
         emit({ type: "revoked", id, at: new Date(time()), reason: "id" });
         registry.forget(id, indexEntries(ended));
         return true;

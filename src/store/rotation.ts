@@ -69,7 +69,7 @@ export function rotation<T>(
     let rotation: OpenRotation | undefined;
     try {
       const rotated = await withToken(action, token, { signal }, async (target) => {
-        const next = { ...target, verifier: secret.verifier, previous: false };
+        const next = { ...target, verifier: secret.verifier, previous: false, isInternal: true };
         const at = new Date(time());
         let seen: StoredSession = { [reserved.verifier]: target.verifier as string };
         const open = openRotation(rotations, storage, target, next);

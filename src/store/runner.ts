@@ -7,6 +7,8 @@ import type { Settings } from "./settings.ts";
 /** The session of an operation, identified by its parsed token, with the operation's access to the backend. */
 export interface Target extends ParsedToken {
   readonly step: Step;
+  /** Whether nobody presented the token: it is of a rotation under way, or an ID of the store itself. Default false. */
+  readonly isInternal?: boolean;
 }
 
 /** Runs operations with a timeout and reports failures as events. */

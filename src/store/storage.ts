@@ -114,6 +114,10 @@ export function createStorage<T>(
       emit({ ...event, type: "reused", rotatedAt: rotatedAt(answer) });
       return null;
     }
+    if (answer === "wrong-secret") {
+      if (!target.isInternal) emit({ ...event, type: "wrong-secret" });
+      return null;
+    }
     if (answer === "expired") {
       emit({ ...event, type: "expired", reason: "absolute" });
       return null;

@@ -2,7 +2,7 @@ import { noteChange } from "../base/changes.ts";
 import { tell } from "../base/promises.ts";
 import { SessionBackendError } from "../errors.ts";
 import type { Registry } from "../indexes/members.ts";
-import { indexEntries, isReused } from "../record.ts";
+import { indexEntries } from "../record.ts";
 import type { SessionStore } from "../session.ts";
 import type { Runner } from "./runner.ts";
 import type { Settings } from "./settings.ts";
@@ -69,7 +69,7 @@ export function everybody<T>(
       const ending = keys.map(async (key) => {
         const target = tokens.ofKey(key);
         const ended = await step("writes", () => backend.remove(key, accessTo(target)));
-        if (ended === null || isReused(ended)) return;
+        if (ended === null || typeof ended === "string") return;
         tally.done++;
         emit({ type: "revoked", id: target.id, at: new Date(time()), reason: "everybody" });
         registry.forget(key, indexEntries(ended));

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { createSessionStore, type SessionBackend, type SessionEvent } from "../../src/index.ts";
+import { createSessionStore, type SessionBackend, SessionBackendError, type SessionEvent } from "../../src/index.ts";
 import { intercept } from "./backends.ts";
 import { gate } from "./gate.ts";
 import { memberStore } from "./members.ts";
@@ -115,6 +115,70 @@ export function policies(open: () => PolicyPlace): void {
       const { token } = await store.create({});
       expect(await store.get(token)).not.toBeNull();
       expect(await store.destroy(token)).toBe(true);
+    });
+  });
+
+  describe("a wrong secret", () => {
+    type Call = (store: ReturnType<typeof memberStore>["store"], token: string) => Promise<unknown>;
+    const calls: Readonly<Record<string, Call>> = {
+      get: (store, token) => store.get(token),
+      peek: (store, token) => store.peek(token),
+      update: (store, token) => store.update(token, { views: 1 }),
+      "update with a function": (store, token) => store.update(token, () => ({ views: 1 })),
+      increment: (store, token) => store.increment(token, "views"),
+      take: (store, token) => store.take(token, "flash"),
+      setIdleTimeout: (store, token) => store.setIdleTimeout(token, 60),
+      rotate: (store, token) => store.rotate(token),
+      destroy: async (store, token) => (await store.destroy(token)) || null,
+    };
+
+    test.each(Object.entries(calls))(
+      "%s reports the ID and the time of a wrong secret on a live ID",
+      async (_, call) => {
+        const { backend, now } = open();
+        const { store, events } = memberStore(backend, now);
+        const { token, session } = await store.create({ flash: "hi" });
+        events.length = 0;
+        expect(await call(store, `${session.id}.${"w".repeat(43)}`)).toBeNull();
+        expect(events).toEqual([{ type: "wrong-secret", id: session.id, at: expect.any(Date) }]);
+        expect(await store.peek(token)).toEqual(session);
+      },
+    );
+
+    test.each(Object.entries(calls))("%s reports nothing for an ID without a session", async (_, call) => {
+      const { backend, now } = open();
+      const { store, events } = memberStore(backend, now);
+      const { token } = await store.create({});
+      await store.destroy(token);
+      events.length = 0;
+      expect(await call(store, token)).toBeNull();
+      expect(await call(store, `${"x".repeat(22)}.${"w".repeat(43)}`)).toBeNull();
+      await backend.revoke("x".repeat(22), "user:andrew", 60_000, now());
+      expect(await call(store, `${"x".repeat(22)}.${"w".repeat(43)}`)).toBeNull();
+      expect(events).toEqual([]);
+    });
+
+    test("a late request with a token in its grace period reports no wrong secret", async () => {
+      const { backend, now } = open();
+      const { store, events } = memberStore(backend, now);
+      const { token } = await store.create({});
+      await store.rotate(token, { grace: 30 });
+      expect(await store.rotate(token)).toBeNull();
+      expect(events.map(({ type }) => type)).toEqual(["created", "rotated"]);
+    });
+
+    test("a rotation whose reply is lost reports no wrong secret of its own", async () => {
+      const { backend, now } = open();
+      const { token } = await memberStore(backend, now).store.create({});
+      let writes = 0;
+      const losing = intercept(backend, (method) => {
+        if (method !== "write" || ++writes > 1) return;
+        throw new SessionBackendError("The connection broke", { reason: "unavailable", outcome: "unknown" });
+      });
+      const { store, events } = memberStore(losing, now);
+      await expect(store.rotate(token)).rejects.toThrow(SessionBackendError);
+      expect(await store.get(token)).not.toBeNull();
+      expect(events.map(({ type }) => type)).toEqual(["unavailable"]);
     });
   });
 }
