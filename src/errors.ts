@@ -1,6 +1,6 @@
 /** One reason why data does not fit the schema. zod's formatters, for example `z.prettifyError`, accept the error. */
 export interface SessionIssue {
-  /** The code of the zod issue: `invalid_type`, `too_big`, `unrecognized_keys`, `custom` and so on. */
+  /** The code of the zod issue: `invalid_type`, `too_big`, `unrecognized_keys`, or `custom` for every code not of zod. */
   readonly code: string;
   /** The path to the value. May contain data: the keys of records and unrecognized keys. */
   readonly path: readonly PropertyKey[];

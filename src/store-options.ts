@@ -103,7 +103,12 @@ export type SessionEvent =
   /** A session was used after its absolute timeout. There is no event if the backend has already removed its record. */
   | { readonly type: "expired"; readonly id: string; readonly at: Date; readonly reason: "absolute" }
   /** The stored data of a session does not fit the schema. */
-  | { readonly type: "invalid"; readonly id: string; readonly at: Date; readonly issues: readonly SessionIssue[] }
+  | {
+      readonly type: "invalid";
+      readonly id: string;
+      readonly at: Date;
+      readonly issues: readonly Pick<SessionIssue, "code" | "path">[];
+    }
   | { readonly type: "conflict"; readonly id: string; readonly at: Date }
   /**
    * A request had two different values of the session cookie and was treated as a request without a session. Either the

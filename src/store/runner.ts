@@ -52,7 +52,8 @@ export function createRunner({ emit, operationTimeoutMs, time, tokens }: Setting
     } else if (error instanceof SessionConflictError && id !== null) {
       emit({ type: "conflict", id, at: new Date(time()) });
     } else if (error instanceof SessionDataError && error.origin === "stored" && id !== null) {
-      emit({ type: "invalid", id, at: new Date(time()), issues: error.issues });
+      const issues = error.issues.map(({ code, path }) => ({ code, path }));
+      emit({ type: "invalid", id, at: new Date(time()), issues });
     }
   }
 

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { createSessionStore, type SessionBackend, SessionBackendError, type SessionEvent } from "../../src/index.ts";
@@ -179,6 +180,31 @@ export function policies(open: () => PolicyPlace): void {
       await expect(store.rotate(token)).rejects.toThrow(SessionBackendError);
       expect(await store.get(token)).not.toBeNull();
       expect(events.map(({ type }) => type)).toEqual(["unavailable"]);
+    });
+  });
+
+  describe("the invalid event", () => {
+    test("has the code and the path of each issue, and no message or code that a check chose", async () => {
+      const { backend, now } = open();
+      const plain = z.object({ name: z.string(), age: z.string() });
+      const before = createSessionStore({ schema: plain, backend, now });
+      const { token, session } = await before.create({ name: "s3cret", age: "s3cret" });
+      const events: SessionEvent[] = [];
+      const schema = z.object({
+        name: z.string().superRefine((name, { issues }) => {
+          issues.push({ code: name as "custom", message: name, input: name });
+        }),
+        age: z.string().refine(() => false, { error: ({ input }) => `${input} is no age` }),
+      });
+      const store = createSessionStore({ schema, backend, now, onEvent: (event) => events.push(event) });
+      const error = await store.get(token).catch((thrown) => thrown);
+      const issues = [
+        { code: "custom", path: ["name"] },
+        { code: "custom", path: ["age"] },
+      ];
+      expect(events).toEqual([{ type: "invalid", id: session.id, at: expect.any(Date), issues }]);
+      expect(error).toMatchObject({ issues });
+      expect(inspect([error, events], { depth: null, showHidden: true })).not.toContain("s3cret");
     });
   });
 }
