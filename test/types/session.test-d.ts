@@ -16,10 +16,10 @@ import {
   type RequestSession,
   type Session,
   type SessionBackend,
-  type SessionDataError,
   type SessionEvent,
   type SessionExchange,
   type SessionIndex,
+  type SessionIssue,
   type SessionLimit,
   type SessionMiddleware,
   type SessionPatch,
@@ -116,7 +116,9 @@ describe("createSessionStore", () => {
       backend,
       onEvent(event) {
         expectTypeOf(event.at).toEqualTypeOf<Date>();
-        if (event.type === "invalid") expectTypeOf(event.issues).toEqualTypeOf<SessionDataError["issues"]>();
+        if (event.type === "invalid") {
+          expectTypeOf(event.issues).toEqualTypeOf<readonly Pick<SessionIssue, "code" | "path">[]>();
+        }
         if (event.type === "unavailable") expectTypeOf(event.id).toEqualTypeOf<string | null>();
         // @ts-expect-error Only an invalid record has issues.
         if (event.type === "created") event.issues;
