@@ -75,7 +75,10 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
    * session at login instead of rotating the token.
    */
   readonly plainIds?: boolean | undefined;
-  /** The maximum duration of a call in milliseconds; default 2000, at most 30000. Then it fails with `timeout`. */
+  /**
+   * The maximum duration of a call in milliseconds; default 2000, at most 30000. Then it fails with `timeout`. Function
+   * updates of one session take turns within a process, and their wait is part of the duration.
+   */
   readonly operationTimeoutMs?: number | undefined;
   /** The clock of the store: returns Unix milliseconds; default `Date.now`. */
   readonly now?: (() => number) | undefined;

@@ -2,10 +2,11 @@ import process from "node:process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import type { SessionBackend } from "../../src/backend.ts";
+import { withTimeout } from "../../src/base/step.ts";
 import { createSessionStore, memoryBackend, SessionBackendError } from "../../src/index.ts";
 import { type BackendMethod, intercept } from "../support/backends.ts";
 import { gate, idle, never } from "../support/gate.ts";
-import { type VisitStore, visits } from "../support/visits.ts";
+import { type Visit, type VisitStore, visits } from "../support/visits.ts";
 
 const unhandled: unknown[] = [];
 const note = (reason: unknown): void => {
@@ -65,6 +66,23 @@ const operations: readonly (readonly [string, BackendMethod, SessionBackendError
   ["scan (keys)", "keys", "not-applied", (store, _, signal) => store.scan({ signal })[Symbol.asyncIterator]().next()],
   ["scan (read)", "read", "not-applied", (store, _, signal) => store.scan({ signal })[Symbol.asyncIterator]().next()],
 ];
+
+test("a call that timed out before its turn came says so, and its outcome is not-applied", async () => {
+  const waiting = withTimeout("update a session", 1, undefined, never);
+  await expect(waiting).rejects.toMatchObject({
+    reason: "timeout",
+    outcome: "not-applied",
+    message: "Cannot update a session as other calls that change the same session took more than 1 ms",
+  });
+});
+
+test("function updates of one session that finish within the timeout all succeed", async () => {
+  const { store } = visits();
+  const { token } = await store.create({});
+  const add = ({ pageViews }: Visit) => ({ pageViews: pageViews + 1 });
+  await Promise.all(Array.from({ length: 100 }, () => store.update(token, add)));
+  expect((await store.peek(token))?.data.pageViews).toBe(100);
+});
 
 describe("a backend that never responds", () => {
   test.each(operations)(
