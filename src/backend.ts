@@ -1,4 +1,4 @@
-import type { Absence, Access, Reused, StoredSession } from "./record.ts";
+import type { Absence, Access, StoredSession, WrongSecret } from "./record.ts";
 
 /** A request to read a record. */
 export interface ReadRequest {
@@ -93,10 +93,11 @@ export type Revoked = StoredSession | "other" | "nothing";
  * entries. A key enters an index before its session is written and leaves it after the session ended. So an index may
  * contain keys without a session, but never misses a session. An index expires after the sessions that entered it.
  *
- * A caller reaches a record by its key and, if `Access` has one, the verifier of the presented secret. With a wrong secret
- * the session does not exist for the caller, and nothing changes. The secret before the last rotation is answered with
- * `"reused at "` and the text of `session_rotated_at`, or with `"reused"` if the record has none. During its grace period
- * it is accepted, or the session does not exist for the caller if the access does not accept it.
+ * A caller reaches a record by its key and, if `Access` has one, the verifier of the presented secret. With the verifier
+ * `"none"` it reaches only a record without `session_verifier`. With a wrong secret the session does not exist for the caller,
+ * and nothing changes; the answer is `"wrong-secret"`, or `null` if the record has no verifier. The secret before the last
+ * rotation is answered with `"reused at "` and the text of `session_rotated_at`, or with `"reused"` if the record has none.
+ * During its grace period it is accepted, or answered with `null` if the access does not accept it.
  *
  * Failures are `SessionBackendError`s. Any other error of a backend counts as a defect and is passed on to the caller.
  */
@@ -128,7 +129,7 @@ export interface SessionBackend {
    * Deletes the record, even if it cannot be read. Returns its reserved fields if it was a session that had not expired,
    * else `null`.
    */
-  remove(key: string, access: Access): Promise<StoredSession | Reused | null>;
+  remove(key: string, access: Access): Promise<StoredSession | WrongSecret | null>;
   /**
    * Deletes a session if it has this index entry. If there is no session, writes a tombstone that prevents later inserts
    * under the key.

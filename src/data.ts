@@ -31,7 +31,10 @@ export type NewSession<S extends SessionSchema> = {
  */
 export type SessionPatch<T> = { readonly [K in keyof T]?: T[K] | ({} extends Pick<T, K> ? undefined : never) };
 
-/** A patch, or a function that returns one from the current data. It may be called again, so avoid side effects. */
+/**
+ * A patch, or a function that returns one from the current data. It must be synchronous, and it may be called again, so avoid
+ * side effects.
+ */
 export type PatchInput<T> = SessionPatch<T> | ((data: Readonly<T>) => SessionPatch<T>);
 
 /** The names of the plain number fields, which `increment` accepts. */

@@ -3,7 +3,7 @@
  * `z.prettifyError`, accept a `SessionDataError`.
  */
 export interface SessionIssue {
-  /** The code of the zod issue: `invalid_type`, `too_big`, `unrecognized_keys`, `custom` and so on. */
+  /** The code of the zod issue: `invalid_type`, `too_big`, `unrecognized_keys`, or `custom` for every code not of zod. */
   readonly code: string;
   /** The path to the value. May contain data: the keys of records and unrecognized keys. */
   readonly path: readonly PropertyKey[];
@@ -62,17 +62,24 @@ export class SessionBackendError extends Error {
   readonly reason: "unavailable" | "timeout" | "aborted" | "rejected";
   /** The effect of the operation. `not-applied`: nothing was changed. `unknown`: it may have taken effect, or still may. */
   readonly outcome: "not-applied" | "unknown";
+  /**
+   * The number of sessions that `revokeAll`, `revokeEverybody` or `updateAll` had certainly changed before the failure; 0
+   * for all other methods. If it is more than 0, the outcome is `unknown`.
+   */
+  readonly done: number;
 
   constructor(
     message: string,
     options: {
       readonly reason: SessionBackendError["reason"];
       readonly outcome: SessionBackendError["outcome"];
+      readonly done?: number | undefined;
       readonly cause?: unknown;
     },
   ) {
     super(message, "cause" in options ? { cause: options.cause } : undefined);
     this.reason = options.reason;
     this.outcome = options.outcome;
+    this.done = options.done ?? 0;
   }
 }

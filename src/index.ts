@@ -41,9 +41,13 @@ export {
   type ListOptions,
   type RevokeAllOptions,
   type RotateOptions,
+  type RotateWithChange,
+  type RotateWithGrace,
   type Session,
   type SessionStore,
   timeouts,
+  type WalkOptions,
+  type WalkProgress,
 } from "./session.ts";
 export { createSessionStore } from "./store/store.ts";
 export type {

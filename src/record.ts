@@ -93,9 +93,15 @@ export function timeOf(text: string | undefined): number {
   return text === latest.text ? latest.at : Date.parse(text ?? "");
 }
 
+/** The verifier of an access that has no secret. It never is the hash of one. */
+export const NO_SECRET = "none";
+
 /** The caller's credentials and the current time. */
 export interface Access {
-  /** The verifier of the presented secret; `null` gives access by the key alone. */
+  /**
+   * The verifier of the presented secret. `"none"` gives access only to sessions that have no verifier, and `null` gives
+   * access by the key alone.
+   */
   readonly verifier: string | null;
   /** Whether the secret before the last rotation is accepted during its grace period. */
   readonly previous: boolean;
@@ -108,12 +114,15 @@ export interface Access {
  */
 export type Reused = "reused" | `reused at ${string}`;
 
+/** The session exists, but the secret is not its secret. */
+export type WrongSecret = Reused | "wrong-secret";
+
 /**
- * The reason why no session is returned: `null` if it does not exist or the secret is wrong; `reused` if the secret was
- * replaced by a rotation; `invalid` if the reserved fields cannot be read; `expired` if the record still exists after its
- * deadline. Callers treat `expired` as `null`, but may report it.
+ * The reason why no session is returned: `null` if it does not exist; `wrong-secret` if its secret is another; `reused` if
+ * the secret was replaced by a rotation; `invalid` if the reserved fields cannot be read; `expired` if the record still
+ * exists after its deadline. Callers treat `wrong-secret` and `expired` as `null`, but may report them.
  */
-export type Absence = null | Reused | "invalid" | "expired";
+export type Absence = null | WrongSecret | "invalid" | "expired";
 
 export function isReused(answer: unknown): answer is Reused {
   return answer === "reused" || (typeof answer === "string" && answer.startsWith(REUSED_AT));
@@ -141,9 +150,11 @@ export function checkAccess(record: StoredSession, access: Access): "open" | Abs
  * Checks the presented secret against the current one, and against the previous one in its grace period. During the grace
  * period the previous secret is never `reused`: if it is not accepted, the request is merely late.
  */
-export function matchSecret(record: StoredSession, access: Access): "open" | Reused | null {
-  if (access.verifier === null || access.verifier === record[reserved.verifier]) return "open";
-  if (access.verifier !== record[reserved.previous]) return null;
+export function matchSecret(record: StoredSession, access: Access): "open" | WrongSecret | null {
+  if (access.verifier === null || access.verifier === (record[reserved.verifier] ?? NO_SECRET)) return "open";
+  if (access.verifier !== record[reserved.previous]) {
+    return record[reserved.verifier] === undefined ? null : "wrong-secret";
+  }
   const grace = unixMilliseconds(record[reserved.grace] ?? "");
   if (grace > access.now) return access.previous ? "open" : null;
   const at = record[reserved.rotatedAt];

@@ -62,7 +62,7 @@ export const timeouts: {
 
 /** Options for every method of a store. */
 export interface CallOptions {
-  /** Aborts the call: it then rejects with a `SessionBackendError` with the reason `aborted`. */
+  /** Aborts the call: it then rejects with a `SessionBackendError` with the reason `aborted`, and reports no event. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -74,8 +74,11 @@ export interface CreateOptions extends CallOptions {
   readonly absoluteTimeout?: number | undefined;
 }
 
-/** Options for `rotate`. */
-export interface RotateOptions<T> extends CallOptions {
+/** Options for `rotate`: a change that comes with the new token, or a grace period for the old one, but not both. */
+export type RotateOptions<T> = RotateWithChange<T> | RotateWithGrace;
+
+/** Options for a `rotate` that makes the old token invalid at once. */
+export interface RotateWithChange<T> extends CallOptions {
   /** Changes of the session data, applied in the same step. */
   readonly patch?: PatchInput<T> | undefined;
   /** A new idle timeout in seconds; default: unchanged. */
@@ -85,12 +88,19 @@ export interface RotateOptions<T> extends CallOptions {
    * or second factor.
    */
   readonly authenticated?: boolean | undefined;
+  readonly grace?: undefined;
+}
+
+/** Options for a `rotate` that keeps the old token valid for a short time. Everything else stays as it is. */
+export interface RotateWithGrace extends CallOptions {
   /**
-   * The grace period in seconds during which the old token can still read and write the session, but not rotate it;
-   * default 0. It helps requests that were sent before the rotation: without it they are answered as if there were no
-   * session. Must be less than the idle timeout, and 0 with `authenticated`.
+   * The seconds during which the old token can still read and write the session, but not rotate it, so that requests sent
+   * before the rotation are not answered as if there were no session. At most 60 and less than the idle timeout.
    */
-  readonly grace?: number | undefined;
+  readonly grace: number;
+  readonly patch?: undefined;
+  readonly idleTimeout?: undefined;
+  readonly authenticated?: undefined;
 }
 
 /** Options for `revokeAll`. */
@@ -103,6 +113,18 @@ export interface RevokeAllOptions extends CallOptions {
 export interface ListOptions extends CallOptions {
   /** The maximum number of sessions to return; default: no maximum. */
   readonly limit?: number | undefined;
+}
+
+/** Options for `revokeEverybody`. */
+export interface WalkOptions extends CallOptions {
+  /** Called again and again with the progress so far. Errors that it throws are ignored. */
+  readonly onProgress?: ((progress: WalkProgress) => void) | undefined;
+}
+
+/** The progress of an operation on all sessions: how many keys it has visited, and how many sessions it has ended. */
+export interface WalkProgress {
+  readonly seen: number;
+  readonly done: number;
 }
 
 /** The name of one declared index and a value, for example `{ user: "42" }`. */
@@ -180,7 +202,8 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * example after a timeout, the store undoes that in the background for up to 30 seconds. Requests with the old token to
    * this store wait for the result; other processes may report the token as `reused` until then.
    *
-   * @throws {TypeError} With `plainIds`. Create a new session instead.
+   * @throws {TypeError} With `plainIds`: create a new session instead. Also if `grace` is combined with a change.
+   * @throws {RangeError} If `grace` is more than 60 or not less than the idle timeout.
    */
   rotate(token: string, options?: RotateOptions<T>): Promise<IssuedSession<T> | null>;
   /** Ends the session, for example at logout. Returns whether it existed. */
@@ -198,6 +221,13 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * its session appears in `list`. The operation timeout applies to each page of sessions.
    */
   revokeAll(by: IndexQuery<Index>, options?: RevokeAllOptions): Promise<number>;
+  /**
+   * Ends all sessions and returns their number, including those that do not fit the schema. Goes through all keys again
+   * until a pass finds no session. Every session whose `create` returned before the call has then ended, and so has every
+   * session that existed when the last pass began. A session created after that may remain. While logins go on, the call
+   * may need many passes: refuse logins until it returns, or stop it with `signal`.
+   */
+  revokeEverybody(options?: WalkOptions): Promise<number>;
   /** Updates all sessions with an index value and returns their number. Does not restart idle timeouts. */
   updateAll(by: IndexQuery<Index>, patch: PatchInput<T>, options?: CallOptions): Promise<number>;
   /**

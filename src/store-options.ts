@@ -75,7 +75,10 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
    * session at login instead of rotating the token.
    */
   readonly plainIds?: boolean | undefined;
-  /** The maximum duration of a call in milliseconds; default 2000, at most 30000. Then it fails with `timeout`. */
+  /**
+   * The maximum duration of a call in milliseconds; default 2000, at most 30000. Then it fails with `timeout`. Function
+   * updates of one session take turns within a process, and their wait is part of the duration.
+   */
   readonly operationTimeoutMs?: number | undefined;
   /** The clock of the store: returns Unix milliseconds; default `Date.now`. */
   readonly now?: (() => number) | undefined;
@@ -90,22 +93,35 @@ export type SessionEvent =
    * after it, the cookie may be stolen. `rotatedAt` is the time of the rotation; `null` if version 0.1.0 rotated it.
    */
   | { readonly type: "reused"; readonly id: string; readonly at: Date; readonly rotatedAt: Date | null }
+  /** A request had the ID of a session with a wrong secret: a guess, or a token from before the last two rotations. */
+  | { readonly type: "wrong-secret"; readonly id: string; readonly at: Date }
   | { readonly type: "destroyed"; readonly id: string; readonly at: Date }
-  /** The session was ended without its token: by its ID, by an index value, or because a limit was reached. */
-  | { readonly type: "revoked"; readonly id: string; readonly at: Date; readonly reason: "id" | "index" | "limit" }
+  /** The session was ended without its token: by its ID, by an index value, with all others, or because of a limit. */
+  | {
+      readonly type: "revoked";
+      readonly id: string;
+      readonly at: Date;
+      readonly reason: "id" | "index" | "everybody" | "limit";
+    }
   /** A session was used after its absolute timeout. There is no event if the backend has already removed its record. */
   | { readonly type: "expired"; readonly id: string; readonly at: Date; readonly reason: "absolute" }
   /** The stored data of a session does not fit the schema. */
-  | { readonly type: "invalid"; readonly id: string; readonly at: Date; readonly issues: readonly SessionIssue[] }
+  | {
+      readonly type: "invalid";
+      readonly id: string;
+      readonly at: Date;
+      readonly issues: readonly Pick<SessionIssue, "code" | "path">[];
+    }
   | { readonly type: "conflict"; readonly id: string; readonly at: Date }
   /**
    * A request had two different values of the session cookie and was treated as a request without a session. Either the
    * path or domain of the cookie was changed, or another host of the domain set a cookie with the same name.
    */
   | { readonly type: "two-cookies"; readonly id: null; readonly at: Date; readonly cookieName: string }
+  /** The backend failed. A call that its own caller aborted reports no event. */
   | {
       readonly type: "unavailable";
       readonly id: string | null;
       readonly at: Date;
-      readonly reason: SessionBackendError["reason"];
+      readonly reason: Exclude<SessionBackendError["reason"], "aborted">;
     };

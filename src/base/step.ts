@@ -33,7 +33,11 @@ export function withTimeout<R>(
       for (const stop of stops) stop(over);
     };
     const abort = (): void => giveUp("aborted", "its signal was aborted");
-    const timer = setTimeout(giveUp, milliseconds, "timeout", `the backend did not answer within ${milliseconds} ms`);
+    const timer = setTimeout(() => {
+      // Only an operation that waits for its turn has not called the backend yet.
+      const late = `other calls that change the same session took more than ${milliseconds} ms`;
+      giveUp("timeout", stops.length === 0 ? late : `the backend did not answer within ${milliseconds} ms`);
+    }, milliseconds);
     timer.unref();
     const end = (): void => {
       clearTimeout(timer);

@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import { NO_SECRET } from "../record.ts";
 
 /**
  * Session IDs, session tokens and their secrets. A token is `<id>.<secret>`. Only the verifier of the secret, its SHA-256
@@ -17,7 +18,7 @@ export interface ParsedToken {
   readonly key: string;
   /** The public session ID. */
   readonly id: string;
-  /** The verifier of the presented secret; `null` if the key alone gives access. */
+  /** The verifier of the presented secret, as in `Access`. */
   readonly verifier: string | null;
   /** Whether the secret before the last rotation is accepted during its grace period. Default true. */
   readonly previous?: boolean;
@@ -31,8 +32,8 @@ export interface TokenForm {
   read(token: unknown): ParsedToken | null;
   /** Whether a key in the backend belongs to a session, and not to an index or another program. */
   isKey(key: string): boolean;
-  /** Returns the public session ID for a key. */
-  idOf(key: string): string;
+  /** Gives access to a session by its key, without a token. */
+  ofKey(key: string): ParsedToken;
 }
 
 /**
@@ -52,7 +53,7 @@ export const secretTokens: TokenForm = {
     return { key: id, id, verifier: digest(secret) };
   },
   isKey: (key) => ID.test(key),
-  idOf: (key) => key,
+  ofKey: (key) => ({ key, id: key, verifier: null }),
 };
 
 /**
@@ -66,10 +67,11 @@ export const plainTokens: TokenForm = {
   },
   read(token) {
     if (typeof token !== "string" || !PLAIN_TOKEN.test(token)) return null;
-    return { key: token, id: digest(token), verifier: null };
+    return plainTokens.ofKey(token);
   },
   isKey: (key) => PLAIN_TOKEN.test(key),
-  idOf: digest,
+  // Prefixes may overlap. Otherwise a session with a secret would be valid by its public ID.
+  ofKey: (key) => ({ key, id: digest(key), verifier: NO_SECRET }),
 };
 
 /** Whether the text has the format of a token, with or without `plainIds`. */

@@ -172,7 +172,7 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
 
     async remove(key, access) {
       const reply = await onSession(runConfirmed, scripts.REMOVE, key, accessArgs(access), null);
-      return isReused(reply) ? reply : endedOf(reply, null);
+      return isReused(reply) ? reply : endedOf(reply, null, "wrong-secret");
     },
 
     async revoke(key, entry, tombstoneMs) {

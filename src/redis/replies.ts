@@ -4,7 +4,7 @@ import { type Absence, type Access, isReused, matchSecret, RESERVED_FIELDS, type
 import { unavailable } from "./answers.ts";
 
 /** But for `Reused`, which has many forms. */
-const ABSENCES = [null, "invalid", "expired"] as const satisfies readonly Absence[];
+const ABSENCES = [null, "wrong-secret", "invalid", "expired"] as const satisfies readonly Absence[];
 
 /**
  * Parses the reply of a script that returns a session. Rejects a session whose token hash does not match the access: it

@@ -8,14 +8,14 @@
  *
  * @module
  */
-import { RESERVED_FIELDS, reserved, TOMBSTONE_FIELD } from "../record.ts";
+import { NO_SECRET, RESERVED_FIELDS, reserved, TOMBSTONE_FIELD } from "../record.ts";
 import { CLOCK, HEAD, headField, isNoTime, type Script, script } from "./lua.ts";
 
 /** Lua: compares the presented token hash (ARGV[1], ARGV[3], ARGV[4] of READ) with `head`, as `matchSecret` does. */
 const SECRET = /* lua */ `
 local now, verifier, grace = tonumber(ARGV[1]), ARGV[3], ${headField(reserved.grace)}
-if verifier ~= ${headField(reserved.verifier)} and verifier ~= '' then
-  if verifier ~= ${headField(reserved.previous)} then return false end
+if verifier ~= (${headField(reserved.verifier)} or '${NO_SECRET}') and verifier ~= '' then
+  if verifier ~= ${headField(reserved.previous)} then return ${headField(reserved.verifier)} and 'wrong-secret' end
   if not grace or ${isNoTime("grace")} or tonumber(grace) <= now then
     local at = ${headField(reserved.rotatedAt)}
     return at and 'reused at ' .. at or 'reused'
@@ -104,7 +104,7 @@ return 'inserted'
  * KEYS[1] key of the session
  * ARGV[1] current time in Unix milliseconds, by the application's clock
  * ARGV[2] current time in RFC 3339
- * ARGV[3] token hash of the presented secret; '' for access by key alone
+ * ARGV[3] token hash of the presented secret; 'none' for a session without one, '' for access by key alone
  * ARGV[4] '1' to accept the previous secret during its grace period, else '0'
  * ARGV[5..] names of the fields to return; none returns the whole hash
  *
@@ -112,7 +112,8 @@ return 'inserted'
  * - array: the values of the reserved fields, then those of ARGV[5..]; nil for an absent field. Short values are
  *   returned as a JSON array, with false for nil
  * - array without ARGV[5..]: the whole hash as name, value, name, value, ...
- * - nil: the session does not exist, or the secret is wrong
+ * - nil: the session does not exist
+ * - 'wrong-secret': the session has another secret
  * - 'reused at ' and the time of the rotation as stored, or 'reused': the secret was replaced by a rotation
  * - 'expired': the deadline has passed
  * - 'invalid': the deadline is unreadable
@@ -146,7 +147,7 @@ ${ANSWER}`);
  *   (names); then the names of the fields to return; none returns the whole hash
  *
  * Returns:
- * - array, nil, 'reused', 'expired', 'invalid': as READ, with the values before the change
+ * - array, nil, 'wrong-secret', 'reused', 'expired', 'invalid': as READ, with the values before the change
  * - 'changed': a field did not have its expected value; nothing was written
  * - 'revoked': the latest time has passed; nothing was written
  */
@@ -197,7 +198,7 @@ ${ANSWER}`);
  * - digits: the sum, as text because clients may round large integer replies
  * - 'too_small', 'too_big': the sum is out of range; nothing was written
  * - 'invalid_type': the field does not hold a safe integer; nothing was written
- * - nil, 'reused', 'expired', 'invalid': as READ
+ * - nil, 'wrong-secret', 'reused', 'expired', 'invalid': as READ
  */
 export const INCREMENT: Script = script(/* lua */ `
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, ARGV[5])
@@ -226,7 +227,8 @@ return total
  *
  * Returns:
  * - array: the values of the reserved fields of the deleted session
- * - nil: the secret is wrong, or the key did not hold a session that was still valid
+ * - nil: the key did not hold a session that was still valid
+ * - 'wrong-secret': the session has another secret; nothing was deleted
  * - 'reused at ' and the time of the rotation as stored, or 'reused': the secret was replaced by a rotation; nothing was
  *   deleted
  */

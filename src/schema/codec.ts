@@ -1,10 +1,10 @@
-import * as core from "zod/v4/core";
 import { nullObject } from "../base/null-object.ts";
 import type { SessionIssue } from "../errors.ts";
 import { isReserved, type StoredSession } from "../record.ts";
 import type { Field, Plan } from "./fields.ts";
-import { attempt, dataError, type Failure, failure, issuesOf, listIssues, missing, sessionIssues } from "./issues.ts";
+import { attempt, dataError, failure, issuesOf, listIssues, missing, sessionIssues } from "./issues.ts";
 import { unrecognizedKeys } from "./reasons.ts";
+import { type Validated, validate } from "./validation.ts";
 import { assertJson, deepFreeze, isPlain, ownCopy, parseJson, Unstorable } from "./values.ts";
 
 /**
@@ -59,7 +59,7 @@ export function createCodec<T>(plan: Plan): Codec<T> {
         if (text !== undefined) wire[name] = wireOf(field, text);
         else if (!field.omittable) return missing(field, "in");
       }
-      return frozen(core.safeDecode(plan.schema, wire));
+      return frozen(validate(plan, wire, "forward"));
     });
     if (result.success) return result.data as T;
     // Decodes again field by field, because a codec that throws does not name its field.
@@ -73,7 +73,7 @@ export function createCodec<T>(plan: Plan): Codec<T> {
 
   function encodeField(field: Field, value: unknown, issues: SessionIssue[]): Encoded {
     const result = attempt(() => {
-      const encoded = core.safeEncode(field.schema, ownCopy(value, field.instances));
+      const encoded = validate(field, ownCopy(value, field.instances), "backward");
       if (!encoded.success) return encoded;
       const text = textOf(field, encoded.data);
       // A codec that cannot decode what it encoded would make the session unreadable.
@@ -113,7 +113,7 @@ export function createCodec<T>(plan: Plan): Codec<T> {
   /** Runs the refinements of the whole object. They require that each field fits the schema. */
   function checkWhole(data: Record<string, unknown>, issues: SessionIssue[]): void {
     if (!plan.refined || issues.length > 0) return;
-    const result = attempt(() => core.safeEncode(plan.schema, data as never));
+    const result = attempt(() => validate(plan, data, "backward"));
     if (!result.success) issues.push(...sessionIssues(result));
   }
 
@@ -192,8 +192,6 @@ export function createCodec<T>(plan: Plan): Codec<T> {
   };
 }
 
-type Read = { readonly success: true; readonly data: unknown } | Failure;
-
 interface Encoded {
   /** The encoded text; `undefined` if a codec encodes the value as `undefined`. */
   readonly text?: string | undefined;
@@ -205,10 +203,10 @@ function wireOf(field: Field, text: string): unknown {
   return field.wire === "text" ? text : parseJson(text);
 }
 
-function readField(field: Field, text: string | undefined): Read {
-  if (text !== undefined) return core.safeDecode(field.schema, wireOf(field, text));
+function readField(field: Field, text: string | undefined): Validated {
+  if (text !== undefined) return validate(field, wireOf(field, text), "forward");
   if (!field.omittable) return missing(field, "in");
-  const result = core.safeDecode(field.schema, undefined);
+  const result = validate(field, undefined, "forward");
   return result.success ? result : { success: true, data: undefined };
 }
 
@@ -218,7 +216,7 @@ function absent(field: Field): unknown {
   return result.success ? result.data : undefined;
 }
 
-function frozen(result: Read): Read {
+function frozen(result: Validated): Validated {
   if (result.success) deepFreeze(result.data);
   return result;
 }

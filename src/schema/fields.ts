@@ -18,6 +18,8 @@ export interface Field {
   readonly instances: boolean;
   /** Whether the schema accepts any value, as `z.unknown()` does, so that each value has to be checked. */
   readonly open: boolean;
+  /** Whether the schema calls functions of the application, which may return a promise. */
+  readonly calls: boolean;
   /** The bounds of a plain number field; `null` for any other field. */
   readonly counter: Counter | null;
 }
@@ -38,6 +40,8 @@ export interface Plan {
   readonly fields: ReadonlyMap<string, Field>;
   /** Whether the object as a whole has refinements. */
   readonly refined: boolean;
+  /** Whether the schema calls functions of the application. */
+  readonly calls: boolean;
 }
 
 /**
@@ -70,7 +74,9 @@ export function planSchema(given: SessionSchema): Plan {
     if (isReserved(name)) refuse([name], "a reserved name", "another name");
     fields.set(name, planField(name, def.shape[name] as core.$ZodType));
   }
-  return { schema: given as core.$ZodObject, fields, refined: (def.checks?.length ?? 0) > 0 };
+  const refined = (def.checks?.length ?? 0) > 0;
+  const calls = refined || [...fields.values()].some((field) => field.calls);
+  return { schema: given as core.$ZodObject, fields, refined, calls };
 }
 
 function objectDef(given: SessionSchema): core.$ZodObjectDef {
@@ -89,7 +95,7 @@ function objectDef(given: SessionSchema): core.$ZodObjectDef {
 }
 
 function planField(name: string, schema: core.$ZodType): Field {
-  const traits = { instances: false, open: false };
+  const traits = { instances: false, open: false, calls: false };
   inspect(schema, [name], { side: "wire", traits, seen: { wire: new Set(), data: new Set() } });
   const omittable = unwrap(schema, "in", ["optional", "default", "prefault", "catch"]) !== null;
   const removable = unwrap(schema, "out", ["optional"]) !== null;

@@ -7,6 +7,20 @@ import { Unstorable } from "./values.ts";
 
 const MAX_LISTED = 10;
 
+/** The codes of zod. A refinement may report any text as a code, which may be data. */
+const CODES: readonly string[] = [
+  "invalid_type",
+  "too_big",
+  "too_small",
+  "invalid_format",
+  "not_multiple_of",
+  "unrecognized_keys",
+  "invalid_union",
+  "invalid_key",
+  "invalid_element",
+  "invalid_value",
+] satisfies core.$ZodIssue["code"][];
+
 /** Lists the path and the reason of each issue for an error message, without showing data. */
 export function listIssues(schema: core.$ZodType, issues: readonly SessionIssue[]): string {
   const list = issues.slice(0, MAX_LISTED).map(({ path, message }) => `${printPath(schema, path)}: ${message}`);
@@ -35,7 +49,7 @@ export function issuesOf(field: Field, failure: Failure): SessionIssue[] {
 export function sessionIssues(failure: Failure): SessionIssue[] {
   if ("own" in failure) return [failure.own];
   return failure.error.issues.map((issue) => {
-    return { code: issue.code ?? "custom", path: issue.path, message: reasonOf(issue) };
+    return { code: CODES.includes(issue.code) ? issue.code : "custom", path: issue.path, message: reasonOf(issue) };
   });
 }
 

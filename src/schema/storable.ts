@@ -5,13 +5,14 @@
  * @module
  */
 import type * as core from "zod/v4/core";
+import { ignore, isPromise } from "../base/promises.ts";
 
 type Path = readonly (string | number)[];
 
 interface Walk {
   /** The side of a codec: `wire` for what is stored, `data` for what the application sees. */
   readonly side: "wire" | "data";
-  readonly traits: { instances: boolean; open: boolean };
+  readonly traits: { instances: boolean; open: boolean; calls: boolean };
   readonly seen: { readonly wire: Set<unknown>; readonly data: Set<unknown> };
 }
 
@@ -44,7 +45,7 @@ const CODEC_FOR: Readonly<Record<string, string>> = {
 export function inspect(schema: core.$ZodType, path: Path, walk: Walk): void {
   if (walk.seen[walk.side].has(schema)) return;
   walk.seen[walk.side].add(schema);
-  refuseAsync(schema, path);
+  walk.traits.calls = refuseAsync(schema, path) || walk.traits.calls;
   const { def } = (schema as core.$ZodTypes)._zod;
   const into = (inner: core.$ZodType, ...step: (string | number)[]): void => inspect(inner, [...path, ...step], walk);
   const oneWay = ONE_WAY[def.type];
@@ -102,6 +103,7 @@ export function inspect(schema: core.$ZodType, path: Path, walk: Walk): void {
       into(def.right);
       return;
     case "default":
+    case "prefault":
     case "catch":
       refuseSharedValue(def, path);
       into(def.innerType);
@@ -110,7 +112,6 @@ export function inspect(schema: core.$ZodType, path: Path, walk: Walk): void {
     case "nullable":
     case "nonoptional":
     case "readonly":
-    case "prefault":
       into(def.innerType);
       return;
     case "lazy":
@@ -145,10 +146,13 @@ function refuseHoles(element: core.$ZodType, path: Path, walk: Walk): void {
   }
 }
 
-/** Refuses a default or catch that returns the same object each time, because sessions would share it. */
-function refuseSharedValue(def: core.$ZodDefaultDef | core.$ZodCatchDef, path: Path): void {
+/**
+ * Refuses a default, prefault or catch that returns a promise. Also refuses a default or catch that returns the same object
+ * each time, because sessions would share it.
+ */
+function refuseSharedValue(def: core.$ZodDefaultDef | core.$ZodPrefaultDef | core.$ZodCatchDef, path: Path): void {
   const read = (): unknown =>
-    def.type === "default"
+    def.type !== "catch"
       ? def.defaultValue
       : def.catchValue({ value: undefined, issues: [], error: { issues: [] }, input: undefined });
   let values: [unknown, unknown];
@@ -157,7 +161,10 @@ function refuseSharedValue(def: core.$ZodDefaultDef | core.$ZodCatchDef, path: P
   } catch {
     return; // A catch function that reads its input throws here. Functions are accepted.
   }
-  if (sharesObject(...values))
+  for (const value of values) ignore(value);
+  if (values.some(isPromise)) refuse(path, "an async function", SYNCHRONOUS);
+  // A prefault is parsed, which makes a copy.
+  if (def.type !== "prefault" && sharesObject(...values))
     refuse(
       path,
       `a shared ${def.type} value`,
@@ -171,15 +178,25 @@ function sharesObject(a: unknown, b: unknown): boolean {
   return Object.keys(a).some((key) => sharesObject((a as never)[key], (b as never)[key]));
 }
 
-/** Refuses async functions. Validation is synchronous, so a rejected promise would stay unhandled and end the process. */
-export function refuseAsync(schema: core.$ZodType, path: Path): void {
+/** The checks that call functions of the application, directly or in a schema of their own. */
+const CALLING: readonly unknown[] = ["custom", "overwrite", "property", "properties"];
+
+/**
+ * Refuses async functions, because validation is synchronous. Returns whether the schema calls any functions of the
+ * application: each may still return a promise.
+ */
+export function refuseAsync(schema: core.$ZodType, path: Path): boolean {
   const def: Partial<Record<"fn" | "transform" | "reverseTransform", unknown>> & core.$ZodTypeDef = schema._zod.def;
-  const functions = [def.fn, def.transform, def.reverseTransform];
-  for (const { _zod } of def.checks ?? []) functions.push("fn" in _zod.def ? _zod.def.fn : null, _zod.check);
-  if (functions.some((one) => typeof one === "function" && one.constructor.name === "AsyncFunction")) {
-    refuse(path, "an async function", "a synchronous one, and make async checks before you write the session");
+  const checks = def.checks ?? [];
+  const own = [def.fn, def.transform, def.reverseTransform].filter((one) => typeof one === "function");
+  const functions = checks.flatMap(({ _zod }) => ["fn" in _zod.def ? _zod.def.fn : null, _zod.check]);
+  if ([...own, ...functions].some((one) => typeof one === "function" && one.constructor.name === "AsyncFunction")) {
+    refuse(path, "an async function", SYNCHRONOUS);
   }
+  return own.length > 0 || checks.some(({ _zod }) => CALLING.includes(_zod.def.check));
 }
+
+const SYNCHRONOUS = "a synchronous one, and make async checks before you write the session";
 
 export function refuse(path: Path, what: string, instead: string | undefined): never {
   const where = path.length === 0 ? "the schema" : `"${path.join(".")}"`;

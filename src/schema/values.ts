@@ -5,6 +5,7 @@
  * @module
  */
 import { nullObject } from "../base/null-object.ts";
+import { ignore, isPromise } from "../base/promises.ts";
 
 /** The error for a value that cannot be stored. Its message follows "<path>: " and shows no data. */
 export class Unstorable extends Error {
@@ -46,6 +47,10 @@ export function ownCopy(value: unknown, instances: boolean, ancestors: object[] 
 
 function copyOfObject(value: object, instances: boolean, copyOf: (item: unknown) => unknown): unknown {
   if (!isPlain(value)) {
+    if (isPromise(value)) {
+      ignore(value);
+      throw new Unstorable("is a promise: await it first");
+    }
     if (instances) return value;
     throw new Unstorable("is an instance of a class, which needs a codec");
   }
@@ -132,7 +137,11 @@ function withoutPrototypes(value: unknown): unknown {
 /** Freezes plain objects and arrays at every level, because a change to a snapshot would not be stored. */
 export function deepFreeze<V>(value: V, seen?: Set<unknown>): V {
   if (typeof value !== "object" || value === null || seen?.has(value)) return value;
-  if (!Array.isArray(value) && !isPlain(value)) return value;
+  if (!Array.isArray(value) && !isPlain(value)) {
+    if (!isPromise(value)) return value;
+    ignore(value);
+    throw new Unstorable("is a promise, which a function of the schema returned");
+  }
   let within = seen?.add(value); // An object that zod froze for `.readonly()` may contain objects that are not frozen.
   for (const item of Object.values(value)) {
     if (typeof item !== "object" || item === null) continue;

@@ -1,57 +1,62 @@
-import type { IndexPage } from "../backend.ts";
+import type { IndexPage, Member } from "../backend.ts";
 import { noteChange } from "../base/changes.ts";
 import { wholeNumber } from "../base/checks.ts";
 import type { Step } from "../base/step.ts";
-import type { ParsedToken } from "../base/token.ts";
 import type { PatchInput } from "../data.ts";
 import { MEMBERS_PER_PAGE, MIN_PRUNE_AGE_MS, type Registry, type Sighting } from "../indexes/members.ts";
-import { indexEntries, isReused, type StoredSession } from "../record.ts";
+import { indexEntries, type StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
 import type { CallOptions, Session, SessionStore } from "../session.ts";
-import type { PatchWriter } from "./patches.ts";
+import { type PatchWriter, UNCHANGED } from "./patches.ts";
 import type { Runner } from "./runner.ts";
 import type { Settings } from "./settings.ts";
 import type { Storage } from "./storage.ts";
+import { allCounted, everybody, failedAfter, keyPages, type Tally } from "./walk.ts";
 
 /** The methods of a store that find sessions by ID or by index instead of by token. */
 type BulkOperations<T> = Pick<
   SessionStore<T, never, string>,
-  "revoke" | "revokeAll" | "updateAll" | "list" | "count" | "scan"
+  "revoke" | "revokeAll" | "revokeEverybody" | "updateAll" | "list" | "count" | "scan"
 >;
 
 export function bulkOperations<T>(
   settings: Settings,
-  { orReport, run }: Runner,
+  runner: Runner,
   storage: Storage<T>,
   { compareAndSet }: PatchWriter<T>,
   codec: Codec<T>,
   registry: Registry,
 ): BulkOperations<T> {
   const { backend, plainIds, emit, time, tokens } = settings;
+  const { orReport, run } = runner;
   const { accessTo, fields, read, toSession } = storage;
   const { indexes, leave, lookUp } = registry;
-
-  const tokenless = (key: string): ParsedToken => ({ key, id: tokens.idOf(key), verifier: null });
 
   /**
    * Visits an index page by page, from the earliest member to the latest. Each page is an operation with a timeout of its
    * own. Pages continue after the last score, so removed members do not shift the others.
    *
+   * @param tally Counts the sessions that `visit` has changed.
    * @param visit Returns whether to continue with the next page.
    */
   async function eachPage(
     action: string,
     entry: string,
     signal: AbortSignal | undefined,
+    tally: Tally,
     visit: (step: Step, page: IndexPage) => Promise<boolean>,
   ): Promise<void> {
     let after = 0;
-    for (let more = true; more; ) {
-      more = await run(action, null, signal, async (step) => {
-        const page = await registry.page(step, entry, after);
-        after = page.members.at(-1)?.score ?? after;
-        return (await visit(step, page)) && page.members.length === MEMBERS_PER_PAGE;
-      });
+    try {
+      for (let more = true; more; ) {
+        more = await run(action, null, signal, async (step) => {
+          const page = await registry.page(step, entry, after);
+          after = page.members.at(-1)?.score ?? after;
+          return (await visit(step, page)) && page.members.length === MEMBERS_PER_PAGE;
+        });
+      }
+    } catch (error) {
+      throw failedAfter(tally, error);
     }
   }
 
@@ -62,9 +67,10 @@ export function bulkOperations<T>(
     options: CallOptions | undefined,
     wanted: readonly string[] | null,
     visit: (step: Step, live: readonly Sighting[], entry: string) => Promise<boolean>,
+    tally: Tally = { done: 0 },
   ): Promise<void> {
     const entry = indexes.queriedEntry(by);
-    await eachPage(action, entry, options?.signal, async (step, page) => {
+    await eachPage(action, entry, options?.signal, tally, async (step, page) => {
       const seen = await lookUp(step, entry, page.members, page.at, wanted);
       const live = seen.filter((one) => one.live);
       return await visit(step, live, entry);
@@ -72,14 +78,14 @@ export function bulkOperations<T>(
   }
 
   async function sessionAt(step: Step, key: string, record: StoredSession | null): Promise<Session<T> | null> {
-    const target = { ...tokenless(key), step };
+    const target = { ...tokens.ofKey(key), isInternal: true, step };
     return await orReport(target.id, async () => toSession(target, record ?? (await read(target, false))));
   }
 
   async function updateOne(step: Step, key: string, entry: string, patch: PatchInput<T>): Promise<boolean> {
-    const target = { ...tokenless(key), step };
+    const target = { ...tokens.ofKey(key), isInternal: true, step };
     const patchOf = (data: Readonly<T>, record: StoredSession) => {
-      if (!indexEntries(record).includes(entry)) return null;
+      if (!indexEntries(record).includes(entry)) return UNCHANGED;
       return typeof patch === "function" ? patch(data) : patch;
     };
     const untouched = { set: {}, remove: [], touch: false };
@@ -92,8 +98,8 @@ export function bulkOperations<T>(
       if (plainIds) throw new TypeError(`Cannot ${action} by its ID as the option plainIds is true: use destroy`);
       if (typeof id !== "string" || !tokens.isKey(id)) return false;
       const ending = run(action, id, options?.signal, async (step) => {
-        const ended = await step("writes", () => backend.remove(id, accessTo(tokenless(id))));
-        if (ended === null || isReused(ended)) return false;
+        const ended = await step("writes", () => backend.remove(id, accessTo(tokens.ofKey(id))));
+        if (ended === null || typeof ended === "string") return false;
         emit({ type: "revoked", id, at: new Date(time()), reason: "id" });
         registry.forget(id, indexEntries(ended));
         return true;
@@ -103,41 +109,44 @@ export function bulkOperations<T>(
 
     async revokeAll(by, options) {
       const entry = indexes.queriedEntry(by);
-      let count = 0;
-      const ending = eachPage("revoke sessions", entry, options?.signal, async (step, page) => {
+      const tally = { done: 0 };
+      const ending = eachPage("revoke sessions", entry, options?.signal, tally, async (step, page) => {
         const others = page.members.filter(({ key }) => key !== options?.except?.id);
-        const found = await Promise.all(
-          others.map((member) => {
-            const tombstoneMs = registry.isPending(member, page.at) ? MIN_PRUNE_AGE_MS : 0;
-            return step("writes", () => backend.revoke(member.key, entry, tombstoneMs, time()));
-          }),
-        );
-        const leaving = others.filter((member, at) => {
-          const ended = found[at];
-          if (typeof ended !== "object") return !registry.isPending(member, page.at);
-          count++;
+        const leaving: Member[] = [];
+        const revoking = others.map(async (member) => {
+          const isPending = registry.isPending(member, page.at);
+          const tombstoneMs = isPending ? MIN_PRUNE_AGE_MS : 0;
+          const ended = await step("writes", () => backend.revoke(member.key, entry, tombstoneMs, time()));
+          if (typeof ended !== "object") {
+            if (!isPending) leaving.push(member);
+            return;
+          }
+          tally.done++;
+          leaving.push(member);
           emit({ type: "revoked", id: member.key, at: new Date(time()), reason: "index" });
           const elsewhere = indexEntries(ended).filter((other) => other !== entry);
           registry.forget(member.key, elsewhere);
-          return true;
         });
+        await allCounted(revoking);
         await leave(step, entry, leaving);
         return true;
       });
       await ending.finally(noteChange);
-      return count;
+      return tally.done;
     },
 
     async updateAll(by, patch, options) {
       if (typeof patch !== "function") codec.encodePatch(patch);
-      let count = 0;
-      const updating = eachLive("update sessions", by, options, [], async (step, live, entry) => {
-        const updated = await Promise.all(live.map(({ member }) => updateOne(step, member.key, entry, patch)));
-        count += updated.filter(Boolean).length;
+      const tally = { done: 0 };
+      const updateLive = async (step: Step, live: readonly Sighting[], entry: string): Promise<boolean> => {
+        const updating = live.map(async ({ member }) => {
+          if (await updateOne(step, member.key, entry, patch)) tally.done++;
+        });
+        await allCounted(updating);
         return true;
-      });
-      await updating.finally(noteChange);
-      return count;
+      };
+      await eachLive("update sessions", by, options, [], updateLive, tally).finally(noteChange);
+      return tally.done;
     },
 
     async list(by, options) {
@@ -164,23 +173,17 @@ export function bulkOperations<T>(
 
     async *scan({ signal } = {}) {
       const action = "scan sessions";
-      const pages = backend.keys()[Symbol.asyncIterator]();
       const seen = new Set<string>();
-      try {
-        for (;;) {
-          const page = await run(action, null, signal, (step) => step("reads", () => pages.next()));
-          if (page.done) return;
-          const keys = page.value.filter((key) => tokens.isKey(key) && !seen.has(key));
-          for (const key of keys) seen.add(key);
-          const sessions = await run(action, null, signal, (step) =>
-            Promise.all(keys.map((key) => sessionAt(step, key, null))),
-          );
-          for (const session of sessions) if (session !== null) yield session;
-        }
-      } finally {
-        // Not awaited, because `return` of a generator waits for its pending page, which may never come.
-        Promise.resolve(pages.return?.()).catch(() => {});
+      for await (const page of keyPages(action, settings, runner, signal)) {
+        const keys = page.filter((key) => !seen.has(key));
+        for (const key of keys) seen.add(key);
+        const sessions = await run(action, null, signal, (step) =>
+          Promise.all(keys.map((key) => sessionAt(step, key, null))),
+        );
+        for (const session of sessions) if (session !== null) yield session;
       }
     },
+
+    revokeEverybody: everybody(settings, runner, storage, registry),
   };
 }

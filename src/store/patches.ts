@@ -1,7 +1,8 @@
+import { ignore, isPromise } from "../base/promises.ts";
 import { pause } from "../base/step.ts";
 import { serially } from "../base/turns.ts";
 import type { PatchInput, SessionPatch } from "../data.ts";
-import { SessionConflictError } from "../errors.ts";
+import { SessionConflictError, SessionDataError } from "../errors.ts";
 import type { StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
 import type { Target } from "./runner.ts";
@@ -24,15 +25,20 @@ export interface PatchWriter<T> {
   /**
    * Reads the session and writes the patch only if nothing changed in between; otherwise tries again.
    *
-   * @param update Returns `null` to leave the session as it is.
+   * @param update Returns `UNCHANGED` to leave the session as it is.
+   * @throws {TypeError} If `update` returns a promise.
    * @throws {SessionConflictError} With the reason `contended`, after too many attempts.
+   * @throws {SessionDataError} With the origin `stored`, if a field is not valid UTF-8.
    */
   compareAndSet(
     target: Target,
-    update: (data: Readonly<T>, record: StoredSession) => SessionPatch<T> | null,
+    update: (data: Readonly<T>, record: StoredSession) => SessionPatch<T> | typeof UNCHANGED,
     along?: Along,
   ): Promise<Written | null>;
 }
+
+/** What an update returns to leave the session as it is. The functions of the application cannot return it by mistake. */
+export const UNCHANGED: unique symbol = Symbol("unchanged");
 
 const NOTHING: Along = { set: {}, remove: [] };
 
@@ -63,6 +69,7 @@ export function createPatchWriter<T>(
 
   const compareAndSet: PatchWriter<T>["compareAndSet"] = async (target, update, along = NOTHING) =>
     await inTurn(target.key, async () => {
+      let before: StoredSession = {};
       for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
         if (attempt > 1) await pause(Math.random() * Math.min(2 ** attempt, MAX_PAUSE_MS));
         // The previous secret may read here, so that an invalid patch is reported even if the write rejects the secret.
@@ -70,9 +77,12 @@ export function createPatchWriter<T>(
         const record = await read(reading, false);
         const old = record && (await decode(reading, record));
         if (old === null) return null;
+        if (attempt > 0) refuseDamaged(before, old.record);
+        before = old.record;
         const patch = update(old.data, old.record);
-        if (patch === null) return null;
-        if (patch instanceof Promise) {
+        if (patch === UNCHANGED) return null;
+        if (isPromise(patch)) {
+          ignore(patch);
           throw new TypeError("Cannot update a session as the function must return a patch: received a promise");
         }
         along.reads?.(old.record);
@@ -84,6 +94,20 @@ export function createPatchWriter<T>(
       const times = `${MAX_ATTEMPTS} times in a row`;
       throw new SessionConflictError(`Cannot update a session as it was changed concurrently ${times}`, "contended");
     });
+
+  /**
+   * Stored bytes that are not valid UTF-8 are read as U+FFFD, so a compare-and-set never finds the text that it expects.
+   *
+   * @throws {SessionDataError} If a write found other text than expected although the record did not change.
+   */
+  function refuseDamaged(before: StoredSession, now: StoredSession): void {
+    const isChanged = Object.keys({ ...before, ...now }).some((name) => before[name] !== now[name]);
+    const damaged = codec.names.filter((name) => now[name]?.includes("\ufffd"));
+    if (isChanged || damaged.length === 0) return;
+    const issues = damaged.map((name) => ({ code: "invalid_format", path: [name], message: "is not valid UTF-8" }));
+    const message = `Cannot update a session as its data does not fit the schema: ${codec.list(issues)}`;
+    throw new SessionDataError(message, issues, { origin: "stored" });
+  }
 
   function merged(patch: Edit, { set, remove, touch, sent }: Along): Edit {
     return { set: { ...patch.set, ...set }, remove: [...patch.remove, ...remove], touch, sent };

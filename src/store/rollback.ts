@@ -66,7 +66,7 @@ export function openRotation<T>(
   async function undo(step: Step): Promise<boolean> {
     const happened = await step("reads", outcome);
     if (happened === false) return true;
-    const target: Target = { ...rotated, step };
+    const target: Target = { ...rotated, isInternal: true, step };
     let edit = undoing(change);
     for (;;) {
       const written = await write(target, edit);

@@ -14,6 +14,9 @@ import type { Edit, Storage, WriteReply, Written } from "./storage.ts";
 /** The pause between two attempts to find out whether a rotation with a lost reply took effect. */
 const RECONNECT_MS = 50;
 
+/** Requests that were sent before a rotation arrive within seconds. Later, the old token is in the wrong hands. */
+const MAX_GRACE_SECONDS = 60;
+
 /** Creates the `rotate` method of a store. */
 export function rotation<T>(
   settings: Settings,
@@ -53,17 +56,20 @@ export function rotation<T>(
     if (settings.plainIds)
       throw new TypeError(`Cannot ${action} as with plainIds the ID is the token: create a new session instead`);
     if (idleTimeout !== undefined) seconds(action, "idleTimeout", idleTimeout);
-    wholeNumber(action, "grace", grace, 0, (idleTimeout ?? settings.idleTimeout) - 1);
-    if (authenticated && grace > 0)
+    wholeNumber(action, "grace", grace, 0, Math.min(settings.idleTimeout - 1, MAX_GRACE_SECONDS));
+    const changes = Object.entries({ patch: options.patch, idleTimeout, authenticated: authenticated || undefined })
+      .filter(([, change]) => change !== undefined)
+      .map(([name]) => name);
+    if (grace > 0 && changes.length > 0) {
       throw new TypeError(
-        `Cannot ${action} as grace must be 0 with authenticated: the old token of a login must become invalid at once`,
+        `Cannot ${action} as grace excludes patch, idleTimeout and authenticated, so that the old token gets no new rights: received ${listOf(changes)}`,
       );
-    const changesOnlyToken = options.patch === undefined && idleTimeout === undefined && !authenticated;
+    }
     const secret = newSecret();
     let rotation: OpenRotation | undefined;
     try {
       const rotated = await withToken(action, token, { signal }, async (target) => {
-        const next = { ...target, verifier: secret.verifier, previous: false };
+        const next = { ...target, verifier: secret.verifier, previous: false, isInternal: true };
         const at = new Date(time());
         let seen: StoredSession = { [reserved.verifier]: target.verifier as string };
         const open = openRotation(rotations, storage, target, next);
@@ -79,11 +85,12 @@ export function rotation<T>(
           },
           remove: grace > 0 ? [] : [reserved.grace],
           // If the reply is lost, undoing the rotation needs the values that it replaced.
-          reads: changesOnlyToken
-            ? undefined
-            : (record: StoredSession) => {
-                seen = record;
-              },
+          reads:
+            changes.length === 0
+              ? undefined
+              : (record: StoredSession) => {
+                  seen = record;
+                },
           sent: (reply: Promise<WriteReply>, { set, remove }: Edit) =>
             open.sent(reply, { before: seen, after: changedCopy(seen, set, remove) }),
         };
@@ -107,4 +114,9 @@ export function rotation<T>(
       throw error;
     }
   };
+}
+
+function listOf(names: readonly string[]): string {
+  const last = names.at(-1) ?? "";
+  return names.length < 2 ? last : `${names.slice(0, -1).join(", ")} and ${last}`;
 }

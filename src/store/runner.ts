@@ -7,6 +7,8 @@ import type { Settings } from "./settings.ts";
 /** The session of an operation, identified by its parsed token, with the operation's access to the backend. */
 export interface Target extends ParsedToken {
   readonly step: Step;
+  /** Whether nobody presented the token: it is of a rotation under way, or an ID of the store itself. Default false. */
+  readonly isInternal?: boolean;
 }
 
 /** Runs operations with a timeout and reports failures as events. */
@@ -45,11 +47,13 @@ export function createRunner({ emit, operationTimeoutMs, time, tokens }: Setting
 
   function report(id: string | null, error: unknown): void {
     if (error instanceof SessionBackendError) {
-      emit({ type: "unavailable", id, at: new Date(time()), reason: error.reason });
+      const { reason } = error;
+      if (reason !== "aborted") emit({ type: "unavailable", id, at: new Date(time()), reason });
     } else if (error instanceof SessionConflictError && id !== null) {
       emit({ type: "conflict", id, at: new Date(time()) });
     } else if (error instanceof SessionDataError && error.origin === "stored" && id !== null) {
-      emit({ type: "invalid", id, at: new Date(time()), issues: error.issues });
+      const issues = error.issues.map(({ code, path }) => ({ code, path }));
+      emit({ type: "invalid", id, at: new Date(time()), issues });
     }
   }
 

@@ -1,5 +1,6 @@
 import type { SessionBackend } from "../backend.ts";
 import { kindOf, ofType, seconds, wholeNumber, withDefaults } from "../base/checks.ts";
+import { ignore, tell } from "../base/promises.ts";
 import { plainTokens, secretTokens, type TokenForm } from "../base/token.ts";
 import type { SessionSchema } from "../data.ts";
 import type { SessionEvent, SessionStoreOptions } from "../store-options.ts";
@@ -85,6 +86,7 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
     time() {
       const time = now();
       if (typeof time !== "number" || !(time >= 0 && time < YEAR_10000)) {
+        ignore(time);
         const received = typeof time === "number" ? time : kindOf(time);
         throw new TypeError(
           `Cannot read the clock as now must return Unix milliseconds before the year 10000: received ${received}`,
@@ -93,12 +95,7 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
       return Math.floor(time);
     },
     emit(event) {
-      try {
-        // A listener may be async, although its type does not say so.
-        Promise.resolve(onEvent?.(event)).catch(() => {});
-      } catch {
-        // An error of a listener must not fail the operation that it observes.
-      }
+      tell(onEvent, event);
     },
   };
 }

@@ -117,6 +117,10 @@ export function createStorage<T>(
       emit({ ...event, type: "reused", rotatedAt: rotatedAt(answer) });
       return null;
     }
+    if (answer === "wrong-secret") {
+      if (!target.isInternal) emit({ ...event, type: "wrong-secret" });
+      return null;
+    }
     if (answer === "expired") {
       emit({ ...event, type: "expired", reason: "absolute" });
       return null;
@@ -148,7 +152,7 @@ export function createStorage<T>(
       if (!(error instanceof SessionBackendError && error.reason === "rejected")) throw error;
       // A server that rejects writes, for example when it is full, can still be read. Only the touch is lost.
       const untouched = record ?? (await read(target, false));
-      emit({ type: "unavailable", id: target.id, at: new Date(time()), reason: error.reason });
+      emit({ type: "unavailable", id: target.id, at: new Date(time()), reason: "rejected" });
       return untouched;
     }
   };

@@ -327,7 +327,9 @@ describe("C-24 hostile requests", () => {
     const asked = asking(get);
     for (let time = 0; time < 2; time++) {
       const answer = handle(asked, () => expect.fail("called"));
-      await expect(answer).rejects.toThrow(/^Cannot (handle a request as its headers|read the session cookie as the Cookie header)/);
+      await expect(answer).rejects.toThrow(
+        /^Cannot (handle a request as its headers|read the session cookie as the Cookie header)/,
+      );
       await expect(answer).rejects.toBeInstanceOf(TypeError);
     }
     expect(calls).toEqual([]);

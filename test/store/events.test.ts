@@ -112,6 +112,27 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
       ({ id }) => [{ id, reason: "absolute" }],
     ],
   ],
+  "wrong-secret": [
+    [
+      "each use of a token with a wrong secret",
+      async ({ store, id }) => {
+        await store.get(`${id}.${"x".repeat(43)}`);
+        await store.destroy(`${id}.${"x".repeat(43)}`);
+      },
+      ({ id }) => [{ id }, { id }],
+    ],
+    [
+      "a use of a token from before the last two rotations",
+      async ({ store, token, tokens, events }) => {
+        let present = token;
+        for (let at = 0; at < 2; at++) present = (await store.rotate(present))?.token ?? "";
+        tokens.push(present);
+        events.length = 0;
+        await store.get(token);
+      },
+      ({ id }) => [{ id }],
+    ],
+  ],
   destroyed: [["destroy", ({ store, token }) => store.destroy(token), ({ id }) => [{ id }]]],
   revoked: [
     ["revoke", ({ store, id }) => store.revoke(id), ({ id }) => [{ id, reason: "id" }]],
@@ -124,6 +145,11 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
       "revokeAll with except",
       ({ store, laptop }) => store.revokeAll({ user: "andrew" }, { except: laptop.session }),
       ({ id }) => [{ id, reason: "index" }],
+    ],
+    [
+      "revokeEverybody",
+      ({ store }) => store.revokeEverybody(),
+      ({ phone, laptop }) => [phone, laptop].map(({ session: { id } }) => ({ id, reason: "everybody" })),
     ],
     [
       "a login at an evict-oldest limit",
@@ -139,7 +165,7 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
     [
       "a read of a record that does not fit the schema",
       readByAnother,
-      ({ id }) => [{ id, issues: [{ code: "too_big", path: ["theme"], message: expect.any(String) }] }],
+      ({ id }) => [{ id, issues: [{ code: "too_big", path: ["theme"] }] }],
     ],
   ],
   conflict: [["an update that takes too long", moveTooLate, ({ id }) => [{ id }]]],
@@ -164,13 +190,6 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
         ({ id }) => [{ id, reason }],
       ],
     ),
-    [
-      "a call with an aborted signal",
-      async ({ store, token }) => {
-        await expect(store.get(token, { signal: AbortSignal.abort() })).rejects.toMatchObject({ reason: "aborted" });
-      },
-      ({ id }) => [{ id, reason: "aborted" }],
-    ],
     [
       "a failed create",
       async (scene) => {
@@ -249,13 +268,6 @@ describe("calls without an event", () => {
     [
       "calls with a malformed token",
       async ({ store, token }) => [await store.get("x"), await store.destroy(`${token}x`), await store.rotate("")],
-    ],
-    [
-      "calls with a wrong secret",
-      async ({ store, id }) => [
-        await store.get(`${id}.${"x".repeat(43)}`),
-        await store.destroy(`${id}.${"x".repeat(43)}`),
-      ],
     ],
     [
       "revocations of sessions that do not exist",

@@ -87,9 +87,14 @@ export function stateOf(rules: Rules, start: number, aging: boolean) {
 
   /** The session of a token, and whether the token is valid only by the grace period; `null` if it is invalid. */
   function reach(token: string): { readonly session: ModelSession; readonly graced: boolean } | null {
-    const session = sessions.find(({ tokens }) => tokens.includes(token));
-    const age = session ? session.tokens.length - 1 - session.tokens.indexOf(token) : 2;
-    if (session === undefined || age > 1 || !(isLive(session) || isLingering(session))) return null;
+    const session = sessions.find(({ id }) => id === token.slice(0, 22));
+    if (token.length !== 66 || session === undefined || !(isLive(session) || isLingering(session))) return null;
+    const at = session.tokens.indexOf(token);
+    const age = at === -1 ? 2 : session.tokens.length - 1 - at;
+    if (age > 1) {
+      report("wrong-secret", session, isLingering(session) ? { maybe: true } : {});
+      return null;
+    }
     if (isLingering(session)) {
       if (age === 1) report("reused", session, { rotatedAt: new Date(session.rotatedAt as number), maybe: true });
       return null;

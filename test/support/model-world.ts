@@ -168,7 +168,7 @@ function byToken(store: Store, model: Model, token: string, step: Extract<Step, 
       const { do: _, of: __, change, ...options } = step;
       const patch = change && changeOf(change);
       return {
-        call: () => withCopy(patch, (copy) => store.rotate(token, { ...options, patch: copy as never })),
+        call: () => withCopy(patch, (copy) => store.rotate(token, { ...options, patch: copy } as never)),
         expected: (actual) => model.rotate(token, { ...options, patch }, issuedOf(actual)),
       };
     }

@@ -148,8 +148,9 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
 
     rotate(token: string, options: Rotation, issued: Issued | null): Outcome {
       const { patch = {}, idleTimeout, authenticated = false, grace = 0 } = options;
-      if (outOfRange(idleTimeout) || grace >= (idleTimeout ?? rules.idleTimeout)) return OUT_OF_RANGE;
-      if (authenticated && grace > 0) return { error: "TypeError" };
+      if (outOfRange(idleTimeout) || grace >= rules.idleTimeout || grace > 60) return OUT_OF_RANGE;
+      const isChange = options.patch !== undefined || idleTimeout !== undefined || authenticated;
+      if (isChange && grace > 0) return { error: "TypeError" };
       if (!TOKEN.test(token)) return ABSENT;
       if (typeof patch !== "function" && !fieldsFit(patch)) return UNFIT;
       const reached = reach(token);

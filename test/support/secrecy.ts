@@ -241,7 +241,7 @@ export function secrecy(open: () => Ground | Promise<Ground>): void {
       "a take of a required field": await errorOf(store.take(token, "userId" as never)),
       "an idle timeout of 0": await errorOf(store.setIdleTimeout(token, 0)),
       "a grace that is too long": await errorOf(store.rotate(token, { grace: 1e6 })),
-      "a login with a grace": await errorOf(store.rotate(token, { grace: 1, authenticated: true })),
+      "a login with a grace": await errorOf(store.rotate(token, { grace: 1, authenticated: true } as never)),
       "an aborted signal": await errorOf(store.get(token, { signal: AbortSignal.abort() })),
       "a malformed token for a cookie": await errorOf((async () => sessionCookie().write(`${token};`))()),
       "a negative Max-Age": await errorOf((async () => sessionCookie().write(token, -1))()),

@@ -16,10 +16,10 @@ import {
   type RequestSession,
   type Session,
   type SessionBackend,
-  type SessionDataError,
   type SessionEvent,
   type SessionExchange,
   type SessionIndex,
+  type SessionIssue,
   type SessionLimit,
   type SessionMiddleware,
   type SessionPatch,
@@ -116,7 +116,9 @@ describe("createSessionStore", () => {
       backend,
       onEvent(event) {
         expectTypeOf(event.at).toEqualTypeOf<Date>();
-        if (event.type === "invalid") expectTypeOf(event.issues).toEqualTypeOf<SessionDataError["issues"]>();
+        if (event.type === "invalid") {
+          expectTypeOf(event.issues).toEqualTypeOf<readonly Pick<SessionIssue, "code" | "path">[]>();
+        }
         if (event.type === "unavailable") expectTypeOf(event.id).toEqualTypeOf<string | null>();
         // @ts-expect-error Only an invalid record has issues.
         if (event.type === "created") event.issues;
@@ -302,8 +304,15 @@ describe("SessionPatch", () => {
 
   test("rotate accepts a patch and its other options", () => {
     store.rotate(token, { patch: { userId: "1" }, authenticated: true, idleTimeout: 60 });
-    store.rotate(token, { patch: (data) => ({ pageViews: data.pageViews }), grace: 10 });
+    store.rotate(token, { patch: (data) => ({ pageViews: data.pageViews }) });
+    store.rotate(token, { grace: 10 });
     store.rotate(token, { patch: undefined, grace: undefined });
+    // @ts-expect-error
+    store.rotate(token, { patch: { userId: "1" }, grace: 10 });
+    // @ts-expect-error
+    store.rotate(token, { authenticated: true, grace: 10 });
+    // @ts-expect-error
+    store.rotate(token, { idleTimeout: 60, grace: 10 });
     // @ts-expect-error
     store.rotate(token, { patch: { userId: 1 } });
     // @ts-expect-error
@@ -680,7 +689,7 @@ describe("a store with indexes", () => {
 
   test("a revoked event has a reason and no event has a token", () => {
     const listen = (event: SessionEvent): void => {
-      if (event.type === "revoked") expectTypeOf(event.reason).toEqualTypeOf<"id" | "index" | "limit">();
+      if (event.type === "revoked") expectTypeOf(event.reason).toEqualTypeOf<"id" | "index" | "everybody" | "limit">();
       if (event.type === "unavailable") expectTypeOf(event.id).toEqualTypeOf<string | null>();
       else if (event.type === "two-cookies") expectTypeOf(event.id).toEqualTypeOf<null>();
       else expectTypeOf(event.id).toEqualTypeOf<string>();

@@ -144,9 +144,9 @@ export const lifetimes: Cases = {
       const key = await insert({ [reserved.deadline]: deadline });
       for (const [use, call] of Object.entries(USES)) {
         assert.equal(await call(subject, key, access()), "invalid", `${use}: ${deadline}`);
-        assert.equal(await call(subject, key, access({ verifier: WRONG })), null, `${use}: ${deadline}`);
+        assert.equal(await call(subject, key, access({ verifier: WRONG })), "wrong-secret", `${use}: ${deadline}`);
       }
-      assert.equal(await ends(backend, key, access({ verifier: WRONG })), false, deadline);
+      assert.equal(await ends(backend, key, access({ verifier: WRONG })), "wrong-secret", deadline);
       assert.equal(await ends(backend, key, access()), true, deadline);
       assert.equal(await subject.stored(key), null, deadline);
     }

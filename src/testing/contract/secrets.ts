@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { reserved, type StoredSession } from "../../record.ts";
+import { NO_SECRET, reserved, type StoredSession } from "../../record.ts";
 import { type Cases, ends, PREVIOUS, USES, VERIFIER, WRONG } from "./subject.ts";
 
 const ROTATED = "r".repeat(43);
@@ -20,12 +20,28 @@ export const secrets: Cases = {
     for (const fields of [{}, { [reserved.verifier]: null }, { [reserved.previous]: PREVIOUS }]) {
       const key = await subject.insert(fields);
       const before = await subject.stored(key);
+      const expected = (before as StoredSession)[reserved.verifier] === undefined ? null : "wrong-secret";
       for (const [use, call] of Object.entries(USES)) {
-        assert.equal(await call(subject, key, subject.access(later)), null, use);
+        assert.equal(await call(subject, key, subject.access(later)), expected, use);
       }
-      assert.equal(await ends(subject.backend, key, subject.access(later)), false);
+      assert.equal(await ends(subject.backend, key, subject.access(later)), expected ?? false);
       assert.deepEqual(await subject.stored(key), before);
     }
+  },
+
+  async "an access without a secret reaches a session without one, and no other"(subject) {
+    for (const [use, call] of Object.entries(USES)) {
+      const access = subject.access({ verifier: NO_SECRET });
+      const answer = await call(subject, await subject.insert({ [reserved.verifier]: null }), access);
+      assert.ok(answer !== null && typeof answer !== "string", use);
+      const key = await subject.insert();
+      const before = await subject.stored(key);
+      assert.equal(await call(subject, key, access), "wrong-secret", use);
+      assert.equal(await ends(subject.backend, key, access), "wrong-secret");
+      assert.deepEqual(await subject.stored(key), before);
+    }
+    const key = await subject.insert({ [reserved.verifier]: null });
+    assert.equal(await ends(subject.backend, key, subject.access({ verifier: NO_SECRET })), true);
   },
 
   async "the secret before the last rotation is reported as reused, and the session does not change"(subject) {

@@ -1,5 +1,5 @@
 import type { Increment, SessionBackend } from "../../backend.ts";
-import { type Absence, type Access, isReused, type Reused, reserved, type StoredSession } from "../../record.ts";
+import { type Absence, type Access, reserved, type StoredSession, type WrongSecret } from "../../record.ts";
 import type { Clock } from "../clock.ts";
 
 /** The tests of one topic, by title. */
@@ -94,10 +94,10 @@ export function plain<A>(answer: A): A {
   return typeof answer === "object" && answer !== null ? { ...answer } : answer;
 }
 
-/** Removes a session. Returns whether it existed. */
-export async function ends(backend: SessionBackend, key: string, access: Access): Promise<boolean | Reused> {
+/** Removes a session. Returns whether it existed, or why the secret was not accepted. */
+export async function ends(backend: SessionBackend, key: string, access: Access): Promise<boolean | WrongSecret> {
   const ended = await backend.remove(key, access);
-  return isReused(ended) ? ended : ended !== null;
+  return typeof ended === "string" ? ended : ended !== null;
 }
 
 /** Replaces `expired` by `null`: a backend may answer either of them for a session after its deadline. */

@@ -1,0 +1,11 @@
+import { memoryBackend } from "../../src/index.ts";
+import { manualClock } from "../../src/testing/index.ts";
+import { manySessions } from "../support/many-sessions.ts";
+import { policies } from "../support/policies.ts";
+import { userFunctions } from "../support/user-functions.ts";
+
+const open = () => ({ backend: memoryBackend(), now: manualClock().now });
+
+policies(open);
+manySessions(open);
+userFunctions(open);
