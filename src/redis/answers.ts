@@ -1,5 +1,6 @@
 import { SessionBackendError } from "../errors.ts";
-import { isConnected, type RedisClient, type RedisCommands, refuseReplicas, stateOf } from "./client.ts";
+import { isConnected, onPrimary, type RedisClient, type RedisCommands, stateOf } from "./client.ts";
+import { UnfitClientError } from "./client-options.ts";
 import type { Script } from "./lua.ts";
 
 /** Runs a script by its SHA-1, and sends the text only if the server has not cached it yet. */
@@ -18,18 +19,32 @@ export async function runScript(
 }
 
 /**
+ * Sends a command to the primary and returns its reply, as `answerOf` does.
+ *
+ * @throws {SessionBackendError}
+ * @throws {TypeError} If the connection has options that make it unfit for sessions.
+ */
+export async function ask<R>(
+  client: RedisClient,
+  lost: SessionBackendError["outcome"],
+  send: (connection: RedisClient) => Promise<R>,
+): Promise<R> {
+  return await answerOf(client, lost, () => onPrimary(client, send));
+}
+
+/**
  * Sends a command and returns its reply. Fails at once if the client is not connected: a command in the client's
  * offline queue would run at some later time.
  *
  * @param lost The outcome to report if the connection breaks before the reply arrives.
  * @throws {SessionBackendError}
+ * @throws {TypeError} If the connection has options that make it unfit for sessions.
  */
 export async function answerOf<R>(
   client: RedisClient,
   lost: SessionBackendError["outcome"],
   send: () => Promise<R>,
 ): Promise<R> {
-  refuseReplicas(client);
   if (!isConnected(client)) throw unavailable("not-applied");
   const state = stateOf(client);
   try {
@@ -37,6 +52,7 @@ export async function answerOf<R>(
     state.answers++;
     return answer;
   } catch (error) {
+    if (error instanceof UnfitClientError) throw error;
     const code = codeOf(error);
     if (code !== null) state.answers++;
     if (code === "READONLY") state.onDemotion?.();

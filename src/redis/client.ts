@@ -1,3 +1,5 @@
+import { refuseOptions } from "./client-options.ts";
+
 /** The commands that the backend uses on every kind of client. */
 export interface RedisCommands {
   evalSha(sha1: string, options: { keys?: string[]; arguments?: string[] }): Promise<unknown>;
@@ -23,16 +25,13 @@ export interface RedisKeys {
  * - A sentinel client needs `maxCommandRediscovers: 0`. Otherwise it resends a command whose reply was lost: an
  *   increment counts twice, and a rotation fails because the secret has already been replaced.
  */
-export interface RedisClient extends RedisCommands {
+export interface RedisClient extends RedisCommands, Partial<RedisKeys> {
   on(event: "error" | "end", listener: (error: unknown) => void): unknown;
   readonly isReady?: boolean;
   readonly clientSideCache?: { invalidate(key: string): void } | undefined;
   /** Sentinel clients: the primary, or `undefined` while there is no connection to it. */
   getMasterNode?(): unknown;
-  scan?: RedisKeys["scan"];
   readonly masters?: readonly unknown[];
-  /** Cluster clients: the replicas that they read from, which must be none. */
-  readonly replicas?: readonly unknown[];
   nodeClient?(master: never): Promise<RedisKeys>;
   getNodeClientForKey?(key: string): Promise<unknown>;
   createPool?(options: object): unknown;
@@ -84,7 +83,7 @@ export function stateOf(client: object): ClientState {
  * Checks that this is a usable node-redis client and adds an error listener: without one, an error event ends the
  * process. The application's own listeners receive the same events.
  *
- * @throws {TypeError} If it is not a node-redis client, or is a cluster client that reads from replicas.
+ * @throws {TypeError} If it is not a node-redis client, or has options that `refuseOptions` rejects.
  */
 export function guard(client: RedisClient): void {
   for (const method of ["evalSha", "eval", "hGetAll", "hmGet", "on"] as const) {
@@ -94,19 +93,8 @@ export function guard(client: RedisClient): void {
       );
     }
   }
-  refuseReplicas(client);
+  refuseOptions(client);
   listen(client);
-}
-
-/**
- * Rejects a cluster client that reads from replicas. Called before every command, as a cluster client knows its
- * replicas only once it is connected.
- */
-export function refuseReplicas(client: RedisClient): void {
-  if (client.replicas === undefined || client.replicas.length === 0) return;
-  throw new TypeError(
-    "Cannot use a cluster client with useReplicas as a replica may still return a session that was destroyed: create the client without useReplicas",
-  );
 }
 
 /** Adds an error listener. Later calls for the same client do nothing. */
@@ -141,21 +129,40 @@ function seekMaster(client: RedisClient): void {
     });
 }
 
-/** A sentinel client and the method of node-redis that runs a task on the connection to its primary. */
+/** Sentinel clients and pools, and the methods of node-redis that run a task on one of their connections. */
 interface Executor extends RedisClient {
-  _execute<R>(isReadonly: boolean, task: (master: RedisClient) => Promise<R>): Promise<R>;
+  /** Sentinel clients: runs a task on the connection to the primary if `isReadonly` is false. */
+  _execute?<R>(isReadonly: false, task: (master: RedisClient) => Promise<R>): Promise<R>;
+  /** Pools: runs a task on a connection that no other task uses. */
+  execute?<R>(task: (connection: RedisClient) => Promise<R>): Promise<R>;
 }
 
 /**
- * Returns a sentinel client's connection to its primary. Does not call `use`, whose leases cost 20 ms of processor
- * time.
+ * Runs a task on a connection to a primary: a sentinel client with a `replicaPoolSize` would send reads to replicas. A
+ * cluster client finds the connection itself. Does not call `use` of a sentinel client, whose leases cost 20 ms of
+ * processor time.
+ *
+ * @throws {TypeError} If the connection has options that `refuseOptions` rejects: only then these can be seen.
  */
-export async function masterOf(client: RedisClient): Promise<RedisClient> {
-  return await (client as Executor)._execute(false, async (master) => master);
+export async function onPrimary<R>(client: RedisClient, task: (connection: RedisClient) => Promise<R>): Promise<R> {
+  const executor = client as Executor;
+  const checked = async (connection: RedisClient): Promise<R> => {
+    refuseOptions(connection);
+    return await task(connection);
+  };
+  if (client.getMasterNode !== undefined && executor._execute !== undefined) {
+    return await executor._execute(false, checked);
+  }
+  return await (executor.execute === undefined ? task(client) : executor.execute(checked));
 }
 
-/** Returns the servers that hold keys: all primaries of a cluster, or else the one server. */
-export async function servers(client: RedisClient): Promise<readonly RedisKeys[]> {
+/** Returns a sentinel client's connection to its primary. */
+export async function masterOf(client: RedisClient): Promise<RedisClient> {
+  return await onPrimary(client, async (master) => master);
+}
+
+/** Returns the primaries of a cluster; `[null]` for any other client, which has one server. */
+export async function servers(client: RedisClient): Promise<readonly (RedisKeys | null)[]> {
   const { nodeClient } = client;
   if (client.masters !== undefined && nodeClient !== undefined) {
     return await Promise.all(client.masters.map((master) => nodeClient.call(client, master as never)));
@@ -163,5 +170,5 @@ export async function servers(client: RedisClient): Promise<readonly RedisKeys[]
   if (client.scan === undefined) {
     throw new TypeError("Cannot scan sessions as this Redis client has no scan(): use connectRedis or createClient");
   }
-  return [client as RedisKeys];
+  return [null];
 }

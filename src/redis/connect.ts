@@ -103,7 +103,7 @@ const REFUSALS: readonly string[] = ["WRONGPASS", "NOAUTH", "NOPERM"];
  * - `maxCommandRediscovers: 0` (Sentinel): does not resend a command whose reply was lost, as an increment would count
  *   twice.
  * - `scanInterval: 2000` (Sentinel): finds a new primary within 2 s even if its announcement was missed.
- * - no `useReplicas` and no `replicaPoolSize`: a replica may still return a session that was destroyed.
+ * - no `useReplicas`: a replica may still return a session that was destroyed.
  *
  * If a single server becomes a replica, the client reconnects as soon as the address leads to a primary.
  *

@@ -1,6 +1,6 @@
 import { knownOptions, wholeNumber } from "../base/checks.ts";
 import { SessionBackendError } from "../errors.ts";
-import { answerOf, codeOf, runScript, unavailable } from "./answers.ts";
+import { answerOf, ask, codeOf, runScript, unavailable } from "./answers.ts";
 import { type Lease, listen, masterOf, type Pool, type RedisClient, stateOf } from "./client.ts";
 import type { Script } from "./lua.ts";
 
@@ -75,7 +75,7 @@ export function confirmedBy(client: RedisClient, options: ReplicaConfirmation): 
       if (!["MOVED", "ASK"].includes(codeOf(cause) ?? "")) throw error;
       // The slot has moved. The cluster client finds the new primary and remembers it, so only this call is
       // unconfirmed.
-      await answerOf(client, "unknown", () => runScript(client, script, key, args));
+      await ask(client, "unknown", (to) => runScript(to, script, key, args));
       throw unconfirmed(cause);
     }
   };
