@@ -19,8 +19,10 @@ export async function runScript(
 }
 
 /**
- * Sends a command to the primary and returns its reply, as `answerOf` does.
+ * Sends a command to the primary and returns its reply, as `answerOf` does. Counts the reply as a sign of life of the
+ * client's connection.
  *
+ * @param isCacheable Whether the reply may come from the client-side cache, which counts those that do not.
  * @throws {SessionBackendError}
  * @throws {TypeError} If the connection has options that make it unfit for sessions.
  */
@@ -28,8 +30,17 @@ export async function ask<R>(
   client: RedisClient,
   lost: SessionBackendError["outcome"],
   send: (connection: RedisClient) => Promise<R>,
+  isCacheable = false,
 ): Promise<R> {
-  return await answerOf(client, lost, () => onPrimary(client, send));
+  const state = stateOf(client);
+  try {
+    const answer = await answerOf(client, lost, () => onPrimary(client, send));
+    if (!isCacheable || client.clientSideCache === undefined) state.answers++;
+    return answer;
+  } catch (error) {
+    if (codeOf((error as Error).cause) !== null) state.answers++;
+    throw error;
+  }
 }
 
 /**
@@ -46,16 +57,11 @@ export async function answerOf<R>(
   send: () => Promise<R>,
 ): Promise<R> {
   if (!isConnected(client)) throw unavailable("not-applied");
-  const state = stateOf(client);
   try {
-    const answer = await send();
-    state.answers++;
-    return answer;
+    return await send();
   } catch (error) {
     if (error instanceof UnfitClientError) throw error;
-    const code = codeOf(error);
-    if (code !== null) state.answers++;
-    if (code === "READONLY") state.onDemotion?.();
+    if (codeOf(error) === "READONLY") stateOf(client).onDemotion?.();
     throw backendError(error, lost);
   }
 }

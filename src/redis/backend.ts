@@ -99,9 +99,11 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
   /** Reads a session with a plain command, without a script. */
   async function plain(key: string, fields: readonly string[] | null): Promise<StoredSession | "invalid"> {
     try {
-      if (fields === null) return ownFields(await ask(client, "not-applied", (from) => from.hGetAll(prefix + key)));
+      if (fields === null) {
+        return ownFields(await ask(client, "not-applied", (from) => from.hGetAll(prefix + key), true));
+      }
       const names = RESERVED_FIELDS.concat(fields);
-      return zip(await ask(client, "not-applied", (from) => from.hmGet(prefix + key, names)), fields);
+      return zip(await ask(client, "not-applied", (from) => from.hmGet(prefix + key, names), true), fields);
     } catch (error) {
       return unreadable(error, "invalid");
     }

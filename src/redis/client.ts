@@ -28,7 +28,13 @@ export interface RedisKeys {
 export interface RedisClient extends RedisCommands, Partial<RedisKeys> {
   on(event: "error" | "end", listener: (error: unknown) => void): unknown;
   readonly isReady?: boolean;
-  readonly clientSideCache?: { invalidate(key: string): void } | undefined;
+  readonly clientSideCache?:
+    | {
+        invalidate(key: string): void;
+        /** The number of replies that came from Redis and not from the cache, if the cache counts them. */
+        readonly replies?: number;
+      }
+    | undefined;
   /** Sentinel clients: the primary, or `undefined` while there is no connection to it. */
   getMasterNode?(): unknown;
   readonly masters?: readonly unknown[];
@@ -55,7 +61,7 @@ export interface Pool extends Pick<RedisClient, "on"> {
 interface ClientState {
   /** Whether it has an error listener. */
   isHeard: boolean;
-  /** The number of replies received, error replies included: each shows that the server is alive. */
+  /** The number of replies received, error replies included, without those that the client-side cache counts. */
   answers: number;
   /** Whether a sentinel client is looking for its primary. */
   isSeeking: boolean;
@@ -103,6 +109,11 @@ export function listen(client: Pick<RedisClient, "on">, hear: (error: unknown) =
   if (state.isHeard) return;
   state.isHeard = true;
   client.on("error", hear);
+}
+
+/** Returns the number of replies that came from the server: each shows that the connection is alive. */
+export function repliesTo(client: RedisClient): number {
+  return stateOf(client).answers + (client.clientSideCache?.replies ?? 0);
 }
 
 /**
