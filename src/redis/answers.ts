@@ -1,6 +1,7 @@
 import { SessionBackendError } from "../errors.ts";
-import { isConnected, onPrimary, type RedisClient, type RedisCommands, stateOf } from "./client.ts";
+import { isConnected, isRefusal, onPrimary, type RedisClient, type RedisCommands, stateOf } from "./client.ts";
 import { UnfitClientError } from "./client-options.ts";
+import { codeOf } from "./error-codes.ts";
 import type { Script } from "./lua.ts";
 
 /** Runs a script by its SHA-1, and sends the text only if the server has not cached it yet. */
@@ -34,8 +35,14 @@ export async function ask<R>(
 ): Promise<R> {
   const state = stateOf(client);
   try {
-    const answer = await answerOf(client, lost, () => onPrimary(client, send));
+    const answer = await answerOf(client, lost, () =>
+      onPrimary(client, async (connection) => {
+        if (!isConnected(connection)) throw disconnected(client);
+        return await send(connection);
+      }),
+    );
     if (!isCacheable || client.clientSideCache === undefined) state.answers++;
+    state.trouble = undefined;
     return answer;
   } catch (error) {
     if (codeOf((error as Error).cause) !== null) state.answers++;
@@ -56,14 +63,30 @@ export async function answerOf<R>(
   lost: SessionBackendError["outcome"],
   send: () => Promise<R>,
 ): Promise<R> {
-  if (!isConnected(client)) throw unavailable("not-applied");
+  if (client.isOpen === false || !isConnected(client)) throw disconnected(client);
   try {
     return await send();
   } catch (error) {
     if (error instanceof UnfitClientError) throw error;
     if (codeOf(error) === "READONLY") stateOf(client).onDemotion?.();
-    throw backendError(error, lost);
+    const failure = backendError(error, lost);
+    const isUnsent = failure.reason === "unavailable" && failure.outcome === "not-applied";
+    throw isUnsent && codeOf(failure.cause) === null ? disconnected(client, failure) : failure;
   }
+}
+
+/**
+ * Builds the error for a command that was not sent, as there is no connection.
+ *
+ * @param failure The error if nothing more is known about the reason.
+ */
+function disconnected(client: RedisClient, failure?: SessionBackendError): SessionBackendError {
+  const { trouble } = stateOf(client);
+  const refused = isRefusal(trouble) ? "The Redis server rejected the credentials" : null;
+  // Retrying does not help in either case.
+  const rejected = client.isOpen === false ? "The Redis client is closed: connect it before use" : refused;
+  if (rejected === null) return failure ?? unavailable("not-applied", trouble);
+  return new SessionBackendError(rejected, { reason: "rejected", outcome: "not-applied", cause: trouble });
 }
 
 /** The error codes of a server that cannot answer at the moment, or that does not hold the key. */
@@ -112,13 +135,4 @@ export function unavailable(
   message = "The Redis server is not available",
 ): SessionBackendError {
   return new SessionBackendError(message, { reason: "unavailable", outcome, cause });
-}
-
-/** How Redis 6 wraps the error reply to a command inside a script. */
-const WITHIN_SCRIPT = /^ERR Error running script .*?: -?([A-Z]{2,}) /;
-
-/** Returns the first word of an error reply (`WRONGTYPE Operation against...`), or `null` for a connection error. */
-export function codeOf(error: unknown): string | null {
-  const message = error instanceof Error ? error.message : "";
-  return (WITHIN_SCRIPT.exec(message) ?? /^([A-Z]+)(?: |$)/.exec(message))?.[1] ?? null;
 }

@@ -15,8 +15,9 @@ import {
   timeOf,
   timeText,
 } from "../record.ts";
-import { ask, codeOf, runScript } from "./answers.ts";
+import { ask, runScript } from "./answers.ts";
 import { guard, type RedisClient, type RedisKeys, servers } from "./client.ts";
+import { codeOf } from "./error-codes.ts";
 import * as indexScripts from "./index-scripts.ts";
 import type { Script } from "./lua.ts";
 import { confirmedBy, type ReplicaConfirmation, type RunScript } from "./replicas.ts";

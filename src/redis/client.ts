@@ -1,4 +1,5 @@
 import { refuseOptions } from "./client-options.ts";
+import { codeOf } from "./error-codes.ts";
 
 /** The commands that the backend uses on every kind of client. */
 export interface RedisCommands {
@@ -26,7 +27,8 @@ export interface RedisKeys {
  *   increment counts twice, and a rotation fails because the secret has already been replaced.
  */
 export interface RedisClient extends RedisCommands, Partial<RedisKeys> {
-  on(event: "error" | "end", listener: (error: unknown) => void): unknown;
+  on(event: string, listener: (error: unknown) => void): unknown;
+  readonly isOpen?: boolean;
   readonly isReady?: boolean;
   readonly clientSideCache?:
     | {
@@ -59,8 +61,10 @@ export interface Pool extends Pick<RedisClient, "on"> {
 
 /** The state that the backend keeps for a client. */
 interface ClientState {
-  /** Whether it has an error listener. */
+  /** Whether it has error listeners. */
   isHeard: boolean;
+  /** The last error of a connection that explains why calls fail; `undefined` after a reply. */
+  trouble: unknown;
   /** The number of replies received, error replies included, without those that the client-side cache counts. */
   answers: number;
   /** Whether a sentinel client is looking for its primary. */
@@ -80,7 +84,7 @@ const states = new WeakMap<object, ClientState>();
 export function stateOf(client: object): ClientState {
   const known = states.get(client);
   if (known !== undefined) return known;
-  const state = { isHeard: false, answers: 0, isSeeking: false, onDemotion: null, pool: undefined };
+  const state = { isHeard: false, trouble: undefined, answers: 0, isSeeking: false, onDemotion: null, pool: undefined };
   states.set(client, state);
   return state;
 }
@@ -103,12 +107,29 @@ export function guard(client: RedisClient): void {
   listen(client);
 }
 
-/** Adds an error listener. Later calls for the same client do nothing. */
-export function listen(client: Pick<RedisClient, "on">, hear: (error: unknown) => void = () => {}): void {
+/** The error codes with which a server rejects credentials. A retry does not fix them. */
+const REFUSALS: readonly unknown[] = ["WRONGPASS", "NOAUTH", "NOPERM"];
+
+/** Whether the server has rejected the credentials of the connection. */
+export function isRefusal(error: unknown): boolean {
+  return REFUSALS.includes(codeOf(error));
+}
+
+/** Adds error listeners. Later calls for the same client do nothing. */
+export function listen(client: Pick<RedisClient, "on">): void {
   const state = stateOf(client);
   if (state.isHeard) return;
   state.isHeard = true;
+  const hear = (error: unknown): void => {
+    if (!(error instanceof Error)) return;
+    // A cluster or sentinel client goes on to report that it found no server at all.
+    const isVague = error.constructor === Error || error.constructor.name === "RootNodesUnavailableError";
+    if (!isVague || !isRefusal(state.trouble)) state.trouble = error;
+  };
   client.on("error", hear);
+  // Errors of single connections: of a cluster, and of a sentinel client.
+  client.on("node-error", hear);
+  client.on("client-error", (event) => hear((event as { readonly error?: unknown } | undefined)?.error));
 }
 
 /** Returns the number of replies that came from the server: each shows that the connection is alive. */

@@ -1,6 +1,6 @@
 import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers";
-import { codeOf } from "./answers.ts";
 import { listen, masterOf, type RedisClient, repliesTo, stateOf } from "./client.ts";
+import { codeOf } from "./error-codes.ts";
 
 /** A client with a connection to one server. */
 interface Connection extends RedisClient {

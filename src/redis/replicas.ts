@@ -1,7 +1,8 @@
 import { knownOptions, wholeNumber } from "../base/checks.ts";
 import { SessionBackendError } from "../errors.ts";
-import { answerOf, ask, codeOf, runScript, unavailable } from "./answers.ts";
+import { answerOf, ask, runScript, unavailable } from "./answers.ts";
 import { type Lease, listen, masterOf, type Pool, type RedisClient, stateOf } from "./client.ts";
+import { codeOf } from "./error-codes.ts";
 import type { Script } from "./lua.ts";
 
 /** The number of replicas that must confirm a change before the operation succeeds, and the time to wait for them. */
