@@ -57,7 +57,7 @@ export class SessionBackendError extends Error {
   /**
    * The kind of failure. `unavailable`: there is no connection, or the server cannot answer now. `timeout`: there was no
    * answer within the operation timeout. `aborted`: the caller's signal was aborted. `rejected`: the server refused the
-   * command, for example because it is full or read-only.
+   * command or the credentials, for example because it is full or read-only, or the client is closed.
    */
   readonly reason: "unavailable" | "timeout" | "aborted" | "rejected";
   /** The effect of the operation. `not-applied`: nothing was changed. `unknown`: it may have taken effect, or still may. */

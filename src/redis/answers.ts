@@ -1,5 +1,7 @@
 import { SessionBackendError } from "../errors.ts";
-import { isConnected, type RedisClient, type RedisCommands, refuseReplicas, stateOf } from "./client.ts";
+import { isConnected, isRefusal, onPrimary, type RedisClient, type RedisCommands, stateOf } from "./client.ts";
+import { UnfitClientError } from "./client-options.ts";
+import { codeOf } from "./error-codes.ts";
 import type { Script } from "./lua.ts";
 
 /** Runs a script by its SHA-1, and sends the text only if the server has not cached it yet. */
@@ -18,30 +20,73 @@ export async function runScript(
 }
 
 /**
+ * Sends a command to the primary and returns its reply, as `answerOf` does. Counts the reply as a sign of life of the
+ * client's connection.
+ *
+ * @param isCacheable Whether the reply may come from the client-side cache, which counts those that do not.
+ * @throws {SessionBackendError}
+ * @throws {TypeError} If the connection has options that make it unfit for sessions.
+ */
+export async function ask<R>(
+  client: RedisClient,
+  lost: SessionBackendError["outcome"],
+  send: (connection: RedisClient) => Promise<R>,
+  isCacheable = false,
+): Promise<R> {
+  const state = stateOf(client);
+  try {
+    const answer = await answerOf(client, lost, () =>
+      onPrimary(client, async (connection) => {
+        if (!isConnected(connection)) throw disconnected(client);
+        return await send(connection);
+      }),
+    );
+    if (!isCacheable || client.clientSideCache === undefined) state.answers++;
+    state.trouble = undefined;
+    return answer;
+  } catch (error) {
+    if (codeOf((error as Error).cause) !== null) state.answers++;
+    throw error;
+  }
+}
+
+/**
  * Sends a command and returns its reply. Fails at once if the client is not connected: a command in the client's
  * offline queue would run at some later time.
  *
  * @param lost The outcome to report if the connection breaks before the reply arrives.
  * @throws {SessionBackendError}
+ * @throws {TypeError} If the connection has options that make it unfit for sessions.
  */
 export async function answerOf<R>(
   client: RedisClient,
   lost: SessionBackendError["outcome"],
   send: () => Promise<R>,
 ): Promise<R> {
-  refuseReplicas(client);
-  if (!isConnected(client)) throw unavailable("not-applied");
-  const state = stateOf(client);
+  if (client.isOpen === false || !isConnected(client)) throw disconnected(client);
   try {
-    const answer = await send();
-    state.answers++;
-    return answer;
+    return await send();
   } catch (error) {
-    const code = codeOf(error);
-    if (code !== null) state.answers++;
-    if (code === "READONLY") state.onDemotion?.();
-    throw backendError(error, lost);
+    if (error instanceof UnfitClientError) throw error;
+    if (codeOf(error) === "READONLY") stateOf(client).onDemotion?.();
+    const failure = backendError(error, lost);
+    const isUnsent = failure.reason === "unavailable" && failure.outcome === "not-applied";
+    throw isUnsent && codeOf(failure.cause) === null ? disconnected(client, failure) : failure;
   }
+}
+
+/**
+ * Builds the error for a command that was not sent, as there is no connection.
+ *
+ * @param failure The error if nothing more is known about the reason.
+ */
+function disconnected(client: RedisClient, failure?: SessionBackendError): SessionBackendError {
+  const { trouble } = stateOf(client);
+  const refused = isRefusal(trouble) ? "The Redis server rejected the credentials" : null;
+  // Retrying does not help in either case.
+  const rejected = client.isOpen === false ? "The Redis client is closed: connect it before use" : refused;
+  if (rejected === null) return failure ?? unavailable("not-applied", trouble);
+  return new SessionBackendError(rejected, { reason: "rejected", outcome: "not-applied", cause: trouble });
 }
 
 /** The error codes of a server that cannot answer at the moment, or that does not hold the key. */
@@ -90,13 +135,4 @@ export function unavailable(
   message = "The Redis server is not available",
 ): SessionBackendError {
   return new SessionBackendError(message, { reason: "unavailable", outcome, cause });
-}
-
-/** How Redis 6 wraps the error reply to a command inside a script. */
-const WITHIN_SCRIPT = /^ERR Error running script .*?: -?([A-Z]{2,}) /;
-
-/** Returns the first word of an error reply (`WRONGTYPE Operation against...`), or `null` for a connection error. */
-export function codeOf(error: unknown): string | null {
-  const message = error instanceof Error ? error.message : "";
-  return (WITHIN_SCRIPT.exec(message) ?? /^([A-Z]+)(?: |$)/.exec(message))?.[1] ?? null;
 }

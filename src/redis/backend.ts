@@ -15,8 +15,9 @@ import {
   timeOf,
   timeText,
 } from "../record.ts";
-import { answerOf, codeOf, runScript } from "./answers.ts";
-import { guard, type RedisClient, servers } from "./client.ts";
+import { ask, runScript } from "./answers.ts";
+import { guard, type RedisClient, type RedisKeys, servers } from "./client.ts";
+import { codeOf } from "./error-codes.ts";
 import * as indexScripts from "./index-scripts.ts";
 import type { Script } from "./lua.ts";
 import { confirmedBy, type ReplicaConfirmation, type RunScript } from "./replicas.ts";
@@ -50,8 +51,9 @@ const KEYS_PER_PAGE = 1000;
  *
  * @param client A connected node-redis client from `connectRedis`, `createClient`, `createClientPool`, `createCluster`
  * or `createSentinel`.
- * @throws {TypeError} If `client` is not such a client, a cluster client reads from replicas, or an option is unknown,
- * has the wrong type, or is a `prefix` with other characters.
+ * @throws {TypeError} If `client` is not such a client; if it has a `keyPrefix`, `readonly`, `useReplicas` or a command
+ * option other than `timeout`, for example a type mapping; or if an option is unknown, has the wrong type, or is a
+ * `prefix` with other characters. Options that only the connections have are rejected at the first call.
  * @throws {RangeError} If a number in `waitForReplicas` is out of range.
  */
 export function redisBackend(client: RedisClient, options: RedisBackendOptions = {}): SessionBackend {
@@ -62,7 +64,7 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
     throw new TypeError(`Cannot ${action} as prefix must be 1 to 128 letters, digits or "_-.:/": received ${received}`);
   }
   guard(client);
-  const run: RunScript = (script, key, args) => answerOf(client, "unknown", () => runScript(client, script, key, args));
+  const run: RunScript = (script, key, args) => ask(client, "unknown", (to) => runScript(to, script, key, args));
   const runConfirmed = waitForReplicas === undefined ? run : confirmedBy(client, waitForReplicas);
   const indexKey = (entry: string): string => `${prefix}index:${entry}`;
 
@@ -98,9 +100,11 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
   /** Reads a session with a plain command, without a script. */
   async function plain(key: string, fields: readonly string[] | null): Promise<StoredSession | "invalid"> {
     try {
-      if (fields === null) return ownFields(await answerOf(client, "not-applied", () => client.hGetAll(prefix + key)));
+      if (fields === null) {
+        return ownFields(await ask(client, "not-applied", (from) => from.hGetAll(prefix + key), true));
+      }
       const names = RESERVED_FIELDS.concat(fields);
-      return zip(await answerOf(client, "not-applied", () => client.hmGet(prefix + key, names)), fields);
+      return zip(await ask(client, "not-applied", (from) => from.hmGet(prefix + key, names), true), fields);
     } catch (error) {
       return unreadable(error, "invalid");
     }
@@ -187,7 +191,7 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
     async page(entry, after, count) {
       const args = [String(after), String(count)];
       return pageOf(
-        await answerOf(client, "not-applied", () => runScript(client, indexScripts.PAGE, indexKey(entry), args)),
+        await ask(client, "not-applied", (from) => runScript(from, indexScripts.PAGE, indexKey(entry), args)),
       );
     },
 
@@ -197,11 +201,11 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
     },
 
     async *keys() {
-      for (const server of await answerOf(client, "not-applied", () => servers(client))) {
+      for (const server of await ask(client, "not-applied", () => servers(client))) {
         let cursor = "0";
         do {
           const options = { MATCH: `${prefix}*`, COUNT: KEYS_PER_PAGE, TYPE: "hash" };
-          const page = await answerOf(client, "not-applied", () => server.scan(cursor, options));
+          const page = await ask(client, "not-applied", (one) => (server ?? (one as RedisKeys)).scan(cursor, options));
           yield page.keys.map((key) => key.slice(prefix.length));
           cursor = page.cursor;
         } while (cursor !== "0");

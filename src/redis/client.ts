@@ -1,3 +1,6 @@
+import { refuseOptions } from "./client-options.ts";
+import { codeOf } from "./error-codes.ts";
+
 /** The commands that the backend uses on every kind of client. */
 export interface RedisCommands {
   evalSha(sha1: string, options: { keys?: string[]; arguments?: string[] }): Promise<unknown>;
@@ -23,16 +26,20 @@ export interface RedisKeys {
  * - A sentinel client needs `maxCommandRediscovers: 0`. Otherwise it resends a command whose reply was lost: an
  *   increment counts twice, and a rotation fails because the secret has already been replaced.
  */
-export interface RedisClient extends RedisCommands {
-  on(event: "error" | "end", listener: (error: unknown) => void): unknown;
+export interface RedisClient extends RedisCommands, Partial<RedisKeys> {
+  on(event: string, listener: (error: unknown) => void): unknown;
+  readonly isOpen?: boolean;
   readonly isReady?: boolean;
-  readonly clientSideCache?: { invalidate(key: string): void } | undefined;
+  readonly clientSideCache?:
+    | {
+        invalidate(key: string): void;
+        /** The number of replies that came from Redis and not from the cache, if the cache counts them. */
+        readonly replies?: number;
+      }
+    | undefined;
   /** Sentinel clients: the primary, or `undefined` while there is no connection to it. */
   getMasterNode?(): unknown;
-  scan?: RedisKeys["scan"];
   readonly masters?: readonly unknown[];
-  /** Cluster clients: the replicas that they read from, which must be none. */
-  readonly replicas?: readonly unknown[];
   nodeClient?(master: never): Promise<RedisKeys>;
   getNodeClientForKey?(key: string): Promise<unknown>;
   createPool?(options: object): unknown;
@@ -41,7 +48,9 @@ export interface RedisClient extends RedisCommands {
 }
 
 /** A connection from a pool, reserved for one task. */
-export interface Lease extends Pick<RedisCommands, "eval"> {
+export interface Lease extends Pick<RedisCommands, "eval" | "evalSha"> {
+  readonly isReady?: boolean;
+  withCommandOptions(options: object): Lease;
   wait(replicas: number, milliseconds: number): Promise<number>;
 }
 
@@ -54,9 +63,11 @@ export interface Pool extends Pick<RedisClient, "on"> {
 
 /** The state that the backend keeps for a client. */
 interface ClientState {
-  /** Whether it has an error listener. */
+  /** Whether it has error listeners. */
   isHeard: boolean;
-  /** The number of replies received, error replies included: each shows that the server is alive. */
+  /** The last error of a connection that explains why calls fail; `undefined` after a reply. */
+  trouble: unknown;
+  /** The number of replies received, error replies included, without those that the client-side cache counts. */
   answers: number;
   /** Whether a sentinel client is looking for its primary. */
   isSeeking: boolean;
@@ -75,7 +86,7 @@ const states = new WeakMap<object, ClientState>();
 export function stateOf(client: object): ClientState {
   const known = states.get(client);
   if (known !== undefined) return known;
-  const state = { isHeard: false, answers: 0, isSeeking: false, onDemotion: null, pool: undefined };
+  const state = { isHeard: false, trouble: undefined, answers: 0, isSeeking: false, onDemotion: null, pool: undefined };
   states.set(client, state);
   return state;
 }
@@ -84,7 +95,7 @@ export function stateOf(client: object): ClientState {
  * Checks that this is a usable node-redis client and adds an error listener: without one, an error event ends the
  * process. The application's own listeners receive the same events.
  *
- * @throws {TypeError} If it is not a node-redis client, or is a cluster client that reads from replicas.
+ * @throws {TypeError} If it is not a node-redis client, or has options that `refuseOptions` rejects.
  */
 export function guard(client: RedisClient): void {
   for (const method of ["evalSha", "eval", "hGetAll", "hmGet", "on"] as const) {
@@ -94,27 +105,38 @@ export function guard(client: RedisClient): void {
       );
     }
   }
-  refuseReplicas(client);
+  refuseOptions(client);
   listen(client);
 }
 
-/**
- * Rejects a cluster client that reads from replicas. Called before every command, as a cluster client knows its
- * replicas only once it is connected.
- */
-export function refuseReplicas(client: RedisClient): void {
-  if (client.replicas === undefined || client.replicas.length === 0) return;
-  throw new TypeError(
-    "Cannot use a cluster client with useReplicas as a replica may still return a session that was destroyed: create the client without useReplicas",
-  );
+/** The error codes with which a server rejects credentials. A retry does not fix them. */
+const REFUSALS: readonly unknown[] = ["WRONGPASS", "NOAUTH", "NOPERM"];
+
+/** Whether the server has rejected the credentials of the connection. */
+export function isRefusal(error: unknown): boolean {
+  return REFUSALS.includes(codeOf(error));
 }
 
-/** Adds an error listener. Later calls for the same client do nothing. */
-export function listen(client: Pick<RedisClient, "on">, hear: (error: unknown) => void = () => {}): void {
+/** Adds error listeners. Later calls for the same client do nothing. */
+export function listen(client: Pick<RedisClient, "on">): void {
   const state = stateOf(client);
   if (state.isHeard) return;
   state.isHeard = true;
+  const hear = (error: unknown): void => {
+    if (!(error instanceof Error)) return;
+    // A cluster or sentinel client goes on to report that it found no server at all.
+    const isVague = error.constructor === Error || error.constructor.name === "RootNodesUnavailableError";
+    if (!isVague || !isRefusal(state.trouble)) state.trouble = error;
+  };
   client.on("error", hear);
+  // Errors of single connections: of a cluster, and of a sentinel client.
+  client.on("node-error", hear);
+  client.on("client-error", (event) => hear((event as { readonly error?: unknown } | undefined)?.error));
+}
+
+/** Returns the number of replies that came from the server: each shows that the connection is alive. */
+export function repliesTo(client: RedisClient): number {
+  return stateOf(client).answers + (client.clientSideCache?.replies ?? 0);
 }
 
 /**
@@ -141,21 +163,41 @@ function seekMaster(client: RedisClient): void {
     });
 }
 
-/** A sentinel client and the method of node-redis that runs a task on the connection to its primary. */
+/** Sentinel clients and pools, and the methods of node-redis that run a task on one of their connections. */
 interface Executor extends RedisClient {
-  _execute<R>(isReadonly: boolean, task: (master: RedisClient) => Promise<R>): Promise<R>;
+  /** Sentinel clients: runs a task on the connection to the primary if `isReadonly` is false. */
+  _execute?<R>(isReadonly: false, task: (master: RedisClient) => Promise<R>): Promise<R>;
+  /** Pools: runs a task on a connection that no other task uses. */
+  execute?<R>(task: (connection: RedisClient) => Promise<R>): Promise<R>;
 }
 
 /**
- * Returns a sentinel client's connection to its primary. Does not call `use`, whose leases cost 20 ms of processor
- * time.
+ * Runs a task on a connection to a primary: a sentinel client with a `replicaPoolSize` would send reads to replicas. A
+ * cluster client finds the connection itself.
+ *
+ * @throws {TypeError} If the connection has options that `refuseOptions` rejects: only then these can be seen.
  */
-export async function masterOf(client: RedisClient): Promise<RedisClient> {
-  return await (client as Executor)._execute(false, async (master) => master);
+export async function onPrimary<R>(client: RedisClient, task: (connection: RedisClient) => Promise<R>): Promise<R> {
+  const executor = client as Executor;
+  const checked = async (connection: RedisClient): Promise<R> => {
+    refuseOptions(connection);
+    return await task(connection);
+  };
+  if (client.getMasterNode !== undefined) return await checked(await masterOf(client));
+  return await (executor.execute === undefined ? task(client) : executor.execute(checked));
 }
 
-/** Returns the servers that hold keys: all primaries of a cluster, or else the one server. */
-export async function servers(client: RedisClient): Promise<readonly RedisKeys[]> {
+/**
+ * Returns a sentinel client's connection to its primary. The caller runs its command outside of `_execute`, which runs
+ * commands that begin together one after the other, a round trip each. Does not call `use`, whose leases cost 20 ms of
+ * processor time.
+ */
+export async function masterOf(client: RedisClient): Promise<RedisClient> {
+  return await (client as Executor & Required<Pick<Executor, "_execute">>)._execute(false, async (master) => master);
+}
+
+/** Returns the primaries of a cluster; `[null]` for any other client, which has one server. */
+export async function servers(client: RedisClient): Promise<readonly (RedisKeys | null)[]> {
   const { nodeClient } = client;
   if (client.masters !== undefined && nodeClient !== undefined) {
     return await Promise.all(client.masters.map((master) => nodeClient.call(client, master as never)));
@@ -163,5 +205,5 @@ export async function servers(client: RedisClient): Promise<readonly RedisKeys[]
   if (client.scan === undefined) {
     throw new TypeError("Cannot scan sessions as this Redis client has no scan(): use connectRedis or createClient");
   }
-  return [client as RedisKeys];
+  return [null];
 }

@@ -3,8 +3,7 @@ import { kindOf, knownOptions, ofType, wholeNumber } from "../base/checks.ts";
 import { pause } from "../base/step.ts";
 import { SessionBackendError } from "../errors.ts";
 import { ACTION, credentialsOf, malformed, parseAddress, parseAddresses } from "./address.ts";
-import { codeOf } from "./answers.ts";
-import { listen, type RedisClient } from "./client.ts";
+import { isRefusal, listen, type RedisClient, stateOf } from "./client.ts";
 import { cacheSetting } from "./client-side-cache.ts";
 import { keepAlive } from "./heartbeat.ts";
 
@@ -83,8 +82,6 @@ const SCAN_MS = 2000;
 const SILENCE_MS = 3000;
 const PING_MS = 1000;
 const UNTIMED = { timeout: 0 };
-/** Error replies to the handshake that a retry cannot fix. */
-const REFUSALS: readonly string[] = ["WRONGPASS", "NOAUTH", "NOPERM"];
 
 /**
  * Connects to Redis and returns a node-redis client with the settings that sessions need:
@@ -103,7 +100,7 @@ const REFUSALS: readonly string[] = ["WRONGPASS", "NOAUTH", "NOPERM"];
  * - `maxCommandRediscovers: 0` (Sentinel): does not resend a command whose reply was lost, as an increment would count
  *   twice.
  * - `scanInterval: 2000` (Sentinel): finds a new primary within 2 s even if its announcement was missed.
- * - no `useReplicas` and no `replicaPoolSize`: a replica may still return a session that was destroyed.
+ * - no `useReplicas`: a replica may still return a session that was destroyed.
  *
  * If a single server becomes a replica, the client reconnects as soon as the address leads to a primary.
  *
@@ -123,10 +120,7 @@ export async function connectRedis(address: RedisAddress, options: ConnectOption
   const until = Date.now() + connectTimeoutMs;
   for (;;) {
     const client = make();
-    let last: unknown;
-    listen(client, (error) => {
-      last = error;
-    });
+    listen(client);
     try {
       await within(until - Date.now(), client.connect());
       isConnected = true;
@@ -135,7 +129,8 @@ export async function connectRedis(address: RedisAddress, options: ConnectOption
     } catch (error) {
       // Not awaited: a sentinel client completes its connection attempt first.
       Promise.resolve(client.destroy()).catch(() => {});
-      const refused = REFUSALS.includes(codeOf(error) ?? codeOf(last) ?? "");
+      const { trouble } = stateOf(client);
+      const refused = isRefusal(error) || isRefusal(trouble);
       if (!refused && Date.now() + RETRY_MS < until) {
         await pause(RETRY_MS);
         continue;
@@ -144,7 +139,7 @@ export async function connectRedis(address: RedisAddress, options: ConnectOption
         refused
           ? `Cannot ${ACTION} as the server rejected the credentials: check the username, the password and the user's permissions`
           : `Cannot ${ACTION} within ${connectTimeoutMs} ms`,
-        { reason: refused ? "rejected" : "unavailable", outcome: "not-applied", cause: last ?? error },
+        { reason: refused ? "rejected" : "unavailable", outcome: "not-applied", cause: trouble ?? error },
       );
     }
   }

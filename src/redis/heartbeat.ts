@@ -1,6 +1,6 @@
 import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers";
-import { codeOf } from "./answers.ts";
-import { listen, masterOf, type RedisClient, stateOf } from "./client.ts";
+import { listen, masterOf, type RedisClient, repliesTo, stateOf } from "./client.ts";
+import { codeOf } from "./error-codes.ts";
 
 /** A client with a connection to one server. */
 interface Connection extends RedisClient {
@@ -33,7 +33,7 @@ export function keepAlive(
   let before = 0;
 
   function beat(connection: Connection): void {
-    const now = stateOf(client).answers;
+    const now = repliesTo(client);
     const pings = isOne && now > before ? 0 : (unanswered.get(connection) ?? 0);
     before = now;
     unanswered.delete(connection);

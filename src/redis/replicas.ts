@@ -1,7 +1,9 @@
 import { knownOptions, wholeNumber } from "../base/checks.ts";
 import { SessionBackendError } from "../errors.ts";
-import { answerOf, codeOf, runScript, unavailable } from "./answers.ts";
-import { type Lease, listen, masterOf, type Pool, type RedisClient, stateOf } from "./client.ts";
+import { answerOf, ask, runScript } from "./answers.ts";
+import { confirmedBatches } from "./batches.ts";
+import { listen, masterOf, type Pool, type RedisClient, stateOf } from "./client.ts";
+import { codeOf } from "./error-codes.ts";
 import type { Script } from "./lua.ts";
 
 /** The number of replicas that must confirm a change before the operation succeeds, and the time to wait for them. */
@@ -24,10 +26,8 @@ const IDLE_MS = 1000;
 const MAX_WAIT_MS = 30_000;
 
 /**
- * Returns a function that runs a script and waits until replicas have confirmed its writes.
- *
- * WAIT confirms only the writes of its own connection and blocks the commands behind it. So the script and WAIT share a
- * connection from a separate pool (https://redis.io/docs/latest/commands/wait/).
+ * Returns a function that runs a script and waits until replicas have confirmed its writes. It uses connections from a
+ * separate pool, as WAIT blocks the commands behind it.
  *
  * @throws {TypeError | RangeError} If an option is unknown, has the wrong type or is out of range.
  */
@@ -43,39 +43,21 @@ export function confirmedBy(client: RedisClient, options: ReplicaConfirmation): 
     return new SessionBackendError(message, { reason: "timeout", outcome: "unknown", cause });
   }
 
-  /**
-   * Runs the script and WAIT on one connection. Both are sent together: after a reconnection, WAIT would confirm
-   * nothing and still succeed. EVAL sends the script's text: if EVALSHA failed as the script is not cached, WAIT would
-   * still block for its whole timeout.
-   */
-  async function confirmed(lease: Lease, { text }: Script, key: string, args: string[]): Promise<unknown> {
-    const run = lease.eval(text, { keys: [key], arguments: args });
-    const wait = lease.wait(count, timeoutMs).catch((error) => {
-      // The outcome is unknown even if the server rejects WAIT, as it has run the script.
-      throw unavailable("unknown", error);
-    });
-    const [reply, replicas] = await Promise.all([run, wait]);
-    if (replicas < count) throw unconfirmed();
-    return reply;
-  }
+  const run = confirmedBatches(count, unconfirmed);
 
   return async (script, key, args) => {
     const until = Date.now() + timeoutMs;
     try {
       return await answerOf(client, "unknown", async () => {
         const pool = isPool(client) ? client : poolOf(await serverOf(client, key), timeoutMs);
-        return await pool.execute(async (lease) => {
-          // The caller has already been told that the operation failed.
-          if (Date.now() > until) throw unavailable("not-applied");
-          return await confirmed(lease, script, key, args);
-        });
+        return await run(pool, { script, key, args, until });
       });
     } catch (error) {
       const { cause } = error as { cause?: unknown };
       if (!["MOVED", "ASK"].includes(codeOf(cause) ?? "")) throw error;
       // The slot has moved. The cluster client finds the new primary and remembers it, so only this call is
       // unconfirmed.
-      await answerOf(client, "unknown", () => runScript(client, script, key, args));
+      await ask(client, "unknown", (to) => runScript(to, script, key, args));
       throw unconfirmed(cause);
     }
   };

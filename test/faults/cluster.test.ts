@@ -1,13 +1,10 @@
-import { createCluster } from "redis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { SessionBackendError, sessionMiddleware } from "../../src/index.ts";
-import { connectRedis, redisBackend } from "../../src/redis/index.ts";
+import { connectRedis } from "../../src/redis/index.ts";
 import { expectFailure, holdUps, recovers, storeOn } from "../support/fault-grounds.ts";
 import { request } from "../support/http.ts";
 import type { Server } from "../support/redis-server.ts";
-import { processOn } from "../support/requests.ts";
 import { command, startCluster, type Topology } from "../support/topologies.ts";
-import { until } from "../support/until.ts";
 
 const TIMEOUT_MS = 1000;
 const MASTERS = 3;
@@ -127,36 +124,6 @@ describe("a cluster client", () => {
       await set("yes");
     }
     await recovers(store, token);
-  });
-
-  test("F-26 a client that reads from replicas is rejected, or sessions are read from the masters all the same", async () => {
-    const prefix = "replicas:";
-    const own = createCluster({
-      rootNodes: cluster.servers.map(({ url }) => ({ url })),
-      useReplicas: true,
-      defaults: { disableOfflineQueue: true },
-    });
-    const backend = redisBackend(own, { prefix });
-    await own.connect();
-    const replicas = cluster.servers.slice(MASTERS);
-    const reads = async (): Promise<number> => {
-      const stats = await Promise.all(replicas.map((replica) => command(replica, "INFO", "commandstats")));
-      const calls = stats.map((text) => /cmdstat_(?:hmget|hgetall):calls=(\d+)/.exec(String(text))?.[1] ?? 0);
-      return calls.reduce((sum: number, one) => sum + Number(one), 0);
-    };
-    try {
-      const store = processOn(backend, Date.now, { touchInterval: 60 });
-      // Only a client that is connected shows whether it reads from replicas.
-      const refusal = await store.create({ userId: "42" }).catch((error: unknown) => error);
-      if (refusal instanceof TypeError) return;
-      const created = await Promise.all(many.map((userId) => store.create({ userId })));
-      await until("the client is connected to the replicas", () => own.replicas.every((one) => one.client !== null));
-      const before = await reads();
-      for (const { token } of created) await Promise.all([store.get(token), store.peek(token)]);
-      expect(await reads()).toBe(before);
-    } finally {
-      own.destroy();
-    }
   });
 });
 

@@ -29,7 +29,8 @@ import {
   through,
 } from "../support/own-servers.ts";
 import { startProcess } from "../support/processes.ts";
-import { freePort, startSentinel } from "../support/redis-server.ts";
+import type { BreakingConnection } from "../support/proxy.ts";
+import { freePort, type Server, startSentinel } from "../support/redis-server.ts";
 import { command } from "../support/topologies.ts";
 import { persevering, until } from "../support/until.ts";
 
@@ -415,6 +416,54 @@ describe("a connection that becomes silent under load", () => {
     );
     expect(performance.now() - since).toBeLessThan(NOTICED_MS);
   });
+});
+
+describe("a connection with client-side caching that becomes silent", () => {
+  const kinds: Record<string, () => Promise<{ proxy: BreakingConnection; server: Server; address: RedisAddress }>> = {
+    "a single server": async () => {
+      const server = await serve();
+      const proxy = await through(server);
+      return { proxy, server, address: `redis://127.0.0.1:${proxy.port}` };
+    },
+    "a cluster": async () => {
+      const port = await freePort();
+      const proxy = await through({ port });
+      const server = await serveCluster("--port", `${port}`, "--cluster-announce-port", `${proxy.port}`);
+      return { proxy, server, address: { cluster: [`redis://127.0.0.1:${proxy.port}`] } };
+    },
+    "a master with sentinels": async () => {
+      const server = await serve();
+      const proxy = await through(server);
+      const sentinel = await startSentinel(`sentinel monitor main 127.0.0.1 ${proxy.port} 1`);
+      atEnd(() => sentinel.stop("SIGKILL"));
+      return { proxy, server, address: bySentinel(sentinel) };
+    },
+  };
+  for (const [kind, make] of Object.entries(kinds)) {
+    test.concurrent(`reads from the cache do not keep a silent connection to ${kind} alive, and a revoked session is served only until it is replaced`, async () => {
+      const { proxy, server, address } = await make();
+      const client = await open(address, { clientSideCache: true });
+      const prefix = `${randomUUID()}:`;
+      const schema = z.object({ userId: z.string() });
+      const store = createSessionStore({ schema, backend: redisBackend(client, { prefix }), touchInterval: 60 });
+      const { token, session } = await store.create({ userId: "42" });
+      await store.get(token);
+      proxy.silence();
+      expect(await command(server, "DEL", prefix + session.id)).toBe(1);
+      const [since, heldUp] = [performance.now(), holdUps()];
+      let served = 0;
+      let late = 0;
+      while (late < 3 * NOTICED_MS) {
+        const read = await store.get(token).catch(() => "failed");
+        late = performance.now() - since;
+        if (read === null) break;
+        if (read !== "failed") served = late;
+        await new Promise((done) => setTimeout(done, 10));
+      }
+      expect(served).toBeGreaterThan(0);
+      expect(late).toBeLessThan(NOTICED_MS + heldUp());
+    });
+  }
 });
 
 test.concurrent("a connection is kept if the server rejects its pings", async () => {

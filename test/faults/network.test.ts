@@ -11,7 +11,7 @@ import {
   recovers,
   storeOn,
 } from "../support/fault-grounds.ts";
-import { breaks, type Fault, fault, hangs, unavailable, works } from "../support/faults.ts";
+import { breaks, type Fault, fault, hangs, rejectsAll, unavailable, works } from "../support/faults.ts";
 import type { Tampering } from "../support/proxy.ts";
 import { freePort, startServer } from "../support/redis-server.ts";
 import { until } from "../support/until.ts";
@@ -92,13 +92,13 @@ describe("without a connection", () => {
     expected: unavailable,
   });
 
-  fault("F-02 calls reject before the client is told to connect", {
+  fault("F-02 calls are rejected before the client is told to connect", {
     client: unconnected(),
     start:
       ({ client }) =>
       () =>
         client.connect(),
-    expected: unavailable,
+    expected: rejectsAll,
   });
 
   fault("F-07 calls reject after the connection is lost, even with a client that would queue commands", {
@@ -170,7 +170,7 @@ describe("late and missing replies", () => {
     });
   });
 
-  test.concurrent("F-05 a client with socketTimeout and no reconnect strategy stays closed, and its calls reject at once", async () => {
+  test.concurrent("F-05 a client with socketTimeout and no reconnect strategy stays closed, and its calls are rejected at once", async () => {
     const make = connected(unconnected({ socketTimeout: 100 }));
     await onGrounds({ client: make }, async ({ server, client }) => {
       const store = storeOn(client, "s:", SLOW_MS);
@@ -181,7 +181,7 @@ describe("late and missing replies", () => {
       } finally {
         resume();
       }
-      await expect(store.get(token)).rejects.toMatchObject({ reason: "unavailable", outcome: "not-applied" });
+      await expect(store.get(token)).rejects.toMatchObject({ reason: "rejected", outcome: "not-applied" });
     });
   });
 });

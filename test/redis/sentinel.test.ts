@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { createSentinel } from "redis";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { z } from "zod";
 import { createSessionStore, SessionBackendError } from "../../src/index.ts";
 import { connectRedis, redisBackend } from "../../src/redis/index.ts";
@@ -114,6 +114,41 @@ describe("on a master with sentinels", () => {
     ...open(),
     stall: async () => (await masterNow()).stall(),
   }));
+});
+
+test("a client with a replicaPoolSize reads sessions from the master, not from its replicas", async () => {
+  const { name, sentinels, servers } = group;
+  const own = createSentinel({
+    name,
+    sentinelRootNodes: sentinels.map(({ port }) => ({ host: "127.0.0.1", port })),
+    replicaPoolSize: 1,
+  });
+  own.on("error", () => {});
+  await own.connect();
+  onTestFinished(() => own.destroy());
+  await until("the client is connected to the replicas", () => [...own.getReplicaNodes().values()].some(Boolean));
+  const master = await masterNow();
+  const reads = async (): Promise<number> => {
+    const stats = await Promise.all(
+      servers.filter((server) => server !== master).map((replica) => command(replica, "INFO", "commandstats")),
+    );
+    const calls = stats.flatMap((text) => [...String(text).matchAll(/cmdstat_(?:hmget|hgetall|scan):calls=(\d+)/g)]);
+    return calls.reduce((sum, [, count]) => sum + Number(count), 0);
+  };
+  const backend = redisBackend(own, { prefix: `${randomUUID()}:` });
+  const store = createSessionStore({ schema, backend, touchInterval: 60 });
+  const { token } = await store.create({ userId: "42" });
+  const before = await reads();
+  for (const read of [
+    () => store.get(token),
+    () => store.peek(token),
+    () => store.scan()[Symbol.asyncIterator]().next(),
+  ]) {
+    expect(await read()).not.toBeNull();
+  }
+  expect(await store.destroy(token)).toBe(true);
+  expect(await store.get(token)).toBeNull();
+  expect(await reads()).toBe(before);
 });
 
 describe("a connection to the master that breaks", () => {

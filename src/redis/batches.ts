@@ -1,0 +1,98 @@
+import { unavailable } from "./answers.ts";
+import type { Lease, Pool } from "./client.ts";
+import { codeOf } from "./error-codes.ts";
+import type { Script } from "./lua.ts";
+
+/** A script whose writes replicas must confirm. */
+export interface ConfirmedCall {
+  readonly script: Script;
+  readonly key: string;
+  readonly args: string[];
+  /** When its caller is told that it was not confirmed, in Unix milliseconds. */
+  readonly until: number;
+}
+
+interface WaitingCall extends ConfirmedCall {
+  readonly resolve: (reply: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Returns a function that runs a script on a connection of a pool and waits until replicas have confirmed its writes.
+ *
+ * WAIT confirms all earlier writes of its own connection, and nothing else (https://redis.io/docs/latest/commands/wait/).
+ * So each free connection takes all scripts that are waiting, and sends them with one WAIT behind them. With a WAIT for
+ * each script, scripts would queue for a round trip each.
+ *
+ * @param count The number of replicas that must confirm.
+ * @param unconfirmed Creates the error for a script that too few replicas confirmed.
+ */
+export function confirmedBatches(
+  count: number,
+  unconfirmed: () => Error,
+): (pool: Pool, call: ConfirmedCall) => Promise<unknown> {
+  const queues = new WeakMap<Pool, Set<WaitingCall>>();
+
+  function run(pool: Pool, call: ConfirmedCall): Promise<unknown> {
+    const queue = queues.get(pool) ?? new Set();
+    queues.set(pool, queue);
+    return new Promise((resolve, reject) => {
+      const waiting = { ...call, resolve, reject };
+      queue.add(waiting);
+      pool
+        .execute(async (lease) => {
+          const batch = [...queue];
+          queue.clear();
+          // A connection that is being replaced would send the scripts when their callers have long been answered.
+          const isReady = lease.isReady !== false;
+          await (isReady ? send(pool, lease, batch) : Promise.reject(unavailable("not-applied"))).catch((error) => {
+            for (const { reject } of batch) reject(error);
+          });
+        })
+        .catch((error) => {
+          // No connection became free in time.
+          queue.delete(waiting);
+          reject(error);
+        });
+    });
+  }
+
+  /** Sends a batch. Resolves when the connection is free again. */
+  async function send(pool: Pool, lease: Lease, batch: readonly WaitingCall[]): Promise<void> {
+    const now = Date.now();
+    const timely = batch.filter(({ until }) => until > now);
+    // Their callers have already been told that they failed.
+    for (const { until, reject } of batch) if (until <= now) reject(unavailable("not-applied"));
+    if (timely.length === 0) return;
+    // If the connection breaks, commands with one chain ID are never sent in part over the next connection, where WAIT
+    // would confirm nothing and still succeed.
+    const connection = lease.withCommandOptions({ chainId: Symbol("confirmed"), timeout: 0 });
+    const known = new Set<Script>();
+    const replies = timely.map(({ script, key, args }) => {
+      const options = { keys: [key], arguments: args };
+      // The first EVAL makes the server cache the script for the calls behind it.
+      if (known.has(script)) return connection.evalSha(script.sha1, options);
+      known.add(script);
+      return connection.eval(script.text, options);
+    });
+    const waitMs = Math.max(...timely.map(({ until }) => until)) - now;
+    const confirmation = connection.wait(count, waitMs).catch((error) => {
+      // The outcome is unknown even if the server rejects WAIT, as it has run the scripts.
+      throw unavailable("unknown", error);
+    });
+    const confirmed = timely.map(async (call, at) => {
+      try {
+        const [reply, replicas] = await Promise.all([replies[at], confirmation]);
+        if (replicas < count) throw unconfirmed();
+        call.resolve(reply);
+      } catch (error) {
+        // The server has lost the script and has not run it.
+        if (codeOf(error) === "NOSCRIPT") run(pool, call).then(call.resolve, call.reject);
+        else call.reject(error);
+      }
+    });
+    await Promise.all([...confirmed, confirmation.catch(() => {})]);
+  }
+
+  return run;
+}
