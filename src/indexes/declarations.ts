@@ -1,4 +1,5 @@
 import { kindOf, knownOptions, wholeNumber } from "../base/checks.ts";
+import { ownProperty } from "../base/null-object.ts";
 import type { Plan } from "../schema/fields.ts";
 import type { SessionLimit } from "../store-options.ts";
 
@@ -61,8 +62,7 @@ export function createIndexes(
     sources: new Set(indexes.map(({ from }) => from)),
     entriesOf(data) {
       const entries = indexes.flatMap(({ name, from, values }) => {
-        const field = (data as Readonly<Record<string, unknown>>)[from];
-        const given = values(field) ?? [];
+        const given = values(ownProperty(data, from)) ?? [];
         return (Array.isArray(given) ? given : [given]).map((value) => indexEntry(name, value));
       });
       return [...new Set(entries)].sort();

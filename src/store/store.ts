@@ -1,6 +1,6 @@
 import { noteChange } from "../base/changes.ts";
 import { seconds, wholeNumber } from "../base/checks.ts";
-import { nullObject } from "../base/null-object.ts";
+import { nullObject, ownProperty } from "../base/null-object.ts";
 import type { NewSession, PatchInput, SessionPatch, SessionSchema } from "../data.ts";
 import { SessionConflictError, SessionDataError } from "../errors.ts";
 import { createIndexes, indexName } from "../indexes/declarations.ts";
@@ -114,7 +114,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
       }
       let sum = Number.NaN;
       const written = await compareAndSet(target, (data) => {
-        const held = (data as Record<string, unknown>)[field] ?? from;
+        const held = ownProperty(data, field) ?? from;
         sum = Number(held) + by;
         if (!Number.isSafeInteger(held)) refuse("invalid_type");
         if (!Number.isSafeInteger(sum)) refuse(by < 0 ? "too_small" : "too_big");
