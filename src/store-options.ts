@@ -55,6 +55,16 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
   /** The maximum number of sessions per index value, for each index; default: no limits. */
   readonly limits?: SessionLimits<NoInfer<Index>> | undefined;
   /**
+   * The maximum number of index entries of a session, from 1 to 10,000; default 64. A session with more is a
+   * `SessionDataError`, so that one user cannot fill the backend with keys.
+   */
+  readonly maxIndexEntries?: number | undefined;
+  /**
+   * The maximum size of the data of a session in bytes, from 1 to 536,870,912; default 65,536. Field names and the stored
+   * texts count, in UTF-8. More is a `SessionDataError`: nothing is written, and larger stored data is not decoded.
+   */
+  readonly maxBytes?: number | undefined;
+  /**
    * The minimum time between two touches of a session, in seconds; default 0: every `get` touches. A longer interval saves
    * writes, but a session may expire earlier by this time. Must be less than `idleTimeout`.
    */

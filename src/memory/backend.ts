@@ -7,6 +7,7 @@ import {
   type Access,
   changedCopy,
   checkAccess,
+  exceeds,
   FALLBACK_IDLE_SECONDS,
   idleSeconds,
   indexEntries,
@@ -105,12 +106,14 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
         if ((before[field] ?? null) !== text) return "changed";
       }
       if (access.now > (change.notAfter ?? Number.POSITIVE_INFINITY)) return "revoked";
-      if (change.touch === false) entry.record = Object.freeze(changedCopy(before, change.set, change.remove));
-      else touch(entry, access.now, change.set, change.remove);
+      const { set, remove, maxBytes = Number.POSITIVE_INFINITY } = change;
+      if (exceeds(changedCopy(before, set, remove), maxBytes)) return "too_many_bytes";
+      if (change.touch === false) entry.record = Object.freeze(changedCopy(before, set, remove));
+      else touch(entry, access.now, set, remove);
       return before;
     },
 
-    async increment(key, access, { field, by, from, min, max }) {
+    async increment(key, access, { field, by, from, min, max, maxBytes = Number.POSITIVE_INFINITY }) {
       const entry = open(key, access);
       if (entry === null || typeof entry === "string") return entry;
       const text = entry.record[field];
@@ -118,7 +121,10 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
       if (!Number.isSafeInteger(present)) return "invalid_type";
       const sum = present + by || 0; // Turns -0 into 0, as in Redis.
       if (sum < min || sum > max) return sum < min ? "too_small" : "too_big";
-      touch(entry, access.now, { [field]: String(sum) });
+      const set = { [field]: String(sum) };
+      const isLonger = String(sum).length > (text ?? "").length;
+      if (isLonger && exceeds(changedCopy(entry.record, set, []), maxBytes)) return "too_many_bytes";
+      touch(entry, access.now, set);
       return sum;
     },
 

@@ -145,7 +145,7 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
       return recordFromReply<never>(await onSession(run, scripts.READ, key, args), access, fields);
     },
 
-    async write(key, access, { set, remove, expect = {}, fields, notAfter, touch = true }) {
+    async write(key, access, { set, remove, expect = {}, fields, notAfter, maxBytes, touch = true }) {
       const expected = Object.entries(expect).filter((entry): entry is [string, string] => entry[1] !== null);
       const absent = Object.keys(expect).filter((name) => expect[name] === null);
       const counts = [Object.keys(set).length, remove.length, expected.length, absent.length];
@@ -156,17 +156,22 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
         String(notAfter ?? ""),
         touch ? "1" : "0",
         ...counts.map(String),
+        String(maxBytes ?? ""),
         ...Object.entries(set).flat(),
         ...remove,
         ...expected.flat(),
         ...absent,
         ...(fields ?? []),
       ]);
-      return recordFromReply<"changed" | "revoked">(reply, access, fields, ["changed", "revoked"]);
+      return recordFromReply<"changed" | "revoked" | "too_many_bytes">(reply, access, fields, [
+        "changed",
+        "revoked",
+        "too_many_bytes",
+      ]);
     },
 
-    async increment(key, access, { field, by, from, min, max }) {
-      const args = [...accessArgs(access), field, ...[by, from, min, max].map(String)];
+    async increment(key, access, { field, by, from, min, max, maxBytes }) {
+      const args = [...accessArgs(access), field, ...[by, from, min, max, maxBytes ?? ""].map(String)];
       return sumOf(await onSession(run, scripts.INCREMENT, key, args));
     },
 

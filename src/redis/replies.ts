@@ -43,9 +43,11 @@ export function endedOf<Other extends string | null>(
 }
 
 /** Parses the reply of an increment: the sum, or why nothing was added. */
-export function sumOf(reply: unknown): number | "too_small" | "too_big" | "invalid_type" | Absence {
+export function sumOf(reply: unknown): number | "too_small" | "too_big" | "too_many_bytes" | "invalid_type" | Absence {
   if (typeof reply === "string" && /^-?[0-9]{1,16}$/.test(reply)) return Number(reply);
-  return isReused(reply) ? reply : oneOf(reply, [...ABSENCES, "too_small", "too_big", "invalid_type"]);
+  return isReused(reply)
+    ? reply
+    : oneOf(reply, [...ABSENCES, "too_small", "too_big", "too_many_bytes", "invalid_type"]);
 }
 
 /** Returns the reply if it is one of the expected values, otherwise throws. */

@@ -2,14 +2,16 @@ import { pause } from "../base/step.ts";
 import { serially } from "../base/turns.ts";
 import type { PatchInput, SessionPatch } from "../data.ts";
 import { SessionConflictError } from "../errors.ts";
-import type { StoredSession } from "../record.ts";
+import { changedCopy, type StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
 import type { Target } from "./runner.ts";
+import type { SizeLimit } from "./sizes.ts";
 import { type Edit, expectation, type Storage, type Written } from "./storage.ts";
 
 /** Attempts of a compare-and-set before it fails as `contended`. */
 const MAX_ATTEMPTS = 24;
 const MAX_PAUSE_MS = 50;
+const ACTION = "update a session";
 
 /** Changes of reserved fields that are written in the same step as the patch. */
 interface Along extends Pick<Edit, "set" | "remove" | "touch" | "sent"> {
@@ -45,6 +47,7 @@ const NOTHING: Along = { set: {}, remove: [] };
 export function createPatchWriter<T>(
   storage: Storage<T>,
   codec: Codec<T>,
+  sizes: SizeLimit,
   sources: ReadonlySet<string>,
   whole: boolean,
 ): PatchWriter<T> {
@@ -78,6 +81,8 @@ export function createPatchWriter<T>(
         along.reads?.(old.record);
         const expect = expectation(old.record, [...codec.names, ...Object.keys(along.set)]);
         const change = { ...merged(codec.encodePatch(patch, old.data), along), expect };
+        // Checked here as well, so that a session that is too large enters no index.
+        if (change.maxBytes !== undefined) sizes.checkGiven(ACTION, changedCopy(old.record, change.set, change.remove));
         const written = await write(target, await indexed(target, old.record, change));
         if (written !== "changed") return written;
       }
@@ -86,7 +91,9 @@ export function createPatchWriter<T>(
     });
 
   function merged(patch: Edit, { set, remove, touch, sent }: Along): Edit {
-    return { set: { ...patch.set, ...set }, remove: [...patch.remove, ...remove], touch, sent };
+    // Only a field that is set makes a record larger.
+    const limit = Object.keys(patch.set).length > 0 ? { maxBytes: sizes.maxBytes } : {};
+    return { set: { ...patch.set, ...set }, remove: [...patch.remove, ...remove], touch, sent, ...limit };
   }
 
   return { apply, compareAndSet };

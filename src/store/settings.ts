@@ -10,6 +10,8 @@ export interface Settings {
   readonly backend: SessionBackend;
   readonly idleTimeout: number;
   readonly absoluteTimeout: number | undefined;
+  readonly maxIndexEntries: number;
+  readonly maxBytes: number;
   readonly touchInterval: number;
   readonly migrate: ((stored: Readonly<Record<string, unknown>>) => unknown) | undefined;
   readonly operationTimeoutMs: number;
@@ -41,6 +43,8 @@ const METHODS = [
   "keys",
 ] as const satisfies readonly (keyof SessionBackend)[];
 const MAX_OPERATION_MS = 30_000;
+/** The maximum size of a text in Redis. */
+const MAX_TEXT_BYTES = 536_870_912;
 const YEAR_10000 = 253_402_300_800_000;
 
 /**
@@ -56,6 +60,8 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
     absoluteTimeout: undefined,
     indexes: undefined,
     limits: undefined,
+    maxIndexEntries: 64,
+    maxBytes: 65_536,
     touchInterval: 0,
     migrate: undefined,
     onEvent: undefined,
@@ -77,6 +83,8 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
     throw new TypeError(`Cannot ${ACTION} as indexes cannot be used with plainIds: remove one of these options`);
   }
   checkTimeouts(ACTION, idleTimeout, absoluteTimeout);
+  wholeNumber(ACTION, "maxIndexEntries", given.maxIndexEntries, 1, 10_000);
+  wholeNumber(ACTION, "maxBytes", given.maxBytes, 1, MAX_TEXT_BYTES);
   wholeNumber(ACTION, "touchInterval", touchInterval, 0, idleTimeout - 1);
   wholeNumber(ACTION, "operationTimeoutMs", given.operationTimeoutMs, 1, MAX_OPERATION_MS);
   return {

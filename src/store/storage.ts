@@ -24,6 +24,7 @@ import type { Session } from "../session.ts";
 import type { OpenRotations } from "./open-rotations.ts";
 import type { Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
+import type { SizeLimit } from "./sizes.ts";
 import { snapshot } from "./snapshot.ts";
 
 /** The absolute timeout of sessions in a store with indexes but without the option, because index keys must expire. */
@@ -43,7 +44,7 @@ export interface Written {
 }
 
 /** The reply of a backend to a write. */
-export type WriteReply = Written | "changed" | "revoked" | Absence;
+export type WriteReply = Written | "changed" | "revoked" | "too_many_bytes" | Absence;
 
 /** A record and the data decoded from it. */
 interface Decoded<T> {
@@ -80,6 +81,7 @@ export interface Storage<T> {
    *
    * @throws {SessionConflictError} With the reason `revoked`, if the change moves the session to another index value and
    * comes too late.
+   * @throws {SessionDataError} With the origin `given`, if the record would be larger than the edit's `maxBytes`.
    */
   write(target: Target, edit: Edit): Promise<Written | "changed" | null>;
   /** Adds the changes of the index entries to a change, and enters the session into its new entries. */
@@ -97,6 +99,7 @@ export interface Storage<T> {
 export function createStorage<T>(
   settings: Settings,
   codec: Codec<T>,
+  sizes: SizeLimit,
   registry: Registry,
   rotations: OpenRotations,
 ): Storage<T> {
@@ -151,6 +154,7 @@ export function createStorage<T>(
   };
 
   const decode: Storage<T>["decode"] = async (target, record) => {
+    sizes.checkStored(record);
     try {
       return { record, data: codec.decode(record) };
     } catch (error) {
@@ -172,7 +176,8 @@ export function createStorage<T>(
       if (typeof data !== "object" || data === null || !isPlain(data)) return codec.encode(data);
       const named = Object.entries(data).filter(([name]) => codec.names.includes(name));
       const set = codec.encode(Object.fromEntries(named));
-      codec.decode(set);
+      sizes.checkGiven("store a session", set);
+      registry.indexes.entriesOf(codec.decode(set));
       return set;
     } catch (cause) {
       const isUnfit = cause instanceof SessionDataError;
@@ -196,11 +201,13 @@ export function createStorage<T>(
   }
 
   const write: Storage<T>["write"] = async (target, edit) => {
-    const written = await ask<Written | "changed" | "revoked">(target, "writes", () => {
+    if (edit.maxBytes !== undefined) sizes.checkGiven("update a session", edit.set);
+    const written = await ask<Written | "changed" | "revoked" | "too_many_bytes">(target, "writes", () => {
       const replying = reply(target, edit);
       edit.sent?.(replying, edit);
       return replying;
     });
+    if (written === "too_many_bytes") throw sizes.refusal("update a session");
     if (written === "revoked") {
       const limit = `${MAX_WRITE_DELAY_MS / 1000} seconds`;
       const message = `Cannot move a session to another index value as the write took more than ${limit}`;

@@ -17,6 +17,7 @@ import { createPatchWriter } from "./patches.ts";
 import { rotation } from "./rotation.ts";
 import { createRunner } from "./runner.ts";
 import { checkTimeouts, readOptions } from "./settings.ts";
+import { sizeLimit } from "./sizes.ts";
 import { snapshot } from "./snapshot.ts";
 import { createStorage, UNLIMITED_SECONDS } from "./storage.ts";
 
@@ -37,15 +38,17 @@ export function createSessionStore<T extends object, In, Index extends string = 
   const { backend, emit, time, tokens } = settings;
   const plan = planSchema(settings.schema);
   const codec = createCodec<T>(plan);
-  const indexes = createIndexes(plan, settings.indexes, settings.limits);
+  const sizes = sizeLimit(settings.maxBytes);
+  const indexes = createIndexes(plan, settings.indexes, settings.limits, settings.maxIndexEntries);
   const registry = createRegistry(settings, indexes);
   const insert = createLimitedInsert(settings, registry);
   const rotations = openRotations();
-  const storage = createStorage(settings, codec, registry, rotations);
+  const storage = createStorage(settings, codec, sizes, registry, rotations);
   const { accessTo, ask, read, readAndTouch, toSession, write } = storage;
   const patchWriter = createPatchWriter(
     storage,
     codec,
+    sizes,
     indexes.sources,
     plan.refined || settings.migrate !== undefined,
   );
@@ -60,6 +63,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
     const { absoluteTimeout = settings.absoluteTimeout ?? unlimited } = options;
     checkTimeouts(action, idleTimeout, absoluteTimeout);
     const set = codec.encode(data);
+    sizes.checkGiven(action, set);
     const stored = codec.decode(set);
     const entries = indexes.entriesOf(stored);
     return await run(action, null, signal, async (step) => {
@@ -108,8 +112,9 @@ export function createSessionStore<T extends object, In, Index extends string = 
     return await withToken(action, token, options, async (target) => {
       const from = codec.absent(field);
       if (counter.complete && !plan.refined && !indexes.sources.has(field) && Number.isSafeInteger(from)) {
-        const change = { field, by, from, min: counter.min, max: counter.max };
+        const change = { field, by, from, min: counter.min, max: counter.max, maxBytes: sizes.maxBytes };
         const sum = await ask(target, "writes", () => backend.increment(target.key, accessTo(target), change));
+        if (sum === "too_many_bytes") throw sizes.refusal(action);
         return typeof sum === "string" ? refuse(sum) : sum;
       }
       let sum = Number.NaN;
@@ -134,6 +139,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
       const text = written?.before[field];
       if (text === undefined) return null;
       try {
+        sizes.checkStored({ [field]: text });
         return codec.decodeField(field, text);
       } catch (error) {
         // The caller gets an error instead of the value, so the value is put back.
