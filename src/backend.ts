@@ -64,6 +64,10 @@ export interface IndexPage {
 
 /** The result of `enter`. */
 export interface EnteredPage extends IndexPage {
+  /** The score with which the key entered. */
+  readonly score: number;
+  /** Whether the key was not in the index before. */
+  readonly isNew: boolean;
   /**
    * At most two members from any place in the index. Over many calls each member must occur, because the store removes
    * stale members when it sees them here.

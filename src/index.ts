@@ -43,6 +43,7 @@ export {
   type RotateOptions,
   type Session,
   type SessionStore,
+  type StoreCreateOptions,
   timeouts,
 } from "./session.ts";
 export { createSessionStore } from "./store/store.ts";

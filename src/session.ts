@@ -74,6 +74,16 @@ export interface CreateOptions extends CallOptions {
   readonly absoluteTimeout?: number | undefined;
 }
 
+/** Options for `create` of a store. The session of a request replaces the session that the request came with. */
+export interface StoreCreateOptions extends CreateOptions {
+  /**
+   * The token of the session that the new one replaces, for example at login. It ends after the new session was written,
+   * and does not count toward the limits of the indexes. If `create` fails, it stays. Default: none. A token that is not
+   * valid has no effect.
+   */
+  readonly replaces?: string | null | undefined;
+}
+
 /** Options for `rotate`. */
 export interface RotateOptions<T> extends CallOptions {
   /** Changes of the session data, applied in the same step. */
@@ -136,7 +146,7 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * @throws {SessionConflictError} With the reason `limit`, if an index value has the maximum number of sessions; with
    * `revoked`, if `revokeAll` ran concurrently for one of its index values.
    */
-  create(data: New, options?: CreateOptions): Promise<IssuedSession<T>>;
+  create(data: New, options?: StoreCreateOptions): Promise<IssuedSession<T>>;
   /** Returns the session and restarts its idle timeout, at most once per `touchInterval`. */
   get(token: string, options?: CallOptions): Promise<Session<T> | null>;
   /** Returns the session without restarting its idle timeout. */
@@ -149,7 +159,8 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * patch is written nevertheless.
    *
    * @throws {SessionConflictError} With the reason `contended`, if the session was changed concurrently in every attempt;
-   * with `revoked`, if moving the session to another index value took too long.
+   * with `revoked`, if moving the session to another index value took too long; with `limit`, if the patch moves the
+   * session to an index value that has the maximum number of sessions.
    */
   update(token: string, patch: PatchInput<T>, options?: CallOptions): Promise<Session<T> | null>;
   /**

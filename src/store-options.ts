@@ -21,7 +21,10 @@ export type SessionIndex<T> =
 export interface SessionLimit {
   /** The maximum number of sessions, from 1 to 100,000. */
   readonly max: number;
-  /** The effect of a `create` at the limit: it ends the oldest session, or fails with a `SessionConflictError`. */
+  /**
+   * The effect of a session that gets the index value at the limit, by `create` or by a change: the session that has had
+   * the value for longest ends, or the call fails with a `SessionConflictError`.
+   */
   readonly whenFull: "evict-oldest" | "reject";
 }
 

@@ -151,8 +151,8 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
     },
 
     async enter(entry, key, lifeMs, count, now) {
-      const sample = indexes.enter(entry, key, lifeMs, now);
-      return { ...indexes.page(entry, 0, count, now), sample };
+      const entered = indexes.enter(entry, key, lifeMs, now);
+      return { ...indexes.page(entry, 0, count, now), ...entered };
     },
 
     async page(entry, after, count, now) {

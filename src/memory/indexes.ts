@@ -1,4 +1,4 @@
-import type { IndexPage, Member, SessionBackend } from "../backend.ts";
+import type { EnteredPage, IndexPage, Member, SessionBackend } from "../backend.ts";
 import { expiringMap, type Timed } from "./expiring-map.ts";
 
 interface Index extends Timed {
@@ -14,7 +14,7 @@ const SAMPLE = 2;
 
 /** Creates the indexes of the memory backend. */
 export function memoryIndexes(): {
-  enter(entry: string, key: string, lifeMs: number, now: number): readonly Member[];
+  enter(entry: string, key: string, lifeMs: number, now: number): Pick<EnteredPage, "sample" | "score" | "isNew">;
   page(entry: string, after: number, count: number, now: number): IndexPage;
   leave(...args: Parameters<SessionBackend["leave"]>): void;
 } {
@@ -33,9 +33,9 @@ export function memoryIndexes(): {
       }
       index.expires = Math.max(index.expires, now + lifeMs);
       last = Math.max(now * 1000, last + 1);
-      index.scores.delete(key);
+      const isNew = !index.scores.delete(key);
       index.scores.set(key, last);
-      return sampleOf(index);
+      return { sample: sampleOf(index), score: last, isNew };
     },
 
     page(entry, after, count, now) {

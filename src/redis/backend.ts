@@ -20,7 +20,7 @@ import { guard, type RedisClient, servers } from "./client.ts";
 import * as indexScripts from "./index-scripts.ts";
 import type { Script } from "./lua.ts";
 import { confirmedBy, type ReplicaConfirmation, type RunScript } from "./replicas.ts";
-import { endedOf, oneOf, pageOf, recordFromReply, sumOf, zip } from "./replies.ts";
+import { endedOf, enteredOf, oneOf, pageOf, recordFromReply, sumOf, zip } from "./replies.ts";
 import * as scripts from "./session-scripts.ts";
 
 /** Options for `redisBackend`. */
@@ -186,7 +186,7 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
     },
 
     async enter(entry, key, lifeMs, count) {
-      return pageOf(await run(indexScripts.ENTER, indexKey(entry), [key, String(lifeMs), String(count)]));
+      return enteredOf(await run(indexScripts.ENTER, indexKey(entry), [key, String(lifeMs), String(count)]));
     },
 
     async page(entry, after, count) {

@@ -51,7 +51,7 @@ export function createPatchWriter<T>(
   sources: ReadonlySet<string>,
   whole: boolean,
 ): PatchWriter<T> {
-  const { decode, indexed, read, write } = storage;
+  const { decode, read, write, writeIndexed } = storage;
   const inTurn = serially();
 
   const apply: PatchWriter<T>["apply"] = async (target, patch, along = NOTHING) => {
@@ -83,7 +83,7 @@ export function createPatchWriter<T>(
         const change = { ...merged(codec.encodePatch(patch, old.data), along), expect };
         // Checked here as well, so that a session that is too large enters no index.
         if (change.maxBytes !== undefined) sizes.checkGiven(ACTION, changedCopy(old.record, change.set, change.remove));
-        const written = await write(target, await indexed(target, old.record, change));
+        const written = await writeIndexed(target, old.record, change);
         if (written !== "changed") return written;
       }
       const times = `${MAX_ATTEMPTS} times in a row`;

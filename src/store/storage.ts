@@ -3,6 +3,7 @@ import { nullObject } from "../base/null-object.ts";
 import type { Step } from "../base/step.ts";
 import type { ParsedToken } from "../base/token.ts";
 import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
+import type { LimitedWrite } from "../indexes/limits.ts";
 import { MAX_WRITE_DELAY_MS, type Registry } from "../indexes/members.ts";
 import {
   type Absence,
@@ -84,8 +85,19 @@ export interface Storage<T> {
    * @throws {SessionDataError} With the origin `given`, if the record would be larger than the edit's `maxBytes`.
    */
   write(target: Target, edit: Edit): Promise<Written | "changed" | null>;
-  /** Adds the changes of the index entries to a change, and enters the session into its new entries. */
-  indexed(target: Target, record: StoredSession, edit: Edit): Promise<Edit>;
+  /**
+   * Writes a change, and moves the session to other index entries if it changes a field that an index reads.
+   *
+   * @param record The record as it was read.
+   * @param isLimited Whether the limits of the indexes apply to the new entries; default true.
+   * @throws {SessionConflictError} As `write`; with the reason `limit`, if an index with a `reject` limit is full.
+   */
+  writeIndexed(
+    target: Target,
+    record: StoredSession,
+    edit: Edit,
+    isLimited?: boolean,
+  ): Promise<Written | "changed" | null>;
   /**
    * Decodes a record. Data that does not fit is migrated and written back. Returns `null` if the session ended meanwhile.
    *
@@ -101,6 +113,7 @@ export function createStorage<T>(
   codec: Codec<T>,
   sizes: SizeLimit,
   registry: Registry,
+  limitedWrite: LimitedWrite,
   rotations: OpenRotations,
 ): Storage<T> {
   const { backend, emit, migrate, time, touchInterval } = settings;
@@ -164,8 +177,8 @@ export function createStorage<T>(
     const remove = codec.names.filter((name) => set[name] === undefined);
     const seen = Object.keys(record).filter((name) => !isReserved(name));
     const expect = expectation(record, [...codec.names, ...seen]);
-    const change = await indexed(target, record, { set, remove, expect, touch: false });
-    const written = await write(target, change);
+    // Without limits, because the session is not new: only its stored form changes.
+    const written = await writeIndexed(target, record, { set, remove, expect, touch: false }, false);
     const now = written === "changed" ? await read(target, false) : (written?.after ?? null);
     return now && (await decode(target, now));
   };
@@ -216,22 +229,28 @@ export function createStorage<T>(
     return written;
   };
 
-  const indexed: Storage<T>["indexed"] = async (target, record, edit) => {
+  const writeIndexed: Storage<T>["writeIndexed"] = async (target, record, edit, isLimited = true) => {
     const { indexes } = registry;
-    if (![...Object.keys(edit.set), ...edit.remove].some((name) => indexes.sources.has(name))) return edit;
+    const names = [...Object.keys(edit.set), ...edit.remove];
+    if (!names.some((name) => indexes.sources.has(name))) return await write(target, edit);
     const entries = indexes.entriesOf(codec.decode(changedCopy(record, edit.set, edit.remove)));
     const held = indexEntries(record);
-    const added = entries.filter((entry) => !held.includes(entry));
     const now = time();
     const deadline = deadlineOf(record) ?? now + UNLIMITED_MS;
-    const lifeMs = Math.max(deadline - now, 0);
-    const entered = added.length > 0 ? await registry.enter(target.step, target.key, added, lifeMs) : null;
     const expect = { ...edit.expect, [reserved.index]: record[reserved.index] ?? null };
     const set = { ...edit.set, [reserved.index]: JSON.stringify(entries), [reserved.deadline]: String(deadline) };
-    return { ...edit, set, expect, notAfter: entered?.notAfter };
+    return await limitedWrite(target.step, {
+      action: "move a session to another index value",
+      key: target.key,
+      entries: entries.filter((entry) => !held.includes(entry)),
+      lifeMs: Math.max(deadline - now, 0),
+      isLimited,
+      write: (notAfter) => write(target, { ...edit, set, expect, notAfter }),
+      isWritten: (written) => typeof written === "object" && written !== null,
+    });
   };
 
-  return { fields, accessTo, ask, read, readAndTouch, write, indexed, decode, toSession };
+  return { fields, accessTo, ask, read, readAndTouch, write, writeIndexed, decode, toSession };
 }
 
 /** Returns the text that a compare-and-set expects in each field; `null` for an absent field. */
