@@ -64,7 +64,8 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
   guard(client);
   const run: RunScript = (script, key, args) => answerOf(client, "unknown", () => runScript(client, script, key, args));
   const runConfirmed = waitForReplicas === undefined ? run : confirmedBy(client, waitForReplicas);
-  const indexKey = (entry: string): string => `${prefix}index:${entry}`;
+  // Braces would choose the slot of the key in a cluster, so that one value could gather many indexes on one server.
+  const indexKey = (entry: string): string => `${prefix}index:${entry.replace(/[%{}]/g, encodeURIComponent)}`;
 
   /**
    * Runs a script on a session's key and drops the cached copy of that key.
