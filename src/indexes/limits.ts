@@ -142,9 +142,10 @@ export function createLimitedWrite({ backend, emit, time }: Context, registry: R
     if (indexed.entries.length === 0) return await indexed.write();
     const { limited, notAfter, withdraw } = await admit(step, indexed);
     const evicting = limited.filter(({ whenFull }) => whenFull === "evict-oldest");
+    const writing = indexed.write(notAfter);
     const looking = evicting.map(({ entry, others, page }) => lookUp(step, entry, others, page.at, []));
     for (const one of looking) one.catch(() => {}); // Awaited only if the session was written.
-    const written = await indexed.write(notAfter).catch((error) => {
+    const written = await writing.catch((error) => {
       if (error instanceof SessionBackendError && error.outcome === "not-applied") withdraw().catch(() => {});
       throw error;
     });

@@ -21,7 +21,12 @@ const MAX_INSERTS = 3;
 const UNCONFIRMED_SECONDS = MAX_WRITE_DELAY_MS / 1000;
 
 type Inserted = "inserted" | "taken" | "revoked";
-type Issued = Pick<ParsedToken, "key" | "verifier">;
+
+/** A session whose token the caller does not have yet. */
+interface Issued extends Pick<ParsedToken, "key" | "verifier"> {
+  /** Whether the event `created` was emitted. */
+  readonly isAnnounced: boolean;
+}
 
 /**
  * Creates the `create` method of a store.
@@ -78,14 +83,16 @@ export function creation<T>(
   }
 
   /** Ends a session whose token the caller does not receive, in the background. */
-  async function discard({ key, verifier }: Issued, [entry]: readonly string[]): Promise<void> {
+  async function discard({ key, verifier, isAnnounced }: Issued, [entry]: readonly string[]): Promise<void> {
     const now = time();
     // The tombstone stops an insert that is still on its way.
     const ended =
       entry === undefined
         ? await backend.remove(key, { verifier, previous: false, now })
         : await backend.revoke(key, entry, MIN_PRUNE_AGE_MS, now);
-    if (typeof ended === "object" && ended !== null) registry.forget(key, indexEntries(ended));
+    if (typeof ended !== "object" || ended === null) return;
+    if (isAnnounced) emit({ type: "destroyed", id: tokens.idOf(key), at: new Date(time()) });
+    registry.forget(key, indexEntries(ended));
   }
 
   return async (data, options = {}) => {
@@ -126,7 +133,7 @@ export function creation<T>(
             lifeMs: (absoluteTimeout ?? 0) * 1000,
             replaced,
             async write(notAfter) {
-              unreceived = { key, verifier };
+              unreceived = { key, verifier, isAnnounced: false };
               try {
                 const answer = await insert(step, unreceived, record, entries, now, notAfter);
                 if (answer !== "inserted") unreceived = null;
@@ -142,6 +149,8 @@ export function creation<T>(
             throw new SessionConflictError(revokedMessage(entries), "revoked");
           }
           if (inserted === "taken") continue;
+          emit({ type: "created", id, at });
+          unreceived = { key, verifier, isAnnounced: true };
           // By its key, if its token was valid a moment ago: a rotation in between must not save it.
           const replacing = old === null ? null : { ...old, verifier: isVerified ? null : old.verifier, step };
           if (replacing !== null) {
@@ -149,7 +158,6 @@ export function creation<T>(
               throw asUnknown(error);
             });
           }
-          emit({ type: "created", id, at });
           return { token, session: snapshot(id, record, stored) };
         }
         const message = `Cannot create a session as ${MAX_INSERTS} new session IDs in a row were already in use`;
