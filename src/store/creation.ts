@@ -86,10 +86,9 @@ export function creation<T>(
   async function discard({ key, verifier, isAnnounced }: Issued, [entry]: readonly string[]): Promise<void> {
     const now = time();
     // The tombstone stops an insert that is still on its way.
-    const ended =
-      entry === undefined
-        ? await backend.remove(key, { verifier, previous: false, now })
-        : await backend.revoke(key, entry, MIN_PRUNE_AGE_MS, now);
+    const revoked = await backend.revoke(key, entry ?? "", MIN_PRUNE_AGE_MS, now);
+    const access = { verifier, previous: false, now };
+    const ended = revoked === "other" ? await backend.remove(key, access) : revoked; // A session without index entries.
     if (typeof ended !== "object" || ended === null) return;
     if (isAnnounced) emit({ type: "destroyed", id: tokens.idOf(key), at: new Date(time()) });
     registry.forget(key, indexEntries(ended));
