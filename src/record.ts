@@ -171,6 +171,13 @@ export function changedCopy(
   return next;
 }
 
+/** Returns the text that a compare-and-set expects in each field; `null` for an absent field. */
+export function expectation(record: StoredSession, names: readonly string[]): Record<string, string | null> {
+  const text = nullObject<string | null>();
+  for (const name of names) text[name] = record[name] ?? null;
+  return text;
+}
+
 /** Whether the user's fields have more than `maxBytes` bytes, names and texts in UTF-8. */
 export function exceeds(record: StoredSession, maxBytes: number): boolean {
   const texts = Object.entries(record).flatMap(([name, text]) => (isReserved(name) ? [] : [name, text]));

@@ -9,7 +9,7 @@
  * @module
  */
 import { RESERVED_FIELDS, reserved, TOMBSTONE_FIELD } from "../record.ts";
-import { CLOCK, HEAD, headField, isNoTime, type Script, script } from "./lua.ts";
+import { CLOCK, checkSize, HEAD, headField, inTime, isNoTime, type Script, script } from "./lua.ts";
 
 /** Lua: compares the presented token hash (ARGV[1], ARGV[3], ARGV[4] of READ) with `head`, as `matchSecret` does. */
 const SECRET = /* lua */ `
@@ -56,14 +56,6 @@ if deadline then
 end
 `;
 
-/** Lua: returns 'revoked' if the server's clock is past `last`, in Unix milliseconds; `''` means no limit. */
-const inTime = (last: string): string => /* lua */ `
-if ${last} ~= '' then
-  ${CLOCK}
-  if here > tonumber(${last}) then return 'revoked' end
-end
-`;
-
 /**
  * Lua: returns `head`, as JSON if its values have at most 1024 bytes in total. A client parses one string much faster
  * than twenty, but for long values the encoding costs the server more than that saves.
@@ -72,26 +64,6 @@ const ANSWER = /* lua */ `
 local length = 0
 for i = 1, #head do if head[i] then length = length + #head[i] end end
 return length > 1024 and head or cjson.encode(head)
-`;
-
-/**
- * Lua: returns 'too_many_bytes' if the names and texts of the user's fields would have more bytes than `maximum`; `''`
- * means no maximum.
- *
- * @param change Applies the change to the table `lengths`: the length of each field's text, by name.
- */
-const checkSize = (maximum: string, change: string): string => /* lua */ `
-if ${maximum} ~= '' then
-  local held, lengths, bytes = redis.call('HGETALL', KEYS[1]), {}, 0
-  for i = 1, #held, 2 do lengths[held[i]] = #held[i + 1] end
-  ${change}
-  for name, length in pairs(lengths) do
-    if name ~= '${reserved.createdAt}' and name ~= '${reserved.lastAccessedAt}' and string.sub(name, 1, 8) ~= 'session_' then
-      bytes = bytes + #name + length
-    end
-  end
-  if bytes > tonumber(${maximum}) then return 'too_many_bytes' end
-end
 `;
 
 /**

@@ -2,11 +2,11 @@ import { pause } from "../base/step.ts";
 import { serially } from "../base/turns.ts";
 import type { PatchInput, SessionPatch } from "../data.ts";
 import { SessionConflictError } from "../errors.ts";
-import { changedCopy, type StoredSession } from "../record.ts";
+import { changedCopy, expectation, type StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
 import type { Target } from "./runner.ts";
 import type { SizeLimit } from "./sizes.ts";
-import { type Edit, expectation, type Storage, type Written } from "./storage.ts";
+import type { Edit, Storage, Written } from "./storage.ts";
 
 /** Attempts of a compare-and-set before it fails as `contended`. */
 const MAX_ATTEMPTS = 24;

@@ -1,5 +1,4 @@
 import type { Change } from "../backend.ts";
-import { nullObject } from "../base/null-object.ts";
 import type { Step } from "../base/step.ts";
 import type { ParsedToken } from "../base/token.ts";
 import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
@@ -10,6 +9,7 @@ import {
   type Access,
   changedCopy,
   deadlineOf,
+  expectation,
   indexEntries,
   isReserved,
   isReused,
@@ -46,12 +46,6 @@ export interface Written {
 
 /** The reply of a backend to a write. */
 export type WriteReply = Written | "changed" | "revoked" | "too_many_bytes" | Absence;
-
-/** A record and the data decoded from it. */
-interface Decoded<T> {
-  readonly record: StoredSession;
-  readonly data: T;
-}
 
 /** Reads and writes the records of one store, as steps of an operation. */
 export interface Storage<T> {
@@ -103,7 +97,7 @@ export interface Storage<T> {
    *
    * @throws {SessionDataError} If the data does not fit the schema.
    */
-  decode(target: Target, record: StoredSession): Promise<Decoded<T> | null>;
+  decode(target: Target, record: StoredSession): Promise<{ readonly record: StoredSession; readonly data: T } | null>;
   /** Decodes a record into a session; `null` if there is none. */
   toSession(target: Target, record: StoredSession | null | undefined): Promise<Session<T> | null>;
 }
@@ -251,11 +245,4 @@ export function createStorage<T>(
   };
 
   return { fields, accessTo, ask, read, readAndTouch, write, writeIndexed, decode, toSession };
-}
-
-/** Returns the text that a compare-and-set expects in each field; `null` for an absent field. */
-export function expectation(record: StoredSession, names: readonly string[]): Record<string, string | null> {
-  const text = nullObject<string | null>();
-  for (const name of names) text[name] = record[name] ?? null;
-  return text;
 }

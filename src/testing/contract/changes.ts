@@ -35,26 +35,6 @@ const VALUES: Readonly<Record<string, string>> = {
 
 /** Tests of reads and writes. */
 export const changes: Cases = {
-  async "a write that would make the record larger than its maximum size changes nothing"({
-    access,
-    backend,
-    insert,
-    stored,
-  }) {
-    // name, andrew, count, 1: 16 bytes. Reserved fields do not count.
-    const key = await insert();
-    const before = await stored(key);
-    const write = (set: StoredSession, remove: string[], maxBytes: number) =>
-      backend.write(key, access(), { ...nothing, set, remove, maxBytes });
-    assert.equal(await write({ name: "andrea€s" }, [], 19), "too_many_bytes");
-    assert.equal(await write({ é: "12" }, [], 19), "too_many_bytes");
-    assert.equal(await write({ é: "12345678" }, ["count"], 19), "too_many_bytes");
-    assert.deepEqual(await stored(key), before);
-    assert.equal(typeof (await write({ name: "andrea€s", session_index: "[]" }, [], 20)), "object");
-    assert.equal(typeof (await write({ é: "" }, ["name"], 8)), "object");
-    assert.equal(await write({}, [], 7), "too_many_bytes");
-  },
-
   async "write sets and removes fields in one step, keeps the others, and returns the record before the change"(
     subject,
   ) {

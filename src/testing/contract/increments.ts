@@ -46,16 +46,6 @@ export const increments: Cases = {
     }
   },
 
-  async "an increment that makes the text longer keeps to the maximum size"({ access, backend, insert, stored }) {
-    // name, andrew, count, 9: 16 bytes.
-    const key = await insert({ count: "9" });
-    const increment = (by: number, maxBytes: number) => backend.increment(key, access(), { ...BY_ONE, by, maxBytes });
-    assert.equal(await increment(1, 16), "too_many_bytes");
-    assert.equal(((await stored(key)) as StoredSession)["count"], "9");
-    assert.equal(await increment(-1, 1), 8);
-    assert.equal(await increment(2, 17), 10);
-  },
-
   async "concurrent increments all count"({ access, backend, insert, stored }) {
     const key = await insert({ count: null });
     const sums = await Promise.all(Array.from({ length: 50 }, () => backend.increment(key, access(), BY_ONE)));
