@@ -27,6 +27,8 @@ export interface Change {
   readonly touch?: boolean | undefined;
   /** The last moment at which to apply the change, in Unix milliseconds of the backend's clock. */
   readonly notAfter?: number | undefined;
+  /** The maximum size of the user's fields after the change: bytes of names and texts in UTF-8. Default: no maximum. */
+  readonly maxBytes?: number | undefined;
 }
 
 /** An addition to a number field. All numbers are safe integers. */
@@ -40,6 +42,8 @@ export interface Increment {
   readonly min: number;
   /** The largest sum that is allowed. */
   readonly max: number;
+  /** As in a change. An addition that does not make the text longer is always allowed. */
+  readonly maxBytes?: number | undefined;
 }
 
 /** A session in an index. */
@@ -60,6 +64,10 @@ export interface IndexPage {
 
 /** The result of `enter`. */
 export interface EnteredPage extends IndexPage {
+  /** The score with which the key entered. */
+  readonly score: number;
+  /** Whether the key was not in the index before. */
+  readonly isNew: boolean;
   /**
    * At most two members from any place in the index. Over many calls each member must occur, because the store removes
    * stale members when it sees them here.
@@ -113,18 +121,23 @@ export interface SessionBackend {
   read(key: string, access: Access, request: ReadRequest): Promise<StoredSession | Absence>;
   /**
    * Applies a change and returns the record from before the change. Returns `changed` if a field is not as expected,
-   * and `revoked` after `notAfter`.
+   * `revoked` after `notAfter`, and `too_many_bytes` if the record would be larger than `maxBytes`.
    */
-  write(key: string, access: Access, change: Change): Promise<StoredSession | "changed" | "revoked" | Absence>;
+  write(
+    key: string,
+    access: Access,
+    change: Change,
+  ): Promise<StoredSession | "changed" | "revoked" | "too_many_bytes" | Absence>;
   /**
-   * Adds to a field and returns the sum. Writes nothing and returns `too_small` or `too_big` if the sum is out of
-   * bounds, or `invalid_type` if the text is not a safe integer in plain digits.
+   * Adds to a field and returns the sum. Writes nothing and returns `too_small` or `too_big` if the sum is out of bounds,
+   * `too_many_bytes` if the record would be larger than `maxBytes`, and `invalid_type` if the text is not a safe integer in
+   * plain digits.
    */
   increment(
     key: string,
     access: Access,
     increment: Increment,
-  ): Promise<number | "too_small" | "too_big" | "invalid_type" | Absence>;
+  ): Promise<number | "too_small" | "too_big" | "too_many_bytes" | "invalid_type" | Absence>;
   /**
    * Deletes the record, even if it cannot be read. Returns its reserved fields if it was a session that had not expired,
    * else `null`.

@@ -32,23 +32,23 @@ export { type SessionMiddleware, type SessionMiddlewareOptions, sessionMiddlewar
 export type { RequestSession } from "./http/request-session.ts";
 export { type MemoryBackendOptions, memoryBackend } from "./memory/backend.ts";
 export type { Absence, Access, StoredSession } from "./record.ts";
-export {
-  type CallOptions,
-  type CreateOptions,
-  type IndexQuery,
-  type IssuedSession,
-  isFresh,
-  type ListOptions,
-  type RevokeAllOptions,
-  type RotateOptions,
-  type RotateWithChange,
-  type RotateWithGrace,
-  type Session,
-  type SessionStore,
-  timeouts,
-  type WalkOptions,
-  type WalkProgress,
+export type {
+  CallOptions,
+  CreateOptions,
+  IndexQuery,
+  IssuedSession,
+  ListOptions,
+  RevokeAllOptions,
+  RotateOptions,
+  RotateWithChange,
+  RotateWithGrace,
+  Session,
+  SessionStore,
+  StoreCreateOptions,
+  WalkOptions,
+  WalkProgress,
 } from "./session.ts";
+export { isFresh, timeouts } from "./store/authentication.ts";
 export { createSessionStore } from "./store/store.ts";
 export type {
   IndexValue,

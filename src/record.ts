@@ -184,6 +184,23 @@ export function changedCopy(
   return next;
 }
 
+/** Returns the text that a compare-and-set expects in each field; `null` for an absent field. */
+export function expectation(record: StoredSession, names: readonly string[]): Record<string, string | null> {
+  const text = nullObject<string | null>();
+  for (const name of names) text[name] = record[name] ?? null;
+  return text;
+}
+
+/** Whether the user's fields have more than `maxBytes` bytes, names and texts in UTF-8. */
+export function exceeds(record: StoredSession, maxBytes: number): boolean {
+  const texts = Object.entries(record).flatMap(([name, text]) => (isReserved(name) ? [] : [name, text]));
+  const units = texts.reduce((sum, text) => sum + text.length, 0);
+  // A UTF-16 unit takes one to three bytes in UTF-8, so most records need no count.
+  if (units > maxBytes || 3 * units <= maxBytes) return units > maxBytes;
+  const encoder = new TextEncoder();
+  return texts.reduce((sum, text) => sum + encoder.encode(text).length, 0) > maxBytes;
+}
+
 /** Parses Unix milliseconds of up to fifteen digits, which reach the year 33658; `NaN` for other text. */
 function unixMilliseconds(text: string): number {
   return /^[0-9]{1,15}$/.test(text) ? Number(text) : Number.NaN;

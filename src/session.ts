@@ -33,33 +33,6 @@ export interface IssuedSession<out T> {
   readonly session: Session<T>;
 }
 
-/**
- * Whether the user was authenticated within the last `maxAge` seconds. Use it to ask for the password again before a
- * sensitive action (ASVS 5.0 7.5.1 and 7.5.3). An authentication time more than a minute in the future is not fresh.
- *
- * @param maxAge In seconds.
- * @param now The current time in Unix milliseconds.
- */
-export function isFresh(session: Session<unknown>, maxAge: number, now: number = Date.now()): boolean {
-  const age = now - session.authenticatedAt.getTime();
-  return age >= -60_000 && age <= maxAge * 1000;
-}
-
-/**
- * Timeouts in seconds for the authentication assurance levels of NIST SP 800-63B-4 (sections 2.1.3, 2.2.3 and 2.3.3).
- * Spread one into the options of a store: `{ ...timeouts.aal2 }`. Level 1 does not specify an idle timeout; here it is half
- * of the absolute timeout.
- */
-export const timeouts: {
-  readonly [Level in "aal1" | "aal2" | "aal3"]: { readonly idleTimeout: number; readonly absoluteTimeout: number };
-} = Object.freeze({
-  aal1: Object.freeze({ idleTimeout: 15 * 86_400, absoluteTimeout: 30 * 86_400 }),
-  aal2: Object.freeze({ idleTimeout: 3600, absoluteTimeout: 86_400 }),
-  aal3: Object.freeze({ idleTimeout: 900, absoluteTimeout: 12 * 3600 }),
-});
-
-// ------------------------------------------------------------------------------------------ the store
-
 /** Options for every method of a store. */
 export interface CallOptions {
   /** Aborts the call: it then rejects with a `SessionBackendError` with the reason `aborted`, and reports no event. */
@@ -72,6 +45,16 @@ export interface CreateOptions extends CallOptions {
   readonly idleTimeout?: number | undefined;
   /** The absolute timeout of this session in seconds; default: that of the store. Must be at least the idle timeout. */
   readonly absoluteTimeout?: number | undefined;
+}
+
+/** Options for `create` of a store. The session of a request replaces the session that the request came with. */
+export interface StoreCreateOptions extends CreateOptions {
+  /**
+   * The token of the session that the new one replaces, for example at login. It ends after the new session was written,
+   * and does not count toward the limits of the indexes. If `create` fails, it stays. Default: none. A token that is not
+   * valid has no effect.
+   */
+  readonly replaces?: string | null | undefined;
 }
 
 /** Options for `rotate`: a change that comes with the new token, or a grace period for the old one, but not both. */
@@ -158,7 +141,7 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * @throws {SessionConflictError} With the reason `limit`, if an index value has the maximum number of sessions; with
    * `revoked`, if `revokeAll` ran concurrently for one of its index values.
    */
-  create(data: New, options?: CreateOptions): Promise<IssuedSession<T>>;
+  create(data: New, options?: StoreCreateOptions): Promise<IssuedSession<T>>;
   /** Returns the session and restarts its idle timeout, at most once per `touchInterval`. */
   get(token: string, options?: CallOptions): Promise<Session<T> | null>;
   /** Returns the session without restarting its idle timeout. */
@@ -171,7 +154,8 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * patch is written nevertheless.
    *
    * @throws {SessionConflictError} With the reason `contended`, if the session was changed concurrently in every attempt;
-   * with `revoked`, if moving the session to another index value took too long.
+   * with `revoked`, if moving the session to another index value took too long; with `limit`, if the patch moves the
+   * session to an index value that has the maximum number of sessions.
    */
   update(token: string, patch: PatchInput<T>, options?: CallOptions): Promise<Session<T> | null>;
   /**

@@ -21,7 +21,10 @@ export type SessionIndex<T> =
 export interface SessionLimit {
   /** The maximum number of sessions, from 1 to 100,000. */
   readonly max: number;
-  /** The effect of a `create` at the limit: it ends the oldest session, or fails with a `SessionConflictError`. */
+  /**
+   * The effect of a session that gets the index value at the limit, by `create` or by a change: the session that has had
+   * the value for longest ends, or the call fails with a `SessionConflictError`.
+   */
   readonly whenFull: "evict-oldest" | "reject";
 }
 
@@ -54,6 +57,16 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
   readonly indexes?: { readonly [K in Index]: SessionIndex<T> } | undefined;
   /** The maximum number of sessions per index value, for each index; default: no limits. */
   readonly limits?: SessionLimits<NoInfer<Index>> | undefined;
+  /**
+   * The maximum number of index entries of a session, from 1 to 10,000; default 64. A session with more is a
+   * `SessionDataError`, so that one user cannot fill the backend with keys.
+   */
+  readonly maxIndexEntries?: number | undefined;
+  /**
+   * The maximum size of the data of a session in bytes, from 1 to 536,870,912; default 65,536. Field names and the stored
+   * texts count, in UTF-8. More is a `SessionDataError`: nothing is written, and larger stored data is not decoded.
+   */
+  readonly maxBytes?: number | undefined;
   /**
    * The minimum time between two touches of a session, in seconds; default 0: every `get` touches. A longer interval saves
    * writes, but a session may expire earlier by this time. Must be less than `idleTimeout`.

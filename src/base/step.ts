@@ -59,6 +59,13 @@ export function withTimeout<R>(
   });
 }
 
+/** Returns the error of a later step of an operation. An earlier step took effect, so the outcome is not `not-applied`. */
+export function asUnknown(error: unknown): unknown {
+  if (!(error instanceof SessionBackendError)) return error;
+  const { message, reason, cause } = error;
+  return new SessionBackendError(message, { reason, outcome: "unknown", cause });
+}
+
 /**
  * Resolves after a number of milliseconds.
  *

@@ -1,4 +1,6 @@
 import { kindOf, knownOptions, wholeNumber } from "../base/checks.ts";
+import { ownProperty } from "../base/null-object.ts";
+import { SessionDataError } from "../errors.ts";
 import type { Plan } from "../schema/fields.ts";
 import type { SessionLimit } from "../store-options.ts";
 
@@ -9,6 +11,7 @@ export interface Indexes {
   /**
    * Returns the index entries of a session with this data.
    *
+   * @throws {SessionDataError} With the origin `given`, if there are more than `maxIndexEntries`.
    * @throws {TypeError} If an index value is not a string of 1 to 512 bytes.
    */
   entriesOf(data: unknown): string[];
@@ -49,6 +52,7 @@ export function createIndexes(
   plan: Plan,
   declared: Readonly<Record<string, unknown>> = {},
   limits: Readonly<Record<string, unknown>> = {},
+  maxEntries: number = Number.POSITIVE_INFINITY,
 ): Indexes {
   const names = Object.keys(knownOptions(ACTION, declared, Object.keys(declared ?? {}), "indexes"));
   knownOptions(ACTION, limits, names, "limits");
@@ -60,12 +64,15 @@ export function createIndexes(
   return {
     sources: new Set(indexes.map(({ from }) => from)),
     entriesOf(data) {
-      const entries = indexes.flatMap(({ name, from, values }) => {
-        const field = (data as Readonly<Record<string, unknown>>)[from];
-        const given = values(field) ?? [];
-        return (Array.isArray(given) ? given : [given]).map((value) => indexEntry(name, value));
-      });
-      return [...new Set(entries)].sort();
+      const entries = new Set<string>();
+      for (const { name, from, values } of indexes) {
+        const given = values(ownProperty(data, from)) ?? [];
+        for (const value of Array.isArray(given) ? given : [given]) {
+          entries.add(indexEntry(name, value));
+          if (entries.size > maxEntries) throw tooManyEntries(from, maxEntries);
+        }
+      }
+      return [...entries].sort();
     },
     queriedEntry(query) {
       const [name, ...more] = Object.keys(query ?? {});
@@ -77,6 +84,12 @@ export function createIndexes(
     },
     limitOf: (entry) => byName.get(indexName(entry))?.limit ?? null,
   };
+}
+
+function tooManyEntries(field: string, max: number): SessionDataError {
+  const issue = { code: "too_big", path: [field], message: `expected at most ${max} index entries` };
+  const message = `Cannot store a session as it must have at most ${max} index entries (maxIndexEntries): ${field} adds more`;
+  return new SessionDataError(message, [issue], { origin: "given" });
 }
 
 function indexEntry(name: string, value: unknown): string {

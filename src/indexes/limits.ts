@@ -1,30 +1,39 @@
-import type { EnteredPage, IndexPage, Member, SessionBackend } from "../backend.ts";
-import type { Step } from "../base/step.ts";
-import { SessionConflictError } from "../errors.ts";
+import type { IndexPage, Member } from "../backend.ts";
+import { asUnknown, type Step } from "../base/step.ts";
+import { SessionBackendError, SessionConflictError } from "../errors.ts";
 import { indexEntries } from "../record.ts";
 import type { SessionLimit } from "../store-options.ts";
 import { indexName } from "./declarations.ts";
-import { type Context, MEMBERS_PER_PAGE, type Registry, type Sighting } from "./members.ts";
-
-type Inserted = Awaited<ReturnType<SessionBackend["insert"]>>;
+import { type Context, type Entered, MEMBERS_PER_PAGE, type Registry, type Sighting } from "./members.ts";
 
 /** The number of members that `enter` returns for an index with a limit. Above it, the limit costs more round trips. */
 export const AT_LIMIT = 256;
 
+/** The write of a session that gets new index entries. */
+export interface IndexedWrite<R> {
+  /** Completes "Cannot <action> as ..." in the error message. */
+  readonly action: string;
+  readonly key: string;
+  /** The entries that the session does not have yet. */
+  readonly entries: readonly string[];
+  /** The time until the absolute timeout, in milliseconds. */
+  readonly lifeMs: number;
+  /** Whether limits apply; default true. */
+  readonly isLimited?: boolean | undefined;
+  /** Returns the key of the session that this one replaces, which does not count; `null` if there is none. */
+  readonly replaced?: (() => Promise<string | null>) | undefined;
+  /** Writes the session, unless the time of the backend is after `notAfter` (Unix milliseconds). */
+  write(notAfter?: number): Promise<R>;
+  /** Whether the write took effect. */
+  isWritten(result: R): boolean;
+}
+
 /**
- * Enters a new session into its index entries and writes it, within the limits of the indexes.
+ * Enters a session into new index entries and writes it, within the limits of the indexes.
  *
- * @param lifeMs The time until the absolute timeout, in milliseconds.
- * @param write Writes the session, unless the time of the backend is after `notAfter` (Unix milliseconds).
  * @throws {SessionConflictError} With the reason `limit`, if an index with a `reject` limit is full.
  */
-export type LimitedInsert = (
-  step: Step,
-  key: string,
-  entries: readonly string[],
-  lifeMs: number,
-  write: (notAfter?: number) => Promise<Inserted>,
-) => Promise<Inserted>;
+export type LimitedWrite = <R>(step: Step, write: IndexedWrite<R>) => Promise<R>;
 
 /** The state of an index entry with a limit at the moment the new session entered it. */
 interface Limited extends SessionLimit {
@@ -32,19 +41,22 @@ interface Limited extends SessionLimit {
   readonly page: IndexPage;
   /** Whether the entry has more members than the limit allows. */
   readonly full: boolean;
-  /** The earliest members of a full entry, without the new session. */
+  /** The earliest members of a full entry, without the new session and the one it replaces. */
   readonly others: readonly Member[];
+  /** The key of the session that does not count. */
+  readonly replaced: string | null;
 }
 
-export function createLimitedInsert({ backend, emit, time }: Context, registry: Registry): LimitedInsert {
-  const { indexes, leave, lookUp } = registry;
+export function createLimitedWrite({ backend, emit, time }: Context, registry: Registry): LimitedWrite {
+  const { indexes, lookUp } = registry;
 
-  /** Lists all sessions in the index entry and removes stale members. */
-  async function census(step: Step, entry: string): Promise<Sighting[]> {
+  /** Lists all sessions in the index entry that count, and removes stale members. */
+  async function census(step: Step, { entry, replaced }: Limited): Promise<Sighting[]> {
     const there: Sighting[] = [];
     for (let after = 0; ; ) {
       const page = await registry.page(step, entry, after);
-      there.push(...(await lookUp(step, entry, page.members, page.at, [])));
+      const counting = page.members.filter(({ key }) => key !== replaced);
+      there.push(...(await lookUp(step, entry, counting, page.at, [])));
       const last = page.members.at(-1);
       if (last === undefined || page.members.length < MEMBERS_PER_PAGE) return there;
       after = last.score;
@@ -55,9 +67,10 @@ export function createLimitedInsert({ backend, emit, time }: Context, registry: 
    * Whether the new session is among the first `max` members. Older members that may still be written count, so that
    * parallel calls create exactly `max` sessions.
    */
-  async function hasRoom(step: Step, key: string, { entry, max, others, page }: Limited): Promise<boolean> {
-    const partly = page.size > others.length + 1;
-    const there = partly ? await census(step, entry) : await lookUp(step, entry, others, page.at, []);
+  async function hasRoom(step: Step, key: string, limited: Limited): Promise<boolean> {
+    const { entry, max, others, page } = limited;
+    const partly = page.size > page.members.length;
+    const there = partly ? await census(step, limited) : await lookUp(step, entry, others, page.at, []);
     const own = there.findIndex(({ member }) => member.key === key);
     return (own === -1 ? there.length : own) < max;
   }
@@ -80,49 +93,71 @@ export function createLimitedInsert({ backend, emit, time }: Context, registry: 
    * Evicts the oldest sessions after the new one was written. Parallel calls may not have seen each other's sessions, so
    * the sessions are counted again if others entered or may still be written. The last call to count sees all of them.
    */
-  async function makeRoom(step: Step, { entry, max, page }: Limited, seen: readonly Sighting[]): Promise<void> {
+  async function makeRoom(step: Step, limited: Limited, looking: Promise<readonly Sighting[]>): Promise<void> {
+    const { entry, max, page } = limited;
+    const seen = await looking;
     const [newest] = await Promise.all([
       registry.page(step, entry, page.members.at(-1)?.score ?? 0),
       evict(step, entry, seen, liveIn(seen) + 1 - max),
     ]);
     if (newest.size <= max) return;
     if (newest.members.length === 0 && seen.every(({ live }) => live)) return;
-    const all = await census(step, entry);
+    const all = await census(step, limited);
     await evict(step, entry, all, liveIn(all) - max);
   }
 
-  return async (step, key, entries, lifeMs, write) => {
-    if (entries.length === 0) return await write();
-    const count = (entry: string) => (indexes.limitOf(entry) === null ? 0 : AT_LIMIT);
-    const { notAfter, pages } = await registry.enter(step, key, entries, lifeMs, count);
-    const limited = entries.flatMap((entry, at): Limited[] => {
-      const page = pages[at] as EnteredPage;
-      const limit = indexes.limitOf(entry);
-      if (limit === null) return [];
-      const full = page.size > limit.max;
-      return [{ entry, ...limit, page, full, others: page.members.filter((one) => full && one.key !== key) }];
-    });
-    const rejecting = limited.filter(({ full, whenFull }) => full && whenFull === "reject");
-    const rooms = await Promise.all(rejecting.map((one) => hasRoom(step, key, one)));
-    const rejected = rejecting[rooms.indexOf(false)];
-    if (rejected !== undefined) {
-      await Promise.all(entries.map((entry) => leave(step, entry, [{ key, score: null }])));
-      const limit = `the limit of ${rejected.max} sessions for the index "${indexName(rejected.entry)}"`;
-      throw new SessionConflictError(`Cannot create a session as ${limit} is reached`, "limit");
-    }
-    const evicting = limited.filter(({ whenFull }) => whenFull === "evict-oldest");
-    const [inserted, ...seen] = await Promise.all([
-      write(notAfter),
-      ...evicting.map(({ entry, others, page }) => lookUp(step, entry, others, page.at, [])),
-    ]);
-    if (inserted !== "inserted") return inserted;
+  /** Enters the session into its index entries. Withdraws it again if a limit rejects it. */
+  async function admit<R>(step: Step, write: IndexedWrite<R>): Promise<Entered & { limited: readonly Limited[] }> {
+    const { action, key, entries, lifeMs, isLimited = true, replaced } = write;
+    const limitOf = (entry: string) => (isLimited ? indexes.limitOf(entry) : null);
+    const isAnyLimited = entries.some((entry) => limitOf(entry) !== null);
+    const count = (entry: string) => (limitOf(entry) === null ? 0 : AT_LIMIT);
+    const entering = registry.enter(step, key, entries, lifeMs, count);
     try {
-      await Promise.all(evicting.map((one, at) => makeRoom(step, one, seen[at] ?? [])));
+      const looking = isAnyLimited && replaced !== undefined ? replaced() : null;
+      const [entered, old] = await Promise.all([entering, looking]);
+      const limited = entries.flatMap((entry, at): Limited[] => {
+        const page = entered.pages[at];
+        const limit = limitOf(entry);
+        if (limit === null || page === undefined) return [];
+        const full = page.size > limit.max;
+        const others = page.members.filter((one) => full && one.key !== key && one.key !== old);
+        return [{ entry, ...limit, page, full, others, replaced: old }];
+      });
+      const rejecting = limited.filter(({ full, whenFull }) => full && whenFull === "reject");
+      const rooms = await Promise.all(rejecting.map((one) => hasRoom(step, key, one)));
+      const rejected = rejecting[rooms.indexOf(false)];
+      if (rejected === undefined) return { ...entered, limited };
+      await entered.withdraw(step);
+      const limit = `the limit of ${rejected.max} sessions for the index "${indexName(rejected.entry)}"`;
+      throw new SessionConflictError(`Cannot ${action} as ${limit} is reached`, "limit");
     } catch (error) {
-      // The caller does not receive the token, so the session is revoked and does not count toward the limit.
-      backend.revoke(key, entries[0] as string, 0, time()).catch(() => {});
+      const isFailure = !(error instanceof SessionConflictError);
+      if (isFailure) entering.then(({ withdraw }) => withdraw()).catch(() => {});
       throw error;
     }
-    return inserted;
+  }
+
+  return async (step, indexed) => {
+    if (indexed.entries.length === 0) return await indexed.write();
+    const { limited, notAfter, withdraw } = await admit(step, indexed);
+    const evicting = limited.filter(({ whenFull }) => whenFull === "evict-oldest");
+    const writing = indexed.write(notAfter);
+    const looking = evicting.map(({ entry, others, page }) => lookUp(step, entry, others, page.at, []));
+    for (const one of looking) one.catch(() => {}); // Awaited only if the session was written.
+    const written = await writing.catch((error) => {
+      if (error instanceof SessionBackendError && error.outcome === "not-applied") withdraw().catch(() => {});
+      throw error;
+    });
+    if (!indexed.isWritten(written)) {
+      withdraw().catch(() => {});
+      return written;
+    }
+    try {
+      await Promise.all(evicting.map((one, at) => makeRoom(step, one, looking[at] ?? Promise.resolve([]))));
+    } catch (error) {
+      throw asUnknown(error);
+    }
+    return written;
   };
 }

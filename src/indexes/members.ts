@@ -37,11 +37,16 @@ const APART: Step = (_, call) => call();
 type Leaving = Parameters<SessionBackend["leave"]>[1];
 
 /** The result of entering a key into its index entries. */
-interface Entered {
+export interface Entered {
   /** The last moment at which the session may be written, in Unix milliseconds of the backend's clock. */
   readonly notAfter: number;
   /** One page for each entry, in the same order. */
   readonly pages: readonly EnteredPage[];
+  /**
+   * Takes back what `enter` added, after the session was not written. A key that was in an index before stays there: another
+   * call may be moving the session to the same value, and rely on it.
+   */
+  withdraw(step?: Step): Promise<void>;
 }
 
 /** Reads and changes the indexes of one store, as steps of an operation. */
@@ -121,13 +126,27 @@ export function createRegistry({ backend, time }: Context, indexes: Indexes): Re
     lookUp,
 
     async enter(step, key, entries, lifeMs, count = () => 0) {
-      const enterOne = (entry: string) => () =>
-        backend.enter(entry, key, lifeMs + MIN_PRUNE_AGE_MS, count(entry), time());
-      const pages = await Promise.all(entries.map((entry) => step("writes", enterOne(entry))));
-      entries.forEach((entry, at) => {
-        lookAfter(entry, pages[at] as EnteredPage);
-      });
-      return { pages, notAfter: Math.min(...pages.map(({ at }) => at)) + MAX_WRITE_DELAY_MS };
+      const entered: { readonly entry: string; readonly score: number }[] = [];
+      const withdraw = async (leaving = APART): Promise<void> => {
+        await Promise.all(entered.map(({ entry, score }) => leave(leaving, entry, [{ key, score }])));
+      };
+      const enterOne = async (entry: string): Promise<EnteredPage> => {
+        const page = await step("writes", () =>
+          backend.enter(entry, key, lifeMs + MIN_PRUNE_AGE_MS, count(entry), time()),
+        );
+        if (page.isNew) entered.push({ entry, score: page.score });
+        lookAfter(entry, page);
+        return page;
+      };
+      const entering = entries.map(enterOne);
+      try {
+        const pages = await Promise.all(entering);
+        return { pages, notAfter: Math.min(...pages.map(({ at }) => at)) + MAX_WRITE_DELAY_MS, withdraw };
+      } catch (error) {
+        await Promise.allSettled(entering);
+        withdraw().catch(() => {});
+        throw error;
+      }
     },
 
     async page(step, entry, after) {

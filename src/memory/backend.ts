@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers";
 import type { SessionBackend } from "../backend.ts";
 import { knownOptions, wholeNumber } from "../base/checks.ts";
 import { nullObject } from "../base/null-object.ts";
@@ -7,6 +8,7 @@ import {
   type Access,
   changedCopy,
   checkAccess,
+  exceeds,
   FALLBACK_IDLE_SECONDS,
   idleSeconds,
   indexEntries,
@@ -23,8 +25,9 @@ import { memoryIndexes } from "./indexes.ts";
 /** Options for `memoryBackend`. */
 export interface MemoryBackendOptions {
   /**
-   * The maximum number of sessions; default 1,000,000. When it is reached, `create` fails with a `SessionBackendError`, as
-   * it does when Redis is full.
+   * The maximum number of entries; default 1,000,000. A session counts as one, each of its index values as one more, and so
+   * does an ID that `revokeAll` blocks for a minute. When the maximum is reached, `create` and moves to another index value
+   * fail with a `SessionBackendError`, as they do when Redis is full. Sessions can still be used and ended.
    */
   readonly capacity?: number | undefined;
 }
@@ -35,6 +38,8 @@ interface Entry extends Timed {
 
 /** The maximum number of expired entries that an insert removes, so that removing a million of them causes no pause. */
 const SWEEP = 4;
+/** The maximum number of index members that are examined for a free place when the capacity is reached. */
+const SWEEP_AT_CAPACITY = 1000;
 const KEYS_PER_PAGE = 1000;
 
 /**
@@ -49,11 +54,26 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
   const { capacity = 1_000_000 } = knownOptions(action, options, ["capacity"]);
   wholeNumber(action, "capacity", capacity, 1, Number.MAX_SAFE_INTEGER);
   const sessions = expiringMap<Entry>();
-  const indexes = memoryIndexes();
+  const indexes = memoryIndexes((key, entry, now) => {
+    const session = sessions.live(key, now);
+    return session !== null && indexEntries(session.record).includes(entry);
+  });
+  const isFull = (): boolean => sessions.entries.size + indexes.size() >= capacity;
+
+  /** @throws {SessionBackendError} If there is no place for one more entry. */
+  function makePlace(now: number): void {
+    sessions.sweep(now, SWEEP);
+    indexes.prune(now, SWEEP);
+    if (isFull()) sessions.sweep(now, 1);
+    if (isFull()) indexes.prune(now, SWEEP_AT_CAPACITY);
+    if (!isFull()) return;
+    const message = `Cannot store a session as the memory backend's capacity of ${capacity} entries is reached`;
+    throw new SessionBackendError(message, { reason: "rejected", outcome: "not-applied" });
+  }
 
   function add(key: string, record: StoredSession, expires: number): void {
     const kept = Object.freeze(Object.assign(nullObject(), record));
-    sessions.add({ key, record: kept, expires, due: 0, at: 0 });
+    sessions.add({ key, record: kept, expires, at: 0 });
   }
 
   function open(key: string, access: Access): Entry | Absence {
@@ -78,15 +98,10 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
 
   return {
     async insert(key, record, now, notAfter = Number.POSITIVE_INFINITY) {
-      sessions.sweep(now, SWEEP);
-      if (sessions.entries.size >= capacity) sessions.sweep(now, Number.POSITIVE_INFINITY, 1);
       const there = sessions.live(key, now);
       if (there !== null && !isTombstone(there)) return "taken";
       if (there !== null || now > notAfter) return "revoked";
-      if (sessions.entries.size >= capacity) {
-        const message = `Cannot create a session as the memory backend's capacity of ${capacity} sessions is reached`;
-        throw new SessionBackendError(message, { reason: "rejected", outcome: "not-applied" });
-      }
+      makePlace(now);
       add(key, record, now + lifetime(record, idleSeconds(record) ?? FALLBACK_IDLE_SECONDS, now));
       return "inserted";
     },
@@ -105,12 +120,14 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
         if ((before[field] ?? null) !== text) return "changed";
       }
       if (access.now > (change.notAfter ?? Number.POSITIVE_INFINITY)) return "revoked";
-      if (change.touch === false) entry.record = Object.freeze(changedCopy(before, change.set, change.remove));
-      else touch(entry, access.now, change.set, change.remove);
+      const { set, remove, maxBytes = Number.POSITIVE_INFINITY } = change;
+      if (exceeds(changedCopy(before, set, remove), maxBytes)) return "too_many_bytes";
+      if (change.touch === false) entry.record = Object.freeze(changedCopy(before, set, remove));
+      else touch(entry, access.now, set, remove);
       return before;
     },
 
-    async increment(key, access, { field, by, from, min, max }) {
+    async increment(key, access, { field, by, from, min, max, maxBytes = Number.POSITIVE_INFINITY }) {
       const entry = open(key, access);
       if (entry === null || typeof entry === "string") return entry;
       const text = entry.record[field];
@@ -118,7 +135,10 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
       if (!Number.isSafeInteger(present)) return "invalid_type";
       const sum = present + by || 0; // Turns -0 into 0, as in Redis.
       if (sum < min || sum > max) return sum < min ? "too_small" : "too_big";
-      touch(entry, access.now, { [field]: String(sum) });
+      const set = { [field]: String(sum) };
+      const isLonger = String(sum).length > (text ?? "").length;
+      if (isLonger && exceeds(changedCopy(entry.record, set, []), maxBytes)) return "too_many_bytes";
+      touch(entry, access.now, set);
       return sum;
     },
 
@@ -145,11 +165,12 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
     },
 
     async enter(entry, key, lifeMs, count, now) {
-      const sample = indexes.enter(entry, key, lifeMs, now);
-      return { ...indexes.page(entry, 0, count, now), sample };
+      if (!indexes.has(entry, key, now)) makePlace(now);
+      return indexes.enter(entry, key, lifeMs, count, now);
     },
 
     async page(entry, after, count, now) {
+      if (after > 0) await othersRun();
       return indexes.page(entry, after, count, now);
     },
 
@@ -159,9 +180,19 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
 
     async *keys() {
       const all = [...sessions.entries.keys()];
-      for (let at = 0; at < all.length; at += KEYS_PER_PAGE) yield all.slice(at, at + KEYS_PER_PAGE);
+      for (let at = 0; at < all.length; at += KEYS_PER_PAGE) {
+        if (at > 0) await othersRun();
+        yield all.slice(at, at + KEYS_PER_PAGE);
+      }
     },
   };
+}
+
+/** Lets timers and other calls run between two pages, as all calls of this backend finish without waiting for anything. */
+function othersRun(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
 }
 
 const isTombstone = (entry: Entry): boolean => entry.record[TOMBSTONE_FIELD] !== undefined;

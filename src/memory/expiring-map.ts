@@ -3,8 +3,6 @@ export interface Timed {
   readonly key: string;
   /** The last millisecond before the entry expires. */
   expires: number;
-  /** The expiration by which the heap is ordered; may be earlier than `expires`. */
-  due: number;
   /** The position in the heap. */
   at: number;
 }
@@ -19,18 +17,20 @@ export interface ExpiringMap<E extends Timed> {
   /** Must be called after the expiration of an entry changed. */
   moved(entry: E): void;
   remove(entry: E): void;
-  /** Removes expired entries: examines the `most` earliest ones and stops after removing `enough`. */
-  sweep(now: number, most: number, enough?: number): void;
+  /** Removes the earliest expired entries, at most `most`. */
+  sweep(now: number, most: number): void;
 }
 
 /**
- * Creates a map of entries that expire. A binary heap orders them by expiration. A later expiration is applied to the heap
- * only when the old one is reached, so a touch does not move anything. An earlier one is applied at once.
+ * Creates a map of entries that expire. A binary heap orders them by expiration, so that an expired entry is found at once
+ * however many others there are.
+ *
+ * @param removed Called with each entry that was removed.
  */
-export function expiringMap<E extends Timed>(): ExpiringMap<E> {
+export function expiringMap<E extends Timed>(removed: (entry: E) => void = () => {}): ExpiringMap<E> {
   const entries = new Map<string, E>();
   const heap: E[] = [];
-  const due = (at: number): number => heap[at]?.due ?? Number.POSITIVE_INFINITY;
+  const expires = (at: number): number => heap[at]?.expires ?? Number.POSITIVE_INFINITY;
 
   function put(entry: E, at: number): void {
     heap[at] = entry;
@@ -39,7 +39,7 @@ export function expiringMap<E extends Timed>(): ExpiringMap<E> {
 
   function rise(entry: E): void {
     let at = entry.at;
-    for (let parent = (at - 1) >> 1; at > 0 && entry.due < due(parent); parent = (at - 1) >> 1) {
+    for (let parent = (at - 1) >> 1; at > 0 && entry.expires < expires(parent); parent = (at - 1) >> 1) {
       put(heap[parent] as E, at);
       at = parent;
     }
@@ -49,28 +49,33 @@ export function expiringMap<E extends Timed>(): ExpiringMap<E> {
   function sink(entry: E): void {
     let at = entry.at;
     for (;;) {
-      const child = due(2 * at + 1) <= due(2 * at + 2) ? 2 * at + 1 : 2 * at + 2;
-      if (entry.due <= due(child)) break;
+      const child = expires(2 * at + 1) <= expires(2 * at + 2) ? 2 * at + 1 : 2 * at + 2;
+      if (entry.expires <= expires(child)) break;
       put(heap[child] as E, at);
       at = child;
     }
     put(entry, at);
   }
 
+  function moved(entry: E): void {
+    rise(entry);
+    sink(entry);
+  }
+
   function remove(entry: E): void {
     entries.delete(entry.key);
     const last = heap.pop() as E;
-    if (last === entry) return;
-    put(last, entry.at);
-    rise(last);
-    sink(last);
+    if (last !== entry) {
+      put(last, entry.at);
+      moved(last);
+    }
+    removed(entry);
   }
 
   return {
     entries,
     add(entry) {
       entries.set(entry.key, entry);
-      entry.due = entry.expires;
       put(entry, heap.length);
       rise(entry);
     },
@@ -80,24 +85,10 @@ export function expiringMap<E extends Timed>(): ExpiringMap<E> {
       remove(entry);
       return null;
     },
-    moved(entry) {
-      if (entry.expires >= entry.due) return;
-      entry.due = entry.expires;
-      rise(entry);
-    },
+    moved,
     remove,
-    sweep(now, most, enough = most) {
-      let removed = 0;
-      for (let looked = 0; looked < most && removed < enough && due(0) < now; looked++) {
-        const top = heap[0] as E;
-        if (top.expires < now) {
-          remove(top);
-          removed++;
-        } else {
-          top.due = top.expires;
-          sink(top);
-        }
-      }
+    sweep(now, most) {
+      for (let count = 0; count < most && expires(0) < now; count++) remove(heap[0] as E);
     },
   };
 }

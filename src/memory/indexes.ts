@@ -1,73 +1,151 @@
-import type { IndexPage, Member, SessionBackend } from "../backend.ts";
+import type { EnteredPage, IndexPage, Member, SessionBackend } from "../backend.ts";
 import { expiringMap, type Timed } from "./expiring-map.ts";
 
 interface Index extends Timed {
-  /** The scores by key, in ascending order: a key that enters again moves to the end. */
-  readonly scores: Map<string, number>;
+  /** The memberships by key, in ascending order of their scores: a key that enters again moves to the end. */
+  readonly members: Map<string, Membership>;
   /** Iterates over the members for the samples, and starts again at the end. */
-  round: Iterator<[string, number]>;
+  round: Iterator<Membership>;
+  /** Where the last page ended, so that the next one does not start at the first member. */
+  cursor: { readonly after: number; readonly rest: Iterator<Membership> } | null;
+}
+
+interface Membership extends Member {
+  readonly index: Index;
 }
 
 /** The maximum number of expired indexes that an `enter` removes. */
 const SWEEP = 4;
 const SAMPLE = 2;
+/** The minimum age at which a member without a session is removed. Before, its session may still be written. */
+const MIN_PRUNE_AGE_MS = 60_000;
 
-/** Creates the indexes of the memory backend. */
-export function memoryIndexes(): {
-  enter(entry: string, key: string, lifeMs: number, now: number): readonly Member[];
+/** The indexes of the memory backend. */
+export interface MemoryIndexes {
+  /** Returns the number of members of all indexes. */
+  size(): number;
+  has(entry: string, key: string, now: number): boolean;
+  enter(entry: string, key: string, lifeMs: number, count: number, now: number): EnteredPage;
   page(entry: string, after: number, count: number, now: number): IndexPage;
   leave(...args: Parameters<SessionBackend["leave"]>): void;
-} {
-  const indexes = expiringMap<Index>();
+  /** Examines the next `most` members of all indexes, and removes those that have had no session for a minute. */
+  prune(now: number, most: number): void;
+}
+
+/**
+ * Creates the indexes of the memory backend.
+ *
+ * @param hasSession Whether there is a session with this key and index entry.
+ */
+export function memoryIndexes(hasSession: (key: string, entry: string, now: number) => boolean): MemoryIndexes {
+  /** The members of all indexes in the order in which they entered. */
+  const all = new Set<Membership>();
+  const indexes = expiringMap<Index>(({ members }) => {
+    for (const member of members.values()) all.delete(member);
+  });
+  let round = all.values();
   /** The last score of all indexes, so that an index that expired and was created again does not repeat a score. */
   let last = 0;
 
+  function drop(member: Membership): void {
+    const { index, key } = member;
+    index.members.delete(key);
+    all.delete(member);
+    if (index.members.size === 0) indexes.remove(index);
+  }
+
+  function liveOrNew(entry: string, expires: number, now: number): Index {
+    const live = indexes.live(entry, now);
+    if (live !== null) return live;
+    const members = new Map<string, Membership>();
+    const index = { key: entry, members, round: members.values(), cursor: null, expires, at: 0 };
+    indexes.add(index);
+    return index;
+  }
+
   return {
-    enter(entry, key, lifeMs, now) {
+    size: () => all.size,
+    has: (entry, key, now) => indexes.live(entry, now)?.members.has(key) ?? false,
+
+    enter(entry, key, lifeMs, count, now) {
       indexes.sweep(now, SWEEP);
-      let index = indexes.live(entry, now);
-      if (index === null) {
-        const scores = new Map<string, number>();
-        index = { key: entry, scores, round: scores.entries(), expires: now + lifeMs, due: 0, at: 0 };
-        indexes.add(index);
+      const index = liveOrNew(entry, now + lifeMs, now);
+      if (index.expires < now + lifeMs) {
+        index.expires = now + lifeMs;
+        indexes.moved(index);
       }
-      index.expires = Math.max(index.expires, now + lifeMs);
       last = Math.max(now * 1000, last + 1);
-      index.scores.delete(key);
-      index.scores.set(key, last);
-      return sampleOf(index);
+      const before = index.members.get(key);
+      if (before !== undefined) {
+        index.members.delete(key);
+        all.delete(before);
+      }
+      const member = { index, key, score: last };
+      index.members.set(key, member);
+      all.add(member);
+      const { members } = take(index.members.values(), 0, count);
+      const size = index.members.size;
+      return { members, size, at: now, sample: sampleOf(index), score: last, isNew: before === undefined };
     },
 
     page(entry, after, count, now) {
-      const scores = indexes.live(entry, now)?.scores ?? new Map<string, number>();
-      const members: Member[] = [];
-      for (const [key, score] of scores) {
-        if (members.length >= count) break;
-        if (score > after) members.push({ key, score });
-      }
-      return { members, size: scores.size, at: now };
+      const index = indexes.live(entry, now);
+      if (index === null) return { members: [], size: 0, at: now };
+      const rest = index.cursor?.after === after ? index.cursor.rest : index.members.values();
+      const { members, isOver } = take(rest, after, count);
+      // An iterator that has reached the end would miss later members.
+      index.cursor = isOver ? null : { after: members.at(-1)?.score ?? after, rest };
+      return { members, size: index.members.size, at: now };
     },
 
     leave(entry, members, now) {
       const index = indexes.live(entry, now);
       if (index === null) return;
       for (const { key, score } of members) {
-        if (score === null || index.scores.get(key) === score) index.scores.delete(key);
+        const member = index.members.get(key);
+        if (member !== undefined && (score === null || member.score === score)) drop(member);
       }
-      if (index.scores.size === 0) indexes.remove(index);
+    },
+
+    prune(now, most) {
+      for (let looked = 0; looked < most; looked++) {
+        const next = round.next();
+        // All that follow a young member are younger still.
+        if (next.done || now - next.value.score / 1000 < MIN_PRUNE_AGE_MS) {
+          round = all.values();
+          return;
+        }
+        if (!hasSession(next.value.key, next.value.index.key, now)) drop(next.value);
+      }
     },
   };
 }
 
+/** Takes members with a score above `after` from an iterator, at most `count`. */
+function take(
+  from: Iterator<Membership>,
+  after: number,
+  count: number,
+): { readonly members: readonly Member[]; readonly isOver: boolean } {
+  const members: Member[] = [];
+  while (members.length < count) {
+    const next = from.next();
+    if (next.done) return { members, isOver: true };
+    const { key, score } = next.value;
+    if (score > after) members.push({ key, score });
+  }
+  return { members, isOver: false };
+}
+
 function sampleOf(index: Index): Member[] {
   const members: Member[] = [];
-  for (let count = 0; count < Math.min(SAMPLE, index.scores.size); count++) {
+  for (let count = 0; count < Math.min(SAMPLE, index.members.size); count++) {
     let next = index.round.next();
     if (next.done) {
-      index.round = index.scores.entries();
+      index.round = index.members.values();
       next = index.round.next();
     }
-    if (!next.done) members.push({ key: next.value[0], score: next.value[1] });
+    if (!next.done) members.push({ key: next.value.key, score: next.value.score });
   }
   return members;
 }

@@ -21,7 +21,7 @@ import { codeOf } from "./error-codes.ts";
 import * as indexScripts from "./index-scripts.ts";
 import type { Script } from "./lua.ts";
 import { confirmedBy, type ReplicaConfirmation, type RunScript } from "./replicas.ts";
-import { endedOf, oneOf, pageOf, recordFromReply, sumOf, zip } from "./replies.ts";
+import { endedOf, enteredOf, oneOf, pageOf, recordFromReply, sumOf, zip } from "./replies.ts";
 import * as scripts from "./session-scripts.ts";
 
 /** Options for `redisBackend`. */
@@ -66,7 +66,8 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
   guard(client);
   const run: RunScript = (script, key, args) => ask(client, "unknown", (to) => runScript(to, script, key, args));
   const runConfirmed = waitForReplicas === undefined ? run : confirmedBy(client, waitForReplicas);
-  const indexKey = (entry: string): string => `${prefix}index:${entry}`;
+  // Braces would choose the slot of the key in a cluster, so that one value could gather many indexes on one server.
+  const indexKey = (entry: string): string => `${prefix}index:${entry.replace(/[%{}]/g, encodeURIComponent)}`;
 
   /**
    * Runs a script on a session's key and drops the cached copy of that key.
@@ -149,7 +150,7 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
       return recordFromReply<never>(await onSession(run, scripts.READ, key, args), access, fields);
     },
 
-    async write(key, access, { set, remove, expect = {}, fields, notAfter, touch = true }) {
+    async write(key, access, { set, remove, expect = {}, fields, notAfter, maxBytes, touch = true }) {
       const expected = Object.entries(expect).filter((entry): entry is [string, string] => entry[1] !== null);
       const absent = Object.keys(expect).filter((name) => expect[name] === null);
       const counts = [Object.keys(set).length, remove.length, expected.length, absent.length];
@@ -160,17 +161,22 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
         String(notAfter ?? ""),
         touch ? "1" : "0",
         ...counts.map(String),
+        String(maxBytes ?? ""),
         ...Object.entries(set).flat(),
         ...remove,
         ...expected.flat(),
         ...absent,
         ...(fields ?? []),
       ]);
-      return recordFromReply<"changed" | "revoked">(reply, access, fields, ["changed", "revoked"]);
+      return recordFromReply<"changed" | "revoked" | "too_many_bytes">(reply, access, fields, [
+        "changed",
+        "revoked",
+        "too_many_bytes",
+      ]);
     },
 
-    async increment(key, access, { field, by, from, min, max }) {
-      const args = [...accessArgs(access), field, ...[by, from, min, max].map(String)];
+    async increment(key, access, { field, by, from, min, max, maxBytes }) {
+      const args = [...accessArgs(access), field, ...[by, from, min, max, maxBytes ?? ""].map(String)];
       return sumOf(await onSession(run, scripts.INCREMENT, key, args));
     },
 
@@ -185,7 +191,7 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
     },
 
     async enter(entry, key, lifeMs, count) {
-      return pageOf(await run(indexScripts.ENTER, indexKey(entry), [key, String(lifeMs), String(count)]));
+      return enteredOf(await run(indexScripts.ENTER, indexKey(entry), [key, String(lifeMs), String(count)]));
     },
 
     async page(entry, after, count) {

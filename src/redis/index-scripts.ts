@@ -55,17 +55,19 @@ return 'nothing'
  * - [3] the members with the lowest scores: member, score, member, score, ...
  * - [4] up to two members from a varying position, in the same form. The position is derived from the score, as Lua's
  *   random numbers in Redis repeat with every call.
+ * - [5] the member's score
+ * - [6] 1 if the member was not in the index before, else 0
  */
 export const ENTER: Script = script(/* lua */ `${CLOCK}
 local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
 local score = math.max(micros, last[2] and last[2] + 1 or 0)
-redis.call('ZADD', KEYS[1], string.format('%.0f', score), ARGV[1])
+local added = redis.call('ZADD', KEYS[1], string.format('%.0f', score), ARGV[1])
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 local count = tonumber(ARGV[3])
 local size = redis.call('ZCARD', KEYS[1])
 local members = count > 0 and redis.call('ZRANGE', KEYS[1], 0, count - 1, 'WITHSCORES') or {}
 local from = score % size
-return { here, size, members, redis.call('ZRANGE', KEYS[1], from, from + 1, 'WITHSCORES') }
+return { here, size, members, redis.call('ZRANGE', KEYS[1], from, from + 1, 'WITHSCORES'), score, added }
 `);
 
 /**

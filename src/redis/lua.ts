@@ -5,7 +5,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { RESERVED_FIELDS } from "../record.ts";
+import { RESERVED_FIELDS, reserved } from "../record.ts";
 
 /** A Lua script and its SHA-1, under which servers cache it. */
 export interface Script {
@@ -32,3 +32,31 @@ local here = math.floor(micros / 1000)
 
 /** Returns a Lua condition: the text is not a time in Unix milliseconds. Fifteen digits suffice until year 33658. */
 export const isNoTime = (text: string): string => `#${text} > 15 or not string.find(${text}, '^%d+$')`;
+
+/** Lua: returns 'revoked' if the server's clock is past `last`, in Unix milliseconds; `''` means no limit. */
+export const inTime = (last: string): string => /* lua */ `
+if ${last} ~= '' then
+  ${CLOCK}
+  if here > tonumber(${last}) then return 'revoked' end
+end
+`;
+
+/**
+ * Lua: returns 'too_many_bytes' if the names and texts of the user's fields would have more bytes than `maximum`; `''`
+ * means no maximum.
+ *
+ * @param change Applies the change to the table `lengths`: the length of each field's text, by name.
+ */
+export const checkSize = (maximum: string, change: string): string => /* lua */ `
+if ${maximum} ~= '' then
+  local held, lengths, bytes = redis.call('HGETALL', KEYS[1]), {}, 0
+  for i = 1, #held, 2 do lengths[held[i]] = #held[i + 1] end
+  ${change}
+  for name, length in pairs(lengths) do
+    if name ~= '${reserved.createdAt}' and name ~= '${reserved.lastAccessedAt}' and string.sub(name, 1, 8) ~= 'session_' then
+      bytes = bytes + #name + length
+    end
+  end
+  if bytes > tonumber(${maximum}) then return 'too_many_bytes' end
+end
+`;

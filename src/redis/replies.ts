@@ -1,4 +1,4 @@
-import type { IndexPage, Member } from "../backend.ts";
+import type { EnteredPage, IndexPage, Member } from "../backend.ts";
 import { nullObject } from "../base/null-object.ts";
 import { type Absence, type Access, isReused, matchSecret, RESERVED_FIELDS, type StoredSession } from "../record.ts";
 import { unavailable } from "./answers.ts";
@@ -43,9 +43,11 @@ export function endedOf<Other extends string | null>(
 }
 
 /** Parses the reply of an increment: the sum, or why nothing was added. */
-export function sumOf(reply: unknown): number | "too_small" | "too_big" | "invalid_type" | Absence {
+export function sumOf(reply: unknown): number | "too_small" | "too_big" | "too_many_bytes" | "invalid_type" | Absence {
   if (typeof reply === "string" && /^-?[0-9]{1,16}$/.test(reply)) return Number(reply);
-  return isReused(reply) ? reply : oneOf(reply, [...ABSENCES, "too_small", "too_big", "invalid_type"]);
+  return isReused(reply)
+    ? reply
+    : oneOf(reply, [...ABSENCES, "too_small", "too_big", "too_many_bytes", "invalid_type"]);
 }
 
 /** Returns the reply if it is one of the expected values, otherwise throws. */
@@ -53,11 +55,22 @@ export function oneOf<Answer>(reply: unknown, answers: readonly Answer[]): Answe
   return answers.includes(reply as Answer) ? (reply as Answer) : garbled();
 }
 
-/** Parses the reply of a script that returns a page of an index, with the sample of members that may follow it. */
-export function pageOf(reply: unknown): IndexPage & { readonly sample: readonly Member[] } {
-  const [at, size, members, sample = []] = Array.isArray(reply) ? reply : [];
+/** Parses the reply of a script that returns a page of an index. */
+export function pageOf(reply: unknown): IndexPage {
+  const [at, size, members] = Array.isArray(reply) ? reply : [];
   if (!Number.isInteger(at) || !Number.isInteger(size)) return garbled();
-  return { at, size, members: membersOf(members), sample: membersOf(sample) };
+  return { at, size, members: membersOf(members) };
+}
+
+/** Parses the reply of the script that enters a member into an index. */
+export function enteredOf(reply: unknown): EnteredPage {
+  const page = pageOf(reply);
+  const [, , , sample, score, added] = reply as unknown[];
+  return { ...page, sample: membersOf(sample), score: oneNumber(score), isNew: added === 1 };
+}
+
+function oneNumber(reply: unknown): number {
+  return Number.isSafeInteger(reply) ? (reply as number) : garbled();
 }
 
 /** Converts member, score, member, score, ... to objects. */

@@ -9,7 +9,7 @@
  * @module
  */
 import { NO_SECRET, RESERVED_FIELDS, reserved, TOMBSTONE_FIELD } from "../record.ts";
-import { CLOCK, HEAD, headField, isNoTime, type Script, script } from "./lua.ts";
+import { CLOCK, checkSize, HEAD, headField, inTime, isNoTime, type Script, script } from "./lua.ts";
 
 /** Lua: compares the presented token hash (ARGV[1], ARGV[3], ARGV[4] of READ) with `head`, as `matchSecret` does. */
 const SECRET = /* lua */ `
@@ -53,14 +53,6 @@ if deadline then
   -- A key without an expiration would never be removed. Only the server's clock decides this.
   if deadline <= here then redis.call('DEL', KEYS[1]) end
   if life <= 0 then return 'expired' end
-end
-`;
-
-/** Lua: returns 'revoked' if the server's clock is past `last`, in Unix milliseconds; `''` means no limit. */
-const inTime = (last: string): string => /* lua */ `
-if ${last} ~= '' then
-  ${CLOCK}
-  if here > tonumber(${last}) then return 'revoked' end
 end
 `;
 
@@ -143,17 +135,19 @@ ${ANSWER}`);
  * ARGV[9] number of fields to remove
  * ARGV[10] number of fields that must have a given value
  * ARGV[11] number of fields that must be absent
- * ARGV[12..] the fields to set (name, value, ...), to remove (names), with a given value (name, value, ...), and absent
+ * ARGV[12] maximum size of the user's fields after the change, in bytes; '' for no maximum
+ * ARGV[13..] the fields to set (name, value, ...), to remove (names), with a given value (name, value, ...), and absent
  *   (names); then the names of the fields to return; none returns the whole hash
  *
  * Returns:
  * - array, nil, 'wrong-secret', 'reused', 'expired', 'invalid': as READ, with the values before the change
  * - 'changed': a field did not have its expected value; nothing was written
  * - 'revoked': the latest time has passed; nothing was written
+ * - 'too_many_bytes': the session would be larger than ARGV[12]; nothing was written
  */
 export const WRITE: Script = script(/* lua */ `
 -- The positions in ARGV at which each list of fields begins.
-local set = 12
+local set = 13
 local removed = set + 2 * ARGV[8]
 local expected = removed + ARGV[9]
 local absent = expected + 2 * ARGV[10]
@@ -168,6 +162,11 @@ for i = absent, wanted - 1 do
   if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then return 'changed' end
 end
 ${inTime("ARGV[6]")}
+${checkSize(
+  "ARGV[12]",
+  `for i = set, removed - 1, 2 do lengths[ARGV[i]] = #ARGV[i + 1] end
+  for i = removed, expected - 1 do lengths[ARGV[i]] = nil end`,
+)}
 local idle = ARGV[5] ~= '' and ARGV[5] or ${headField(reserved.idleTimeout)}
 ${LIFETIME}
 
@@ -193,10 +192,12 @@ ${ANSWER}`);
  * ARGV[7] value of the field if it is absent
  * ARGV[8] smallest sum allowed
  * ARGV[9] largest sum allowed
+ * ARGV[10] maximum size of the user's fields, in bytes, if the text becomes longer; '' for no maximum
  *
  * Returns:
  * - digits: the sum, as text because clients may round large integer replies
  * - 'too_small', 'too_big': the sum is out of range; nothing was written
+ * - 'too_many_bytes': the session would be larger than ARGV[10]; nothing was written
  * - 'invalid_type': the field does not hold a safe integer; nothing was written
  * - nil, 'wrong-secret', 'reused', 'expired', 'invalid': as READ
  */
@@ -211,9 +212,12 @@ if math.abs(held) > 9007199254740991 then return 'invalid_type' end
 local sum = held + tonumber(ARGV[6])
 if sum < tonumber(ARGV[8]) then return 'too_small' end
 if sum > tonumber(ARGV[9]) then return 'too_big' end
+local total = string.format('%.0f', sum)
+if #total > #(head[${RESERVED_FIELDS.length + 1}] or '') then
+  ${checkSize("ARGV[10]", "lengths[ARGV[5]] = #total")}
+end
 local idle = ${headField(reserved.idleTimeout)}
 ${LIFETIME}
-local total = string.format('%.0f', sum)
 redis.call('HSET', KEYS[1], ARGV[5], total, '${reserved.lastAccessedAt}', ARGV[2], '${reserved.idleTimeout}', idle)
 redis.call('PEXPIRE', KEYS[1], life)
 return total

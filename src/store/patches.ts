@@ -3,14 +3,16 @@ import { pause } from "../base/step.ts";
 import { serially } from "../base/turns.ts";
 import type { PatchInput, SessionPatch } from "../data.ts";
 import { SessionConflictError, SessionDataError } from "../errors.ts";
-import type { StoredSession } from "../record.ts";
+import { changedCopy, expectation, type StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
 import type { Target } from "./runner.ts";
-import { type Edit, expectation, type Storage, type Written } from "./storage.ts";
+import type { SizeLimit } from "./sizes.ts";
+import type { Edit, Storage, Written } from "./storage.ts";
 
 /** Attempts of a compare-and-set before it fails as `contended`. */
 const MAX_ATTEMPTS = 24;
 const MAX_PAUSE_MS = 50;
+const ACTION = "update a session";
 
 /** Changes of reserved fields that are written in the same step as the patch. */
 interface Along extends Pick<Edit, "set" | "remove" | "touch" | "sent"> {
@@ -51,10 +53,11 @@ const NOTHING: Along = { set: {}, remove: [] };
 export function createPatchWriter<T>(
   storage: Storage<T>,
   codec: Codec<T>,
+  sizes: SizeLimit,
   sources: ReadonlySet<string>,
   whole: boolean,
 ): PatchWriter<T> {
-  const { decode, indexed, read, write } = storage;
+  const { decode, read, write, writeIndexed } = storage;
   const inTurn = serially();
 
   const apply: PatchWriter<T>["apply"] = async (target, patch, along = NOTHING) => {
@@ -88,7 +91,9 @@ export function createPatchWriter<T>(
         along.reads?.(old.record);
         const expect = expectation(old.record, [...codec.names, ...Object.keys(along.set)]);
         const change = { ...merged(codec.encodePatch(patch, old.data), along), expect };
-        const written = await write(target, await indexed(target, old.record, change));
+        // Checked here as well, so that a session that is too large enters no index.
+        if (change.maxBytes !== undefined) sizes.checkGiven(ACTION, changedCopy(old.record, change.set, change.remove));
+        const written = await writeIndexed(target, old.record, change);
         if (written !== "changed") return written;
       }
       const times = `${MAX_ATTEMPTS} times in a row`;
@@ -110,7 +115,9 @@ export function createPatchWriter<T>(
   }
 
   function merged(patch: Edit, { set, remove, touch, sent }: Along): Edit {
-    return { set: { ...patch.set, ...set }, remove: [...patch.remove, ...remove], touch, sent };
+    // Only a field that is set makes a record larger.
+    const limit = Object.keys(patch.set).length > 0 ? { maxBytes: sizes.maxBytes } : {};
+    return { set: { ...patch.set, ...set }, remove: [...patch.remove, ...remove], touch, sent, ...limit };
   }
 
   return { apply, compareAndSet };

@@ -1,10 +1,10 @@
 import { pause, type Step, withTimeout } from "../base/step.ts";
 import type { ParsedToken } from "../base/token.ts";
 import { SessionBackendError } from "../errors.ts";
-import { reserved, type StoredSession } from "../record.ts";
+import { expectation, reserved, type StoredSession } from "../record.ts";
 import type { OpenRotations, Undecided } from "./open-rotations.ts";
 import type { Target } from "./runner.ts";
-import { type Edit, expectation, type Storage, type WriteReply, type Written } from "./storage.ts";
+import type { Edit, Storage, WriteReply, Written } from "./storage.ts";
 
 /** How long to try to undo a failed rotation, because its reply may be late or the connection may be lost. */
 const ROLLBACK_MS = 30_000;

@@ -11,6 +11,8 @@ export interface Settings {
   readonly backend: SessionBackend;
   readonly idleTimeout: number;
   readonly absoluteTimeout: number | undefined;
+  readonly maxIndexEntries: number;
+  readonly maxBytes: number;
   readonly touchInterval: number;
   readonly migrate: ((stored: Readonly<Record<string, unknown>>) => unknown) | undefined;
   readonly operationTimeoutMs: number;
@@ -28,6 +30,9 @@ export interface Settings {
   emit(event: SessionEvent): void;
 }
 
+/** The absolute timeout of sessions in a store with indexes but without the option, because index keys must expire. */
+export const UNLIMITED_SECONDS: number = 400 * 86_400;
+
 const ACTION = "create a session store";
 const METHODS = [
   "insert",
@@ -42,6 +47,8 @@ const METHODS = [
   "keys",
 ] as const satisfies readonly (keyof SessionBackend)[];
 const MAX_OPERATION_MS = 30_000;
+/** The maximum size of a text in Redis. */
+const MAX_TEXT_BYTES = 536_870_912;
 const YEAR_10000 = 253_402_300_800_000;
 
 /**
@@ -57,6 +64,8 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
     absoluteTimeout: undefined,
     indexes: undefined,
     limits: undefined,
+    maxIndexEntries: 64,
+    maxBytes: 65_536,
     touchInterval: 0,
     migrate: undefined,
     onEvent: undefined,
@@ -78,6 +87,8 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
     throw new TypeError(`Cannot ${ACTION} as indexes cannot be used with plainIds: remove one of these options`);
   }
   checkTimeouts(ACTION, idleTimeout, absoluteTimeout);
+  wholeNumber(ACTION, "maxIndexEntries", given.maxIndexEntries, 1, 10_000);
+  wholeNumber(ACTION, "maxBytes", given.maxBytes, 1, MAX_TEXT_BYTES);
   wholeNumber(ACTION, "touchInterval", touchInterval, 0, idleTimeout - 1);
   wholeNumber(ACTION, "operationTimeoutMs", given.operationTimeoutMs, 1, MAX_OPERATION_MS);
   return {

@@ -1,14 +1,15 @@
 import type { Change } from "../backend.ts";
-import { nullObject } from "../base/null-object.ts";
 import type { Step } from "../base/step.ts";
 import type { ParsedToken } from "../base/token.ts";
 import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
+import type { LimitedWrite } from "../indexes/limits.ts";
 import { MAX_WRITE_DELAY_MS, type Registry } from "../indexes/members.ts";
 import {
   type Absence,
   type Access,
   changedCopy,
   deadlineOf,
+  expectation,
   indexEntries,
   isReserved,
   isReused,
@@ -23,11 +24,10 @@ import { isPlain } from "../schema/values.ts";
 import type { Session } from "../session.ts";
 import type { OpenRotations } from "./open-rotations.ts";
 import type { Target } from "./runner.ts";
-import type { Settings } from "./settings.ts";
+import { type Settings, UNLIMITED_SECONDS } from "./settings.ts";
+import type { SizeLimit } from "./sizes.ts";
 import { snapshot } from "./snapshot.ts";
 
-/** The absolute timeout of sessions in a store with indexes but without the option, because index keys must expire. */
-export const UNLIMITED_SECONDS: number = 400 * 86_400;
 const UNLIMITED_MS = UNLIMITED_SECONDS * 1000;
 
 /** A change without `fields`, which are the same for all reads and writes of a store. */
@@ -43,13 +43,7 @@ export interface Written {
 }
 
 /** The reply of a backend to a write. */
-export type WriteReply = Written | "changed" | "revoked" | Absence;
-
-/** A record and the data decoded from it. */
-interface Decoded<T> {
-  readonly record: StoredSession;
-  readonly data: T;
-}
+export type WriteReply = Written | "changed" | "revoked" | "too_many_bytes" | Absence;
 
 /** Reads and writes the records of one store, as steps of an operation. */
 export interface Storage<T> {
@@ -83,16 +77,28 @@ export interface Storage<T> {
    *
    * @throws {SessionConflictError} With the reason `revoked`, if the change moves the session to another index value and
    * comes too late.
+   * @throws {SessionDataError} With the origin `given`, if the record would be larger than the edit's `maxBytes`.
    */
   write(target: Target, edit: Edit): Promise<Written | "changed" | null>;
-  /** Adds the changes of the index entries to a change, and enters the session into its new entries. */
-  indexed(target: Target, record: StoredSession, edit: Edit): Promise<Edit>;
+  /**
+   * Writes a change, and moves the session to other index entries if it changes a field that an index reads.
+   *
+   * @param record The record as it was read.
+   * @param isLimited Whether the limits of the indexes apply to the new entries; default true.
+   * @throws {SessionConflictError} As `write`; with the reason `limit`, if an index with a `reject` limit is full.
+   */
+  writeIndexed(
+    target: Target,
+    record: StoredSession,
+    edit: Edit,
+    isLimited?: boolean,
+  ): Promise<Written | "changed" | null>;
   /**
    * Decodes a record. Data that does not fit is migrated and written back. Returns `null` if the session ended meanwhile.
    *
    * @throws {SessionDataError} If the data does not fit the schema.
    */
-  decode(target: Target, record: StoredSession): Promise<Decoded<T> | null>;
+  decode(target: Target, record: StoredSession): Promise<{ readonly record: StoredSession; readonly data: T } | null>;
   /** Decodes a record into a session; `null` if there is none. */
   toSession(target: Target, record: StoredSession | null | undefined): Promise<Session<T> | null>;
 }
@@ -100,7 +106,9 @@ export interface Storage<T> {
 export function createStorage<T>(
   settings: Settings,
   codec: Codec<T>,
+  sizes: SizeLimit,
   registry: Registry,
+  limitedWrite: LimitedWrite,
   rotations: OpenRotations,
 ): Storage<T> {
   const { backend, emit, migrate, time, touchInterval } = settings;
@@ -158,6 +166,7 @@ export function createStorage<T>(
   };
 
   const decode: Storage<T>["decode"] = async (target, record) => {
+    sizes.checkStored(record);
     try {
       return { record, data: codec.decode(record) };
     } catch (error) {
@@ -167,8 +176,8 @@ export function createStorage<T>(
     const remove = codec.names.filter((name) => set[name] === undefined);
     const seen = Object.keys(record).filter((name) => !isReserved(name));
     const expect = expectation(record, [...codec.names, ...seen]);
-    const change = await indexed(target, record, { set, remove, expect, touch: false });
-    const written = await write(target, change);
+    // Without limits, because the session is not new: only its stored form changes.
+    const written = await writeIndexed(target, record, { set, remove, expect, touch: false }, false);
     const now = written === "changed" ? await read(target, false) : (written?.after ?? null);
     return now && (await decode(target, now));
   };
@@ -179,7 +188,8 @@ export function createStorage<T>(
       if (typeof data !== "object" || data === null || !isPlain(data)) return codec.encode(data);
       const named = Object.entries(data).filter(([name]) => codec.names.includes(name));
       const set = codec.encode(Object.fromEntries(named));
-      codec.decode(set);
+      sizes.checkGiven("store a session", set);
+      registry.indexes.entriesOf(codec.decode(set));
       return set;
     } catch (cause) {
       const isUnfit = cause instanceof SessionDataError;
@@ -203,40 +213,40 @@ export function createStorage<T>(
   }
 
   const write: Storage<T>["write"] = async (target, edit) => {
-    const written = await ask<Written | "changed" | "revoked">(target, "writes", () => {
+    if (edit.maxBytes !== undefined) sizes.checkGiven("update a session", edit.set);
+    const written = await ask<Written | "changed" | "revoked" | "too_many_bytes">(target, "writes", () => {
       const replying = reply(target, edit);
       edit.sent?.(replying, edit);
       return replying;
     });
+    if (written === "too_many_bytes") throw sizes.refusal("update a session");
     if (written === "revoked") {
-      const limit = `${MAX_WRITE_DELAY_MS / 1000} seconds`;
-      const message = `Cannot move a session to another index value as the write took more than ${limit}`;
-      throw new SessionConflictError(message, "revoked");
+      const why = `the write took more than ${MAX_WRITE_DELAY_MS / 1000} seconds`;
+      throw new SessionConflictError(`Cannot move a session to another index value as ${why}`, "revoked");
     }
     return written;
   };
 
-  const indexed: Storage<T>["indexed"] = async (target, record, edit) => {
+  const writeIndexed: Storage<T>["writeIndexed"] = async (target, record, edit, isLimited = true) => {
     const { indexes } = registry;
-    if (![...Object.keys(edit.set), ...edit.remove].some((name) => indexes.sources.has(name))) return edit;
+    const names = [...Object.keys(edit.set), ...edit.remove];
+    if (!names.some((name) => indexes.sources.has(name))) return await write(target, edit);
     const entries = indexes.entriesOf(codec.decode(changedCopy(record, edit.set, edit.remove)));
     const held = indexEntries(record);
-    const added = entries.filter((entry) => !held.includes(entry));
     const now = time();
     const deadline = deadlineOf(record) ?? now + UNLIMITED_MS;
-    const lifeMs = Math.max(deadline - now, 0);
-    const entered = added.length > 0 ? await registry.enter(target.step, target.key, added, lifeMs) : null;
     const expect = { ...edit.expect, [reserved.index]: record[reserved.index] ?? null };
     const set = { ...edit.set, [reserved.index]: JSON.stringify(entries), [reserved.deadline]: String(deadline) };
-    return { ...edit, set, expect, notAfter: entered?.notAfter };
+    return await limitedWrite(target.step, {
+      action: "move a session to another index value",
+      key: target.key,
+      entries: entries.filter((entry) => !held.includes(entry)),
+      lifeMs: Math.max(deadline - now, 0),
+      isLimited,
+      write: (notAfter) => write(target, { ...edit, set, expect, notAfter }),
+      isWritten: (written) => typeof written === "object" && written !== null,
+    });
   };
 
-  return { fields, accessTo, ask, read, readAndTouch, write, indexed, decode, toSession };
-}
-
-/** Returns the text that a compare-and-set expects in each field; `null` for an absent field. */
-export function expectation(record: StoredSession, names: readonly string[]): Record<string, string | null> {
-  const text = nullObject<string | null>();
-  for (const name of names) text[name] = record[name] ?? null;
-  return text;
+  return { fields, accessTo, ask, read, readAndTouch, write, writeIndexed, decode, toSession };
 }

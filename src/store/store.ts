@@ -1,27 +1,25 @@
 import { noteChange } from "../base/changes.ts";
 import { seconds, wholeNumber } from "../base/checks.ts";
-import { nullObject } from "../base/null-object.ts";
+import { ownProperty } from "../base/null-object.ts";
 import type { NewSession, PatchInput, SessionPatch, SessionSchema } from "../data.ts";
-import { SessionConflictError, SessionDataError } from "../errors.ts";
-import { createIndexes, indexName } from "../indexes/declarations.ts";
-import { createLimitedInsert } from "../indexes/limits.ts";
+import { SessionDataError } from "../errors.ts";
+import { createIndexes } from "../indexes/declarations.ts";
+import { createLimitedWrite } from "../indexes/limits.ts";
 import { createRegistry } from "../indexes/members.ts";
-import { indexEntries, reserved, type StoredSession, timeText } from "../record.ts";
+import { indexEntries, reserved } from "../record.ts";
 import { createCodec } from "../schema/codec.ts";
 import { planSchema } from "../schema/fields.ts";
-import type { CallOptions, CreateOptions, IssuedSession, SessionStore } from "../session.ts";
+import type { CallOptions, SessionStore } from "../session.ts";
 import type { SessionStoreOptions } from "../store-options.ts";
 import { bulkOperations } from "./bulk.ts";
+import { creation } from "./creation.ts";
 import { openRotations } from "./open-rotations.ts";
 import { createPatchWriter } from "./patches.ts";
 import { rotation } from "./rotation.ts";
-import { createRunner } from "./runner.ts";
-import { checkTimeouts, readOptions } from "./settings.ts";
-import { snapshot } from "./snapshot.ts";
-import { createStorage, UNLIMITED_SECONDS } from "./storage.ts";
-
-/** Attempts to find an unused session ID. Random IDs of 128 bits do not collide unless the generator is broken. */
-const MAX_INSERTS = 3;
+import { createRunner, type Target } from "./runner.ts";
+import { readOptions } from "./settings.ts";
+import { sizeLimit } from "./sizes.ts";
+import { createStorage } from "./storage.ts";
 
 /**
  * Creates a session store. The schema determines the type of the session data and the type that `create` accepts.
@@ -34,61 +32,26 @@ export function createSessionStore<T extends object, In, Index extends string = 
   options: SessionStoreOptions<T, In, Index>,
 ): SessionStore<T, NewSession<SessionSchema<T, In>>, Index> {
   const settings = readOptions(options);
-  const { backend, emit, time, tokens } = settings;
+  const { backend, emit, time } = settings;
   const plan = planSchema(settings.schema);
   const codec = createCodec<T>(plan);
-  const indexes = createIndexes(plan, settings.indexes, settings.limits);
+  const sizes = sizeLimit(settings.maxBytes);
+  const indexes = createIndexes(plan, settings.indexes, settings.limits, settings.maxIndexEntries);
   const registry = createRegistry(settings, indexes);
-  const insert = createLimitedInsert(settings, registry);
+  const limitedWrite = createLimitedWrite(settings, registry);
   const rotations = openRotations();
-  const storage = createStorage(settings, codec, registry, rotations);
+  const storage = createStorage(settings, codec, sizes, registry, limitedWrite, rotations);
   const { accessTo, ask, read, readAndTouch, toSession, write } = storage;
   const patchWriter = createPatchWriter(
     storage,
     codec,
+    sizes,
     indexes.sources,
     plan.refined || settings.migrate !== undefined,
   );
   const { apply, compareAndSet } = patchWriter;
   const runner = createRunner(settings);
-  const { run, withToken } = runner;
-
-  async function create(data: unknown, options: CreateOptions = {}): Promise<IssuedSession<T>> {
-    const action = "create a session";
-    const { idleTimeout = settings.idleTimeout, signal } = options;
-    const unlimited = indexes.sources.size === 0 ? undefined : Math.max(UNLIMITED_SECONDS, idleTimeout);
-    const { absoluteTimeout = settings.absoluteTimeout ?? unlimited } = options;
-    checkTimeouts(action, idleTimeout, absoluteTimeout);
-    const set = codec.encode(data);
-    const stored = codec.decode(set);
-    const entries = indexes.entriesOf(stored);
-    return await run(action, null, signal, async (step) => {
-      for (let attempt = 0; attempt < MAX_INSERTS; attempt++) {
-        const { token, key, id, verifier } = tokens.issue();
-        const now = time();
-        const at = new Date(now);
-        const record: StoredSession = Object.assign(nullObject(), set, {
-          [reserved.createdAt]: timeText(now),
-          [reserved.lastAccessedAt]: timeText(now),
-          [reserved.idleTimeout]: String(idleTimeout),
-          ...(absoluteTimeout === undefined ? {} : { [reserved.deadline]: String(now + absoluteTimeout * 1000) }),
-          ...(verifier === null ? {} : { [reserved.verifier]: verifier }),
-          ...(entries.length === 0 ? {} : { [reserved.index]: JSON.stringify(entries) }),
-        });
-        const inserted = await insert(step, key, entries, (absoluteTimeout ?? 0) * 1000, (notAfter) =>
-          step("writes", () => backend.insert(key, record, now, notAfter)),
-        );
-        if (inserted === "revoked") {
-          throw new SessionConflictError(revokedMessage(entries), "revoked");
-        }
-        if (inserted === "taken") continue;
-        emit({ type: "created", id, at });
-        return { token, session: snapshot(id, record, stored) };
-      }
-      const message = `Cannot create a session as ${MAX_INSERTS} new session IDs in a row were already in use`;
-      throw new SessionConflictError(message, "contended");
-    });
-  }
+  const { withToken } = runner;
 
   async function increment(token: string, field: string, by = 1, options?: CallOptions): Promise<number | null> {
     const action = "increment a field of a session";
@@ -108,13 +71,14 @@ export function createSessionStore<T extends object, In, Index extends string = 
     return await withToken(action, token, options, async (target) => {
       const from = codec.absent(field);
       if (counter.complete && !plan.refined && !indexes.sources.has(field) && Number.isSafeInteger(from)) {
-        const change = { field, by, from, min: counter.min, max: counter.max };
+        const change = { field, by, from, min: counter.min, max: counter.max, maxBytes: sizes.maxBytes };
         const sum = await ask(target, "writes", () => backend.increment(target.key, accessTo(target), change));
+        if (sum === "too_many_bytes") throw sizes.refusal(action);
         return typeof sum === "string" ? refuse(sum) : sum;
       }
       let sum = Number.NaN;
       const written = await compareAndSet(target, (data) => {
-        const held = (data as Record<string, unknown>)[field] ?? from;
+        const held = ownProperty(data, field) ?? from;
         sum = Number(held) + by;
         if (!Number.isSafeInteger(held)) refuse("invalid_type");
         if (!Number.isSafeInteger(sum)) refuse(by < 0 ? "too_small" : "too_big");
@@ -134,6 +98,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
       const text = written?.before[field];
       if (text === undefined) return null;
       try {
+        sizes.checkStored({ [field]: text });
         return codec.decodeField(field, text);
       } catch (error) {
         // The caller gets an error instead of the value, so the value is put back.
@@ -144,8 +109,16 @@ export function createSessionStore<T extends object, In, Index extends string = 
     });
   }
 
+  async function end(target: Target): Promise<boolean> {
+    const record = await ask(target, "writes", () => backend.remove(target.key, accessTo(target)));
+    if (record === null) return false;
+    emit({ type: "destroyed", id: target.id, at: new Date(time()) });
+    registry.forget(target.key, indexEntries(record));
+    return true;
+  }
+
   const store = {
-    create,
+    create: creation(settings, runner, storage, codec, sizes, registry, limitedWrite, end),
     async get(token: string, options?: CallOptions) {
       return await withToken("get a session", token, options, async (target) =>
         toSession(target, await readAndTouch(target)),
@@ -175,13 +148,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
     },
     rotate: rotation(settings, runner, storage, patchWriter, rotations),
     async destroy(token: string, options?: CallOptions) {
-      const ending = withToken("destroy a session", token, options, async (target) => {
-        const record = await ask(target, "writes", () => backend.remove(target.key, accessTo(target)));
-        if (record === null) return false;
-        emit({ type: "destroyed", id: target.id, at: new Date(time()) });
-        registry.forget(target.key, indexEntries(record));
-        return true;
-      });
+      const ending = withToken("destroy a session", token, options, end);
       return (await ending.finally(noteChange)) ?? false;
     },
     "~twoCookies"(cookieName: string) {
@@ -190,10 +157,4 @@ export function createSessionStore<T extends object, In, Index extends string = 
     ...bulkOperations(settings, runner, storage, patchWriter, codec, registry),
   };
   return Object.freeze(store) as SessionStore<T, NewSession<SessionSchema<T, In>>, Index>;
-}
-
-function revokedMessage(entries: readonly string[]): string {
-  const names = [...new Set(entries.map(indexName))].map((name) => `"${name}"`);
-  const where = names.length === 1 ? `the index ${names[0]}` : `one of the indexes ${names.join(", ")}`;
-  return `Cannot create a session as sessions with the same value in ${where} were revoked concurrently`;
 }

@@ -3,9 +3,10 @@ import * as z from "zod";
 import { createSessionStore, memoryBackend, SessionBackendError } from "../../src/index.ts";
 import { manualClock } from "../../src/testing/index.ts";
 import { intercept, keysOf } from "../support/backends.ts";
-import { limits } from "../support/limits.ts";
+import { limitedWays } from "../support/limited-ways.ts";
+import { type Ground, limits } from "../support/limits.ts";
 
-limits(() => {
+function ground(): Ground {
   const clock = manualClock();
   const backend = memoryBackend();
   return {
@@ -19,7 +20,10 @@ limits(() => {
     },
     minute: () => clock.advance(61_000),
   };
-});
+}
+
+limits(ground);
+limitedWays(ground);
 
 test("a create that fails while it applies a limit leaves no session behind", async () => {
   const inner = memoryBackend();

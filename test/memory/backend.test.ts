@@ -121,7 +121,7 @@ describe("the capacity of memoryBackend", () => {
     const refused = backend.insert("c", record(60), START);
     await expect(refused).rejects.toThrow(SessionBackendError);
     await expect(refused).rejects.toMatchObject({ reason: "rejected", outcome: "not-applied" });
-    await expect(refused).rejects.toThrow("capacity of 2 sessions is reached");
+    await expect(refused).rejects.toThrow("capacity of 2 entries is reached");
     expect(await size(backend)).toBe(2);
     expect(await backend.read("c", access(), look)).toBeNull();
   });

@@ -12,7 +12,7 @@ const DAY_MS = 86_400_000;
 /** The tolerance for two clocks on one machine and the duration of a test. */
 const NEAR_MS = 5000;
 
-const keyOf = (entry: string, below = prefix): string => `${below}index:${entry}`;
+const keyOf = (entry: string, below = prefix): string => `${below}index:${entry.replace(/[%{}]/g, encodeURIComponent)}`;
 const membersOf = (entry: string) => client.zRange(keyOf(entry), 0, -1);
 
 /** Lowers the scores of index members, as if they had been added earlier. */
@@ -125,6 +125,22 @@ describe("an index key", () => {
     await store.revokeAll({ user: userId });
     expect(await client.exists(`${prefix}${"x".repeat(22)}`)).toBe(1);
     expect(await eternal()).toEqual([]);
+  });
+
+  test("index values with braces do not choose the slot of their key in a cluster, and do not collide", async () => {
+    const values = ["{a}", "%7Ba%7D", "{", "}", "%7B", "%257B", "a{b}c", "{}", "{1", "%", "a b"];
+    for (const value of values) await store.create({ userId: value });
+    for (const value of values) {
+      const sessions = await store.list({ user: value });
+      expect(sessions.map(({ data }) => data.userId)).toEqual([value]);
+      const id = sessions[0]?.id ?? "";
+      expect(await client.hGet(prefix + id, "session_index")).toBe(JSON.stringify([`user:${value}`]));
+    }
+    const keys: string[] = [];
+    for await (const page of client.scanIterator({ MATCH: `${prefix}index:user:*`, COUNT: 1000 })) keys.push(...page);
+    expect(keys.filter((key) => /[{}]/.test(key))).toEqual([]);
+    expect(keys).toContain(`${prefix}index:user:%7Ba%7D`);
+    for (const value of values) expect(await store.revokeAll({ user: value })).toBe(1);
   });
 
   test("list and count remove members whose session has ended, if they are more than a minute old", async () => {

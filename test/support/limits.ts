@@ -289,9 +289,10 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
   });
 
   describe("concurrent logins", () => {
-    const stops: readonly BackendMethod[] = ["enter", "insert", "page"];
+    const stops: readonly BackendMethod[] = ["enter", "insert", "write", "page"];
 
-    function creator(limits: Limits, data: object = {}): Creator {
+    /** @param token A session that moves to the index value; without it, a new one is created. */
+    function creator(limits: Limits, data: object = {}, token?: string): Creator {
       const held: (() => void)[] = [];
       let reached = gate();
       const backend = intercept(ground.backend, async (method) => {
@@ -302,7 +303,9 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
         await going.passed;
       });
       let over = false;
-      const created = memberStore(backend, ground.now, { limits }).store.create({ userId, ...data });
+      const { store } = memberStore(backend, ground.now, { limits });
+      const created =
+        token === undefined ? store.create({ userId, ...data }) : moved(store, token, { userId, ...data });
       const done = created.then(
         () => {},
         () => {},
@@ -323,6 +326,11 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
       };
     }
 
+    async function moved(store: ReturnType<typeof scene>["store"], token: string, data: object) {
+      const session = await store.update(token, data);
+      return session === null ? expect.fail("The session has ended") : { session };
+    }
+
     async function run(order: readonly number[], creators: readonly Creator[]): Promise<void> {
       for (const at of order) await creators[at]?.step();
       for (const one of creators) while (!one.isOver()) await one.step();
@@ -338,6 +346,7 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
       ["reject", 1, 0, [2, 2]],
       ["reject", 2, 1, [2, 2, 2]],
       ["reject", 1, 1, [2, 2]],
+      ["reject", 1, 0, [3, 3]],
     ])(
       "with %s, a limit of %d holds for concurrent logins in every order of their steps (earlier logins: %d)",
       async (whenFull, max, before, steps) => {
@@ -357,6 +366,32 @@ export function limits(prepare: () => Ground | Promise<Ground>): void {
           } else {
             expect(created, why).toHaveLength(steps.length);
           }
+        }
+      },
+    );
+
+    test.each<[WhenFull, max: number, before: number, movers: number, steps: number[]]>([
+      ["evict-oldest", 1, 1, 2, [4, 4]],
+      ["evict-oldest", 1, 0, 1, [4, 4]],
+      ["evict-oldest", 2, 1, 2, [2, 2, 2]],
+      ["reject", 1, 0, 2, [2, 2]],
+      ["reject", 1, 0, 1, [3, 2]],
+      ["reject", 2, 1, 2, [2, 2, 2]],
+    ])(
+      "with %s, a limit of %d holds for concurrent moves and logins in every order of their steps (earlier logins: %d, moves: %d)",
+      async (whenFull, max, before, movers, steps) => {
+        for (const order of orders(steps)) {
+          userId = crypto.randomUUID();
+          const { login, store } = scene(user(max, whenFull));
+          for (let count = 0; count < before; count++) await login();
+          const tokens = await Promise.all(steps.slice(0, movers).map(async () => (await store.create({})).token));
+          const actors = steps.map((_, at) => creator(user(max, whenFull), {}, tokens[at]));
+          await run(order, actors);
+          const settled = await Promise.allSettled(actors.map(({ created }) => created));
+          const why = `order ${order.join("")}`;
+          expect(await store.count({ user: userId }), why).toBe(max);
+          const letIn = settled.filter(({ status }) => status === "fulfilled");
+          expect(letIn, why).toHaveLength(whenFull === "reject" ? max - before : steps.length);
         }
       },
     );

@@ -117,6 +117,13 @@ export function stateOf(rules: Rules, start: number, aging: boolean) {
     }
   }
 
+  /** A session that a limit rejects leaves only the indexes that it was not in before. */
+  function stay({ id, data }: ModelSession, next: Data): void {
+    for (const entry of entriesOf(next).filter((entry) => !entriesOf(data).includes(entry))) {
+      if (members(entry).delete(id)) members(entry).set(id, now);
+    }
+  }
+
   function rewrite(session: ModelSession, next: Data): void {
     enter(session, next);
     session.data = next;
@@ -128,12 +135,12 @@ export function stateOf(rules: Rules, start: number, aging: boolean) {
   }
 
   /** Whether a new session of this user must be accepted, must be rejected, or either. */
-  function room(entry: string): "free" | "full" | "unsure" {
+  function room(entry: string, own?: string): "free" | "full" | "unsure" {
     const live = under(entry).length;
     if (live >= MAX_SESSIONS) return "full";
     const isPending = (at: number): boolean => !aging || now - at <= PENDING_MS;
     const there = sessions.filter((one) => isUnder(one, entry)).map(({ id }) => id);
-    const pending = [...members(entry)].filter(([id, at]) => !there.includes(id) && isPending(at));
+    const pending = [...members(entry)].filter(([id, at]) => id !== own && !there.includes(id) && isPending(at));
     return live + pending.length < MAX_SESSIONS ? "free" : "unsure";
   }
 
@@ -166,6 +173,7 @@ export function stateOf(rules: Rules, start: number, aging: boolean) {
     report,
     touch,
     enter,
+    stay,
     rewrite,
     end,
   };

@@ -149,27 +149,27 @@ function byToken(store: Store, model: Model, token: string, step: Extract<Step, 
       const change = changeOf(step.change);
       return {
         call: () => withCopy(change, (copy) => store.update(token, copy as never)),
-        expected: () => model.update(token, change),
+        expected: (actual) => model.update(token, change, actual),
       };
     }
     case "increment":
       return {
         call: () => store.increment(token, step.field, step.by),
-        expected: () => model.increment(token, step.field, step.by),
+        expected: (actual) => model.increment(token, step.field, step.by, actual),
       };
     case "take":
-      return { call: () => store.take(token, step.field), expected: () => model.take(token, step.field) };
+      return { call: () => store.take(token, step.field), expected: (actual) => model.take(token, step.field, actual) };
     case "setIdleTimeout":
       return {
         call: () => store.setIdleTimeout(token, step.seconds),
-        expected: () => model.setIdleTimeout(token, step.seconds),
+        expected: (actual) => model.setIdleTimeout(token, step.seconds, actual),
       };
     case "rotate": {
       const { do: _, of: __, change, ...options } = step;
       const patch = change && changeOf(change);
       return {
         call: () => withCopy(patch, (copy) => store.rotate(token, { ...options, patch: copy } as never)),
-        expected: (actual) => model.rotate(token, { ...options, patch }, issuedOf(actual)),
+        expected: (actual) => model.rotate(token, { ...options, patch }, issuedOf(actual), actual),
       };
     }
   }

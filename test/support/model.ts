@@ -28,6 +28,7 @@ interface Rotation {
 
 const ABSENT: Outcome = { value: null };
 const UNFIT: Outcome = { error: "SessionDataError given" };
+const FULL = { error: "SessionConflictError limit" } as const;
 const OUT_OF_RANGE: Outcome = { error: "RangeError" };
 const TOKEN = /^[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}$/;
 const YEARLESS_SECONDS = 400 * 86_400;
@@ -43,15 +44,43 @@ export type Model = ReturnType<typeof modelOf>;
  */
 export function modelOf(rules: Rules, start: number, aging: boolean) {
   const state = stateOf(rules, start, aging);
-  const { sessions, now, isLive, isLingering, snapshot, under, reach, report, touch, enter, rewrite, end } = state;
+  const { sessions, now, isLive, isLingering, snapshot, under, reach, report, touch, enter, stay, rewrite, end } =
+    state;
 
   const after = (data: Data, change: Change): Data | null =>
     patched(data, typeof change === "function" ? change(structuredClone(data)) : change, rules.refined);
   const outOfRange = (seconds: number | undefined): boolean =>
     seconds !== undefined && !(Number.isInteger(seconds) && seconds >= 1 && seconds < 2 ** 31);
 
+  /** The index entry with a limit that the change moves the session to; `null` if there is none. */
+  function limitedMove({ data }: ModelSession, next: Data): string | null {
+    const isMove = next.userId !== undefined && next.userId !== data.userId;
+    return rules.indexed && rules.limit !== null && isMove ? `user:${next.userId}` : null;
+  }
+
+  /** Whether a limit lets the session move. May end other sessions. */
+  function admits(session: ModelSession, next: Data, actual: Outcome): boolean {
+    const entry = limitedMove(session, next);
+    if (entry === null || rules.limit !== "reject") return true;
+    const left = state.room(entry, session.id);
+    if (left === "free" || (left === "unsure" && !("error" in actual && actual.error === FULL.error))) return true;
+    stay(session, next);
+    report("conflict", session);
+    return false;
+  }
+
+  function evict(session: ModelSession, next: Data): void {
+    const entry = limitedMove(session, next);
+    if (entry !== null && rules.limit === "evict-oldest") state.makeRoom(entry);
+  }
+
   /** Changes the session of a token, as most operations do. */
-  function changing(token: string, change: Change, answer: (session: ModelSession, before: Data) => unknown): Outcome {
+  function changing(
+    token: string,
+    change: Change,
+    actual: Outcome,
+    answer: (session: ModelSession, before: Data) => unknown,
+  ): Outcome {
     if (!TOKEN.test(token)) return ABSENT;
     if (typeof change !== "function" && !fieldsFit(change)) return UNFIT;
     const session = reach(token)?.session;
@@ -59,6 +88,8 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
     const before = session.data;
     const next = after(before, change);
     if (next === null) return UNFIT;
+    if (!admits(session, next, actual)) return FULL;
+    evict(session, next);
     rewrite(session, next);
     const value = answer(session, before);
     touch(session);
@@ -83,7 +114,7 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
       const user = rules.indexed && data.userId !== undefined && rules.limit !== null ? `user:${data.userId}` : null;
       if (user !== null && rules.limit === "reject") {
         const left = state.room(user);
-        if (left === "full" || (left === "unsure" && issued === null)) return { error: "SessionConflictError limit" };
+        if (left === "full" || (left === "unsure" && issued === null)) return FULL;
       }
       if (issued === null) return { value: "a session" };
       if (user !== null && rules.limit === "evict-oldest") state.makeRoom(user);
@@ -122,9 +153,10 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
       return session === undefined ? ABSENT : { value: snapshot(session) };
     },
 
-    update: (token: string, change: Change): Outcome => changing(token, change, (session) => session),
+    update: (token: string, change: Change, actual: Outcome): Outcome =>
+      changing(token, change, actual, (session) => session),
 
-    increment(token: string, field: "views" | "steps", by: number): Outcome {
+    increment(token: string, field: "views" | "steps", by: number, actual: Outcome): Outcome {
       if (!Number.isSafeInteger(by)) return OUT_OF_RANGE;
       const add = (data: Readonly<Data>): Patch => {
         const sum = data[field] + by;
@@ -132,21 +164,22 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
           field === "views" ? [MIN_VIEWS, MAX_VIEWS] : [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER];
         return { [field]: sum < min || sum > max || (field === "steps" && sum % STEP !== 0) ? null : sum };
       };
-      return changing(token, add, ({ data }) => data[field]);
+      return changing(token, add, actual, ({ data }) => data[field]);
     },
 
-    take: (token: string, field: "flash" | "userId"): Outcome =>
-      changing(token, { [field]: undefined }, (_, before) => before[field] ?? null),
+    take: (token: string, field: "flash" | "userId", actual: Outcome): Outcome =>
+      changing(token, { [field]: undefined }, actual, (_, before) => before[field] ?? null),
 
-    setIdleTimeout(token: string, seconds: number): Outcome {
+    setIdleTimeout(token: string, seconds: number, actual: Outcome): Outcome {
       if (outOfRange(seconds)) return OUT_OF_RANGE;
-      return changing(token, {}, (session) => {
+      return changing(token, {}, actual, (session) => {
         session.idleTimeout = seconds;
         return session;
       });
     },
 
-    rotate(token: string, options: Rotation, issued: Issued | null): Outcome {
+    /** @param issued The result of the real store, or `null` if it failed. */
+    rotate(token: string, options: Rotation, issued: Issued | null, actual: Outcome): Outcome {
       const { patch = {}, idleTimeout, authenticated = false, grace = 0 } = options;
       if (outOfRange(idleTimeout) || grace >= rules.idleTimeout || grace > 60) return OUT_OF_RANGE;
       const isChange = options.patch !== undefined || idleTimeout !== undefined || authenticated;
@@ -158,11 +191,13 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
       const { session, graced } = reached;
       const next = after(session.data, patch);
       if (next === null) return UNFIT;
+      if (!admits(session, next, actual)) return FULL;
       if (graced) {
         enter(session, next);
         return ABSENT;
       }
       if (issued === null) return { value: "a new token" };
+      evict(session, next);
       rewrite(session, next);
       session.tokens.push(issued.token);
       session.rotatedAt = now();
@@ -204,9 +239,14 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
       return { value: Math.min(Math.max(count, ended.length), ended.length + over.length) };
     },
 
-    /** Whether the change fits only some of the sessions. Which of them are written before the error is unspecified. */
+    /**
+     * Whether the change fits only some of the sessions, or a limit may apply to it. Which of them are written before the
+     * error, and which are ended, is unspecified.
+     */
     isMixed(entry: string, change: Change): boolean {
-      const unfit = under(entry).filter(({ data }) => after(data, change) === null).length;
+      const next = under(entry).map((session) => [session, after(session.data, change)] as const);
+      if (next.some(([session, data]) => data !== null && limitedMove(session, data) !== null)) return true;
+      const unfit = next.filter(([, data]) => data === null).length;
       return unfit > 0 && unfit < under(entry).length;
     },
 

@@ -5,6 +5,7 @@ import { increments } from "./increments.ts";
 import { indexes } from "./indexes.ts";
 import { lifetimes } from "./lifetimes.ts";
 import { secrets } from "./secrets.ts";
+import { sizes } from "./sizes.ts";
 import { subjectOf } from "./subject.ts";
 
 /**
@@ -19,7 +20,14 @@ export function backendContract(
   makeBackend: () => SessionBackend | Promise<SessionBackend>,
   clock: Clock,
 ): void {
-  for (const [name, run] of Object.entries({ ...lifetimes, ...secrets, ...changes, ...increments, ...indexes })) {
+  for (const [name, run] of Object.entries({
+    ...lifetimes,
+    ...secrets,
+    ...sizes,
+    ...changes,
+    ...increments,
+    ...indexes,
+  })) {
     test(name, async () => run(subjectOf(await makeBackend(), clock)));
   }
 }

@@ -47,6 +47,20 @@ export const indexes: Cases = {
     assert.equal(again.size, keys.length);
   },
 
+  async "enter returns the score of the key, and whether it was new"({ backend, clock }) {
+    const entry = newEntry();
+    const first = await backend.enter(entry, "a", LIFE_MS, 9, clock.now());
+    assert.equal(first.isNew, true);
+    assert.deepEqual(first.members, [{ key: "a", score: first.score }]);
+    const again = await backend.enter(entry, "a", LIFE_MS, 9, clock.now());
+    assert.equal(again.isNew, false);
+    assert.deepEqual(again.members, [{ key: "a", score: again.score }]);
+    await backend.leave(entry, [{ key: "a", score: first.score }], clock.now());
+    assert.equal((await backend.page(entry, 0, 9, clock.now())).size, 1);
+    await backend.leave(entry, [{ key: "a", score: again.score }], clock.now());
+    assert.equal((await backend.enter(entry, "a", LIFE_MS, 9, clock.now())).isNew, true);
+  },
+
   "enter with a limit of 0 returns no members but a random sample, in which every member appears eventually": async (
     subject,
   ) => {

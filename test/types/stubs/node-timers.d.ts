@@ -4,3 +4,4 @@ export interface Timer {
 }
 export declare function setTimeout<A extends unknown[]>(run: (...args: A) => void, ms: number, ...args: A): Timer;
 export declare function clearTimeout(timer: Timer): void;
+export declare function setImmediate(run: () => void): unknown;

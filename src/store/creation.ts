@@ -1,0 +1,178 @@
+import { noteChange } from "../base/changes.ts";
+import { nullObject } from "../base/null-object.ts";
+import { asUnknown } from "../base/step.ts";
+import type { ParsedToken } from "../base/token.ts";
+import { SessionBackendError, SessionConflictError } from "../errors.ts";
+import { indexName } from "../indexes/declarations.ts";
+import type { LimitedWrite } from "../indexes/limits.ts";
+import { MAX_WRITE_DELAY_MS, MIN_PRUNE_AGE_MS, type Registry } from "../indexes/members.ts";
+import { indexEntries, isReused, reserved, type StoredSession, timeText } from "../record.ts";
+import type { Codec } from "../schema/codec.ts";
+import type { IssuedSession, StoreCreateOptions } from "../session.ts";
+import type { Runner, Target } from "./runner.ts";
+import { checkTimeouts, type Settings, UNLIMITED_SECONDS } from "./settings.ts";
+import type { SizeLimit } from "./sizes.ts";
+import { snapshot } from "./snapshot.ts";
+import type { Storage } from "./storage.ts";
+
+/** Attempts to find an unused session ID. Random IDs of 128 bits do not collide unless the generator is broken. */
+const MAX_INSERTS = 3;
+/** The idle timeout in seconds of a session under a `reject` limit until its insert is confirmed. */
+const UNCONFIRMED_SECONDS = MAX_WRITE_DELAY_MS / 1000;
+
+type Inserted = "inserted" | "taken" | "revoked";
+
+/** A session whose token the caller does not have yet. */
+interface Issued extends Pick<ParsedToken, "key" | "verifier"> {
+  /** Whether the event `created` was emitted. */
+  readonly isAnnounced: boolean;
+}
+
+/**
+ * Creates the `create` method of a store.
+ *
+ * @param end Ends the session of a token.
+ */
+export function creation<T>(
+  settings: Settings,
+  { run }: Runner,
+  { accessTo }: Storage<T>,
+  codec: Codec<T>,
+  sizes: SizeLimit,
+  registry: Registry,
+  limitedWrite: LimitedWrite,
+  end: (target: Target) => Promise<boolean>,
+): (data: unknown, options?: StoreCreateOptions) => Promise<IssuedSession<T>> {
+  const { backend, emit, time, tokens } = settings;
+  const { indexes } = registry;
+
+  /** Whether the backend accepts the token. A session whose data cannot be read can still be replaced. */
+  async function isValid(target: Target): Promise<boolean> {
+    const request = { touch: false, fields: [] };
+    const found = await target.step("reads", () => backend.read(target.key, accessTo(target), request));
+    return found !== null && found !== "expired" && !isReused(found);
+  }
+
+  /**
+   * Inserts a session. Under a `reject` limit it lives for half a minute at first, and its idle timeout begins with a second
+   * write: if this process gives up in between, the session does not keep its place.
+   */
+  async function insert(
+    step: Target["step"],
+    { key, verifier }: Issued,
+    record: StoredSession,
+    entries: readonly string[],
+    now: number,
+    notAfter?: number,
+  ): Promise<Inserted> {
+    const idle = record[reserved.idleTimeout] as string;
+    const isShort = entries.some((entry) => indexes.limitOf(entry)?.whenFull === "reject");
+    if (!isShort || Number(idle) <= UNCONFIRMED_SECONDS) {
+      return await step("writes", () => backend.insert(key, record, now, notAfter));
+    }
+    const short = { ...record, [reserved.idleTimeout]: String(UNCONFIRMED_SECONDS) };
+    const inserted = await step("writes", () => backend.insert(key, short, now, notAfter));
+    if (inserted !== "inserted") return inserted;
+    const change = { set: { [reserved.idleTimeout]: idle }, remove: [], fields: [] };
+    const access = { verifier, previous: false, now };
+    const confirming = step("writes", () => backend.write(key, access, change));
+    const confirmed = await confirming.catch((error) => {
+      throw asUnknown(error);
+    });
+    return typeof confirmed === "object" && confirmed !== null ? "inserted" : "revoked";
+  }
+
+  /** Ends a session whose token the caller does not receive, in the background. */
+  async function discard({ key, verifier, isAnnounced }: Issued, [entry]: readonly string[]): Promise<void> {
+    const now = time();
+    // The tombstone stops an insert that is still on its way.
+    const revoked = await backend.revoke(key, entry ?? "", MIN_PRUNE_AGE_MS, now);
+    const access = { verifier, previous: false, now };
+    const ended = revoked === "other" ? await backend.remove(key, access) : revoked; // A session without index entries.
+    if (typeof ended !== "object" || ended === null) return;
+    if (isAnnounced) emit({ type: "destroyed", id: tokens.ofKey(key).id, at: new Date(time()) });
+    registry.forget(key, indexEntries(ended));
+  }
+
+  return async (data, options = {}) => {
+    const action = "create a session";
+    const { idleTimeout = settings.idleTimeout, signal, replaces = null } = options;
+    const unlimited = indexes.sources.size === 0 ? undefined : Math.max(UNLIMITED_SECONDS, idleTimeout);
+    const { absoluteTimeout = settings.absoluteTimeout ?? unlimited } = options;
+    checkTimeouts(action, idleTimeout, absoluteTimeout);
+    const set = codec.encode(data);
+    sizes.checkGiven(action, set);
+    const stored = codec.decode(set);
+    const entries = indexes.entriesOf(stored);
+    const old = replaces === null ? null : tokens.read(replaces);
+    let unreceived = null as Issued | null;
+    try {
+      return await run(action, null, signal, async (step) => {
+        let isVerified = false;
+        const replaced = async (): Promise<string | null> => {
+          isVerified = old !== null && (await isValid({ ...old, step }));
+          return isVerified && old !== null ? old.key : null;
+        };
+        for (let attempt = 0; attempt < MAX_INSERTS; attempt++) {
+          const { token, key, id, verifier } = tokens.issue();
+          const now = time();
+          const at = new Date(now);
+          const record: StoredSession = Object.assign(nullObject(), set, {
+            [reserved.createdAt]: timeText(now),
+            [reserved.lastAccessedAt]: timeText(now),
+            [reserved.idleTimeout]: String(idleTimeout),
+            ...(absoluteTimeout === undefined ? {} : { [reserved.deadline]: String(now + absoluteTimeout * 1000) }),
+            ...(verifier === null ? {} : { [reserved.verifier]: verifier }),
+            ...(entries.length === 0 ? {} : { [reserved.index]: JSON.stringify(entries) }),
+          });
+          const inserted = await limitedWrite(step, {
+            action,
+            key,
+            entries,
+            lifeMs: (absoluteTimeout ?? 0) * 1000,
+            replaced,
+            async write(notAfter) {
+              unreceived = { key, verifier, isAnnounced: false };
+              try {
+                const answer = await insert(step, unreceived, record, entries, now, notAfter);
+                if (answer !== "inserted") unreceived = null;
+                return answer;
+              } catch (error) {
+                if (error instanceof SessionBackendError && error.outcome === "not-applied") unreceived = null;
+                throw error;
+              }
+            },
+            isWritten: (answer) => answer === "inserted",
+          });
+          if (inserted === "revoked") {
+            throw new SessionConflictError(revokedMessage(entries), "revoked");
+          }
+          if (inserted === "taken") continue;
+          emit({ type: "created", id, at });
+          unreceived = { key, verifier, isAnnounced: true };
+          // By its key, if its token was valid a moment ago: a rotation in between must not save it.
+          const replacing = old === null ? null : { ...old, verifier: isVerified ? null : old.verifier, step };
+          if (replacing !== null) {
+            await end(replacing).catch((error) => {
+              throw asUnknown(error);
+            });
+          }
+          return { token, session: snapshot(id, record, stored) };
+        }
+        const message = `Cannot create a session as ${MAX_INSERTS} new session IDs in a row were already in use`;
+        throw new SessionConflictError(message, "contended");
+      });
+    } catch (error) {
+      if (unreceived !== null) discard(unreceived, entries).catch(() => {});
+      throw error;
+    } finally {
+      if (old !== null) noteChange();
+    }
+  };
+}
+
+function revokedMessage(entries: readonly string[]): string {
+  const names = [...new Set(entries.map(indexName))].map((name) => `"${name}"`);
+  const where = names.length === 1 ? `the index ${names[0]}` : `one of the indexes ${names.join(", ")}`;
+  return `Cannot create a session as sessions with the same value in ${where} were revoked concurrently`;
+}
