@@ -1,7 +1,7 @@
 import { SessionBackendError } from "../errors.ts";
-import { isConnected, isRefusal, onPrimary, type RedisClient, type RedisCommands, stateOf } from "./client.ts";
+import { isConnected, onPrimary, type RedisClient, type RedisCommands, stateOf } from "./client.ts";
 import { UnfitClientError } from "./client-options.ts";
-import { codeOf } from "./error-codes.ts";
+import { codeOf, isRefusal, UNAVAILABLE, UNSENT, withoutArguments } from "./error-codes.ts";
 import type { Script } from "./lua.ts";
 
 /** Runs a script by its SHA-1, and sends the text only if the server has not cached it yet. */
@@ -89,20 +89,6 @@ function disconnected(client: RedisClient, failure?: SessionBackendError): Sessi
   return new SessionBackendError(rejected, { reason: "rejected", outcome: "not-applied", cause: trouble });
 }
 
-/** The error codes of a server that cannot answer at the moment, or that does not hold the key. */
-const UNAVAILABLE: readonly string[] = ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "MOVED", "ASK"];
-/** Names and codes of errors that node-redis or the socket raises before the command is sent. */
-const UNSENT: readonly string[] = [
-  "ClientOfflineError",
-  "ClientClosedError",
-  "ConnectionTimeoutError",
-  "RootNodesUnavailableError",
-  "TimeoutError",
-  "ECONNREFUSED",
-  "ENOTFOUND",
-  "EAI_AGAIN",
-];
-
 function backendError(given: unknown, lost: SessionBackendError["outcome"]): SessionBackendError {
   if (given instanceof SessionBackendError) return given;
   const error = withoutArguments(given);
@@ -120,12 +106,6 @@ function backendError(given: unknown, lost: SessionBackendError["outcome"]): Ses
   const names = [failure?.code ?? "", failure?.constructor.name ?? ""];
   const unsent = code !== null || names.some((name) => UNSENT.includes(name));
   return unavailable(unsent ? "not-applied" : lost, error);
-}
-
-/** Cuts the arguments off an "unknown command" error: Redis quotes them, and they contain keys and session data. */
-function withoutArguments(error: unknown): unknown {
-  const [said = "", quoted] = error instanceof Error ? error.message.split(", with args beginning with:") : [];
-  return quoted === undefined ? error : new Error(said);
 }
 
 /** Builds the error for a server that is not reachable, cannot answer now, or sent an unexpected reply. */

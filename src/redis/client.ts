@@ -1,5 +1,5 @@
 import { refuseOptions } from "./client-options.ts";
-import { codeOf } from "./error-codes.ts";
+import { isRefusal } from "./error-codes.ts";
 
 /** The commands that the backend uses on every kind of client. */
 export interface RedisCommands {
@@ -107,14 +107,6 @@ export function guard(client: RedisClient): void {
   }
   refuseOptions(client);
   listen(client);
-}
-
-/** The error codes with which a server rejects credentials. A retry does not fix them. */
-const REFUSALS: readonly unknown[] = ["WRONGPASS", "NOAUTH", "NOPERM"];
-
-/** Whether the server has rejected the credentials of the connection. */
-export function isRefusal(error: unknown): boolean {
-  return REFUSALS.includes(codeOf(error));
 }
 
 /** Adds error listeners. Later calls for the same client do nothing. */

@@ -3,8 +3,9 @@ import { kindOf, knownOptions, ofType, wholeNumber } from "../base/checks.ts";
 import { pause } from "../base/step.ts";
 import { SessionBackendError } from "../errors.ts";
 import { ACTION, credentialsOf, malformed, parseAddress, parseAddresses } from "./address.ts";
-import { isRefusal, listen, type RedisClient, stateOf } from "./client.ts";
+import { listen, type RedisClient, stateOf } from "./client.ts";
 import { cacheSetting } from "./client-side-cache.ts";
+import { isRefusal } from "./error-codes.ts";
 import { keepAlive } from "./heartbeat.ts";
 
 /**
