@@ -7,6 +7,10 @@ import { beginScope, endScope, isInside, issueFrom, noteUse, runInside, wasIssue
 import { pendingCalls, type UnhandledFailure } from "./pending-calls.ts";
 import { type RequestSession, requestSession, type SharedToken } from "./request-session.ts";
 
+const NO_RESPONSE = "Cannot set the session cookie as the handler returned no response that could carry it";
+const TOO_LATE =
+  "Cannot use the session for the first time after the response headers were sent: call get() before returning the stream, or send Cache-Control: private";
+
 /** Options for `sessionExchange`. */
 export interface SessionExchangeOptions<in T = unknown> {
   readonly cookie?: CookieOptions | undefined;
@@ -164,13 +168,12 @@ export function sharedExchange<T, New>(
       let isPublic = false;
       let isLeftToOthers = isInner;
       let line: string | null = null;
+      let over: AbortController | null = null;
 
       function use(): void {
         if (isUsed) return;
         if (isPublic) {
-          throw new TypeError(
-            "Cannot use the session for the first time after the response headers were sent: call get() before returning the stream, or send Cache-Control: private",
-          );
+          throw new TypeError(TOO_LATE);
         }
         isUsed = true;
         if (isInner) scope.isUsedInside = true;
@@ -181,6 +184,7 @@ export function sharedExchange<T, New>(
       function end(): void {
         if (isRunning && !isInner) running--;
         isRunning = false;
+        over?.abort();
         calls.close();
         if (running === 0) endScope(scope);
       }
@@ -199,18 +203,17 @@ export function sharedExchange<T, New>(
           clearedCookie: cookie.clear,
           cookieFor,
           isOver: () => !isRunning || scope.isOver,
+          overSignal() {
+            over ??= new AbortController();
+            return over.signal;
+          },
           use,
         }),
         run: (handler) => runInside(scope, handler),
         settle: calls.settle,
         finish(answer) {
           if (answer === null) {
-            const isLost = shared.issued !== null && !isInner && running === 1 && !isCarried();
-            if (isLost) {
-              throw new TypeError(
-                "Cannot set the session cookie as the handler returned no response that could carry it",
-              );
-            }
+            if (shared.issued !== null && !isInner && running === 1 && !isCarried()) throw new TypeError(NO_RESPONSE);
             end();
             return [];
           }

@@ -116,7 +116,8 @@ export function sessionMiddleware<T, New>(
       answer = await finished(exchange, given.answer);
     } catch (error) {
       if (given?.answer !== undefined) discard(given.answer);
-      const isBackendError = error instanceof SessionBackendError;
+      // An abort by the program's own signal says nothing about the backend.
+      const isBackendError = error instanceof SessionBackendError && error.reason !== "aborted";
       await exchange.abandon(isBackendError);
       if (!isBackendError) throw error;
       try {

@@ -77,6 +77,8 @@ export interface Handler<T> {
   use(): void;
   /** Whether the handler has returned or failed. */
   isOver(): boolean;
+  /** Returns a signal that aborts when the handler has returned or failed. */
+  overSignal(): AbortSignal;
   /** Returns the value of `Set-Cookie` for a new token. */
   cookieFor(token: string, session: Session<T>): string;
   /** Returns the value of `Set-Cookie` after the session has ended. */
@@ -89,7 +91,7 @@ const TOKEN = "token";
 export function requestSession<T, New>(
   store: SessionStore<T, New>,
   shared: SharedToken<T>,
-  { calls, clearedCookie, cookieFor, isOver, use }: Handler<T>,
+  { calls, clearedCookie, cookieFor, isOver, overSignal, use }: Handler<T>,
 ): RequestSession<T, New> {
   /** Calls a method with the token. Returns `null` without a session, or if its stored data does not fit the schema. */
   async function withToken<R>(method: (token: string) => Promise<R>): Promise<R | null> {
@@ -178,15 +180,13 @@ export function requestSession<T, New>(
   async function create(data: New, options?: CreateOptions): Promise<Session<T>> {
     refuseLate();
     use();
-    const before = shared.token;
-    const created = await store.create(data, options);
-    try {
+    // If the handler fails meanwhile, the session that would be replaced must not end.
+    const signal = AbortSignal.any([overSignal(), ...(options?.signal ? [options.signal] : [])]);
+    const creating = store.create(data, { ...options, replaces: shared.token, signal });
+    const created = await creating.catch((error) => {
       refuseLate();
-      if (before !== null) await store.destroy(before, options);
-    } catch (error) {
-      await store.destroy(created.token).catch(() => {});
       throw error;
-    }
+    });
     return await issue(created, true, changesMade());
   }
 

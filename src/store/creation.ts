@@ -6,7 +6,7 @@ import { SessionBackendError, SessionConflictError } from "../errors.ts";
 import { indexName } from "../indexes/declarations.ts";
 import type { LimitedWrite } from "../indexes/limits.ts";
 import { MAX_WRITE_DELAY_MS, MIN_PRUNE_AGE_MS, type Registry } from "../indexes/members.ts";
-import { indexEntries, isReused, reserved, type StoredSession, timeText } from "../record.ts";
+import { indexEntries, reserved, type StoredSession, timeText } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
 import type { IssuedSession, StoreCreateOptions } from "../session.ts";
 import type { Runner, Target } from "./runner.ts";
@@ -50,7 +50,7 @@ export function creation<T>(
   async function isValid(target: Target): Promise<boolean> {
     const request = { touch: false, fields: [] };
     const found = await target.step("reads", () => backend.read(target.key, accessTo(target), request));
-    return found !== null && found !== "expired" && !isReused(found);
+    return found === "invalid" || (typeof found === "object" && found !== null);
   }
 
   /**

@@ -47,10 +47,7 @@ export type WriteReply = Written | "changed" | "revoked" | "too_many_bytes" | Ab
 
 /** Reads and writes the records of one store, as steps of an operation. */
 export interface Storage<T> {
-  /**
-   * The user's fields that reads return; `null` for all fields, because `migrate` may need fields that are not in the
-   * schema.
-   */
+  /** The user's fields that reads return; `null` for all, because `migrate` may need fields outside of the schema. */
   readonly fields: readonly string[] | null;
   accessTo(parsedToken: ParsedToken): Access;
   /**

@@ -241,7 +241,7 @@ describe("create on the middleware's session", () => {
   });
 
   test("a create that cannot destroy the previous session leaves no new session behind", async () => {
-    const { backend, inner, broken, error } = failing();
+    const { backend, inner, broken } = failing();
     let removals = 0;
     // Only the first removal fails: that of the previous session.
     const once = intercept(backend, (method) => {
@@ -251,7 +251,7 @@ describe("create on the middleware's session", () => {
     broken.add("remove");
     removals = 0;
     const response = await visit(async (session) => {
-      await expect(session.create({ userId: "43" })).rejects.toBe(error);
+      await expect(session.create({ userId: "43" })).rejects.toMatchObject({ reason: "unavailable" });
       expect((await session.get())?.data.userId).toBe("42");
     });
     expect(setCookies(response)).toEqual([]);
@@ -737,7 +737,7 @@ describe("handlers that throw", () => {
 
   test("a session that is still being created when the handler throws is destroyed", async () => {
     const held = gate();
-    const { handle, store, backend } = site(
+    const { handle, store } = site(
       {},
       { backend: intercept(memoryBackend(), (method) => (method === "insert" ? held.passed : undefined)) },
     );
@@ -750,7 +750,6 @@ describe("handlers that throw", () => {
     await expect(answer).rejects.toBe(thrown);
     held.open();
     await expect(creating).rejects.toThrow(TypeError);
-    expect(await keysOf(backend)).toEqual([]);
     for await (const session of store.scan()) expect.fail(`There is a session ${session.id}`);
   });
 

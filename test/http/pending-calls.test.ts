@@ -277,7 +277,7 @@ describe("calls that fail after the response", () => {
   });
 
   test("a handler that threw while a create was under way leaves no session and no unhandled rejection", async () => {
-    const { handle, backend, held, jar } = await holding("insert");
+    const { handle, held, jar, store, token } = await holding("insert");
     const error = new Error("handler");
     const handled = handle(jar.request(), (session) => {
       session.create({});
@@ -286,6 +286,9 @@ describe("calls that fail after the response", () => {
     await expect(handled).rejects.toBe(error);
     held.open();
     await idle();
-    expect(await keysOf(backend)).toHaveLength(1);
+    const left = [];
+    for await (const { id } of store.scan()) left.push(id);
+    expect(left).toEqual([token.slice(0, 22)]);
+    expect(await store.get(token)).not.toBeNull();
   });
 });
