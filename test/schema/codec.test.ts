@@ -53,9 +53,9 @@ function counting(): { backend: SessionBackend; calls(): number } {
   return { backend, calls: () => calls };
 }
 
-function visits() {
+function visits(options: { readonly maxBytes?: number } = {}) {
   const { backend, calls } = counting();
-  return { store: createSessionStore({ schema: visit, backend }), backend, calls };
+  return { store: createSessionStore({ schema: visit, backend, ...options }), backend, calls };
 }
 
 /** The stored fields without the reserved ones. */
@@ -81,7 +81,7 @@ async function expectRefused(data: object, path: readonly PropertyKey[]): Promis
 
 /** Checks that data given to `create` and to `update` is read as it was given. */
 async function expectKept(data: { userId: string }): Promise<void> {
-  const { store } = visits();
+  const { store } = visits({ maxBytes: 2_000_000 });
   const expected = { pageViews: 0, ...data };
   const { token, session } = await store.create(data);
   expect(session.data).toEqual(expected);
