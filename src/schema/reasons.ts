@@ -82,8 +82,9 @@ function bound(
   return `${inclusive === false ? excluding : including} ${size}`;
 }
 
-/** Formats a bound of a value. zod gives the bounds of a date in Unix milliseconds. */
-function number(limit: unknown, origin?: unknown): string {
+/** Formats a bound of a value. zod gives the bounds of a date as a `Date` or in Unix milliseconds, depending on its version. */
+function number(given: unknown, origin?: unknown): string {
+  const limit = given instanceof Date ? given.getTime() : given;
   if (typeof limit !== "number" && typeof limit !== "bigint") return "another number";
   const isTime = origin === "date" && Math.abs(Number(limit)) <= 8.64e15;
   return isTime ? new Date(Number(limit)).toISOString() : String(limit);

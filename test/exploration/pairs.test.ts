@@ -1,5 +1,10 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { exploreAll, pairs } from "../support/operations.ts";
+
+vi.mock(import("../../src/base/step.ts"), async (original) => {
+  const { withoutPauses } = await import("../support/instant-pauses.ts");
+  return withoutPauses(await original());
+});
 
 test("all invariants hold after every order of every two operations, with every single fault", {
   timeout: 300_000,

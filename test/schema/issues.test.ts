@@ -42,11 +42,11 @@ function circularItem(): Circular {
 
 type Row = [reason: string, schema: z.core.$ZodType, value: unknown, why: string];
 
-/** The oldest supported zod has no exclusive unions. */
-const EXCLUSIVE: Row[] =
-  "xor" in z
-    ? [["an exclusive union", z.xor([z.string(), z.email()]), SECRET, "field: fits more than one option of the union"]]
-    : [];
+/** Whether this is the oldest supported zod, which has no exclusive unions and reports discriminators in another way. */
+const isOldest = !("xor" in z);
+const EXCLUSIVE: Row[] = !isOldest
+  ? [["an exclusive union", z.xor([z.string(), z.email()]), SECRET, "field: fits more than one option of the union"]]
+  : [];
 
 describe("the message of a SessionDataError", () => {
   test.each<Row>([
@@ -77,7 +77,12 @@ describe("the message of a SessionDataError", () => {
     ["a prefix", z.string().startsWith("a"), SECRET.slice(1), "field: does not match the pattern of the schema"],
     ["a union", z.union([z.string(), z.int()]), true, "field: fits no option of the union"],
     ...EXCLUSIVE,
-    ["a discriminated union", kinded, { kind: SECRET }, "field: fits no option of the union"],
+    [
+      "a discriminated union",
+      kinded,
+      { kind: SECRET },
+      isOldest ? "field.kind: fits no option of the union" : "field: fits no option of the union",
+    ],
     ["the option of a discriminated union", kinded, { kind: "member", id: SECRET }, "field.id: expected number"],
     ["unrecognized keys", z.strictObject({ a: z.int() }), { a: 1, [SECRET]: 1, b: 1 }, "field: 2 unrecognized keys"],
     [
@@ -178,7 +183,9 @@ describe("the message of a SessionDataError", () => {
     const { token } = await store.create({ field: { kind: "guest" } });
     await plant(backend, token, { field: JSON.stringify({ kind: SECRET }) });
     const { message } = await failureOf(store.get(token));
-    expect(message).toMatch(/^Cannot read a session .+: field\.kind: expected one of "guest", "member"$/);
+    const why = isOldest ? "fits no option of the union" : 'expected one of "guest", "member"';
+    expect(message).toMatch(/^Cannot read a session .+: field\.kind: /);
+    expect(message.endsWith(`field.kind: ${why}`)).toBe(true);
   });
 
   test("the message counts an unknown key without showing it", async () => {
@@ -219,7 +226,8 @@ describe("the message of a SessionDataError", () => {
     expect(why).toBe("field.children.0.children.0.name: expected string");
   });
 
-  test("the message for a union of many recursive options is short", async () => {
+  // The oldest zod runs out of memory by itself here, as it collects the issues of all options at every level.
+  test.skipIf(isOldest)("the message for a union of many recursive options is short", async () => {
     const node: z.ZodType = z.lazy(() => z.union(options));
     const options: [z.ZodType, ...z.ZodType[]] = [z.object({ id0: z.int() })];
     for (let n = 1; n < 50; n++) options.push(z.object({ kind: z.literal(n), left: node, right: node }));

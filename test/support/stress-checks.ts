@@ -32,7 +32,7 @@ const RESERVED = [
   "session_verifier",
   "session_index",
 ];
-const SOMETIMES = ["session_previous", "session_grace", "code"];
+const SOMETIMES = ["session_previous", "session_grace", "session_rotated_at", "code"];
 const EXPECTED_ERRORS = [
   "SessionConflictError contended",
   "SessionConflictError revoked",
