@@ -1,10 +1,10 @@
-import process from "node:process";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import { memoryBackend, type RequestSession, SessionBackendError } from "../../src/index.ts";
 import { type BackendMethod, intercept, keysOf } from "../support/backends.ts";
 import { gate, idle, never } from "../support/gate.ts";
 import { request, tokenOf } from "../support/http.ts";
 import { type Handler, setCookies, signedIn, site } from "../support/sites.ts";
+import { unhandledRejections } from "../support/unhandled.ts";
 import type { NewVisit, Visit } from "../support/visits.ts";
 
 const failure = new SessionBackendError("The server is gone", { reason: "unavailable", outcome: "not-applied" });
@@ -19,17 +19,7 @@ async function holding(method: BackendMethod) {
   return { ...made, held };
 }
 
-/** Rejections that no code handled, which would end the process. */
-const unhandled: unknown[] = [];
-const note = (error: unknown): void => {
-  unhandled.push(error);
-};
-beforeAll(() => {
-  process.on("unhandledRejection", note);
-});
-afterAll(() => {
-  process.off("unhandledRejection", note);
-});
+const unhandled = unhandledRejections();
 afterEach(async () => {
   await idle();
   expect(unhandled.splice(0)).toEqual([]);

@@ -1,23 +1,14 @@
-import process from "node:process";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import type { SessionBackend } from "../../src/backend.ts";
 import { withTimeout } from "../../src/base/step.ts";
 import { createSessionStore, memoryBackend, SessionBackendError } from "../../src/index.ts";
 import { type BackendMethod, intercept } from "../support/backends.ts";
 import { gate, idle, never } from "../support/gate.ts";
+import { unhandledRejections } from "../support/unhandled.ts";
 import { type Visit, type VisitStore, visits } from "../support/visits.ts";
 
-const unhandled: unknown[] = [];
-const note = (reason: unknown): void => {
-  unhandled.push(reason);
-};
-beforeAll(() => {
-  process.on("unhandledRejection", note);
-});
-afterAll(() => {
-  process.off("unhandledRejection", note);
-});
+const unhandled = unhandledRejections();
 
 /** A store on a backend whose `method` hangs after `stall()`. */
 function stalling(method: BackendMethod) {

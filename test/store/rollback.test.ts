@@ -1,8 +1,8 @@
-import process from "node:process";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import type { SessionBackend } from "../../src/backend.ts";
 import { memoryBackend, SessionBackendError } from "../../src/index.ts";
 import { gate, idle, never } from "../support/gate.ts";
+import { unhandledRejections } from "../support/unhandled.ts";
 import { until } from "../support/until.ts";
 import { type VisitOptions, type VisitStore, visits } from "../support/visits.ts";
 
@@ -11,15 +11,8 @@ type Write = () => ReturnType<SessionBackend["write"]>;
 
 const TIMEOUT_MS = 30;
 
-const unhandled: unknown[] = [];
-const note = (reason: unknown): void => {
-  unhandled.push(reason);
-};
-beforeAll(() => {
-  process.on("unhandledRejection", note);
-});
+const unhandled = unhandledRejections();
 afterAll(() => {
-  process.off("unhandledRejection", note);
   expect(unhandled).toEqual([]);
 });
 

@@ -1,11 +1,11 @@
-import process from "node:process";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import * as z from "zod";
 import { createSessionStore, type SessionBackend, SessionDataError } from "../../src/index.ts";
 import { keysOf } from "./backends.ts";
 import { idle } from "./gate.ts";
 import { memberStore } from "./members.ts";
 import type { PolicyPlace } from "./policies.ts";
+import { unhandledRejections } from "./unhandled.ts";
 
 const SECRET = "s3cret";
 const rejected = (): Promise<never> => Promise.reject(new Error(SECRET));
@@ -40,16 +40,7 @@ const table = (from: typeof schemas) =>
 
 /** Rules for functions of the application that return something else than they should, on every backend. */
 export function userFunctions(open: () => PolicyPlace): void {
-  const unhandled: unknown[] = [];
-  const note = (reason: unknown): void => {
-    unhandled.push(reason);
-  };
-  beforeAll(() => {
-    process.on("unhandledRejection", note);
-  });
-  afterAll(() => {
-    process.off("unhandledRejection", note);
-  });
+  const unhandled = unhandledRejections();
 
   /** Awaits the failure of the call, and that no promise stays unhandled. */
   async function failureOf(call: Promise<unknown>): Promise<unknown> {
