@@ -193,12 +193,16 @@ export function expectation(record: StoredSession, names: readonly string[]): Re
 
 /** Whether the user's fields have more than `maxBytes` bytes, names and texts in UTF-8. */
 export function exceeds(record: StoredSession, maxBytes: number): boolean {
-  const texts = Object.entries(record).flatMap(([name, text]) => (isReserved(name) ? [] : [name, text]));
-  const units = texts.reduce((sum, text) => sum + text.length, 0);
-  // A UTF-16 unit takes one to three bytes in UTF-8, so most records need no count.
-  if (units > maxBytes || 3 * units <= maxBytes) return units > maxBytes;
+  let units = 0;
+  for (const name in record) units += name.length + (record[name] as string).length;
+  // A UTF-16 unit takes at most three bytes in UTF-8, so most records need no count.
+  if (3 * units <= maxBytes) return false;
   const encoder = new TextEncoder();
-  return texts.reduce((sum, text) => sum + encoder.encode(text).length, 0) > maxBytes;
+  let bytes = 0;
+  for (const [name, text] of Object.entries(record)) {
+    if (!isReserved(name)) bytes += encoder.encode(name).length + encoder.encode(text).length;
+  }
+  return bytes > maxBytes;
 }
 
 /** Parses Unix milliseconds of up to fifteen digits, which reach the year 33658; `NaN` for other text. */
