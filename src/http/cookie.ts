@@ -1,4 +1,4 @@
-import { kindOf, knownOptions, wholeNumber } from "../base/checks.ts";
+import { kindOf, knownOptions, ofType, wholeNumber } from "../base/checks.ts";
 import { isToken } from "../base/token.ts";
 
 /** Options for the session cookie, which is always HttpOnly. */
@@ -186,7 +186,7 @@ function refuse(why: string): never {
 function checkFlags(given: Pick<CookieOptions, "sameSite" | "secure" | "partitioned">): void {
   const { sameSite, secure, partitioned } = given;
   for (const [option, value] of Object.entries({ secure, partitioned })) {
-    if (typeof value !== "boolean") refuse(`${option} must be true or false: received ${kindOf(value)}`);
+    ofType(ACTION, option, value, "boolean");
   }
   if (typeof sameSite !== "string" || !Object.hasOwn(SAME_SITE, sameSite)) {
     refuse('sameSite must be "lax", "strict" or "none"');

@@ -1,4 +1,4 @@
-import { kindOf, knownOptions } from "../base/checks.ts";
+import { kindOf, knownOptions, ofType } from "../base/checks.ts";
 import { SessionBackendError } from "../errors.ts";
 import type { SessionStore } from "../session.ts";
 import { discard, withHeaders } from "./answer.ts";
@@ -62,9 +62,7 @@ export function sessionMiddleware<T, New>(
     persistent,
     crossOriginProtection: protection,
   } = knownOptions(action, options, ["cookie", "persistent", "crossOriginProtection", "onBackendError"]);
-  if (typeof onBackendError !== "function") {
-    throw new TypeError(`Cannot ${action} as onBackendError must be a function: received ${kindOf(onBackendError)}`);
-  }
+  ofType(action, "onBackendError", onBackendError, "function");
   const begin = sharedExchange(store, { cookie, persistent });
   const passes = crossOriginProtection(protection);
   const { name: cookieName } = sessionCookie(cookie);

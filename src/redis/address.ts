@@ -1,6 +1,6 @@
 import { kindOf } from "../base/checks.ts";
 
-/** What `connectRedis` does, as its error messages say it. */
+/** Completes "Cannot <action> as ..." in the error messages of `connectRedis`. */
 export const ACTION = "connect to Redis";
 
 /** A user name and a password of Redis or of a sentinel. */

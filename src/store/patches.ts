@@ -39,7 +39,7 @@ export interface PatchWriter<T> {
   ): Promise<Written | null>;
 }
 
-/** What an update returns to leave the session as it is. The functions of the application cannot return it by mistake. */
+/** The result of an update that changes nothing. It is a symbol, so that no function of the application returns it. */
 export const UNCHANGED: unique symbol = Symbol("unchanged");
 
 const NOTHING: Along = { set: {}, remove: [] };
