@@ -13,17 +13,44 @@ export interface ReadRequest {
   readonly maxAgeMs?: number | undefined;
 }
 
+/** What a backend adds to a new record, from its own clock. */
+export interface Insertion {
+  /** The absolute timeout in milliseconds: `session_deadline` is this much later. Default: none. */
+  readonly absoluteMs?: number | undefined;
+  /**
+   * The time until which all indexes are known to hold the session, in Unix milliseconds of the backend's clock. If given,
+   * `session_absolute` is written, and `session_deadline` is not later than this.
+   */
+  readonly covered?: number | undefined;
+  /** The maximum lifetime of the key until the first touch, in milliseconds. Default: the idle timeout. */
+  readonly lifeMs?: number | undefined;
+  /** Names of fields that receive the time, in RFC 3339. `created_at` and `last_accessed_at` always do. */
+  readonly stamp?: readonly string[] | undefined;
+  /** The last moment at which to insert, in Unix milliseconds of the backend's clock. Default: no limit. */
+  readonly notAfter?: number | undefined;
+}
+
+/** The record before and after a write. Both have all reserved fields, and the user's fields that were requested. */
+export interface Written {
+  readonly before: StoredSession;
+  readonly after: StoredSession;
+}
+
 /** A change of a record. A backend makes all checks first, and applies the change in one step. */
 export interface Change {
   /** The fields to write. May contain reserved fields. */
   readonly set: StoredSession;
   /** The names of the fields to remove. */
   readonly remove: readonly string[];
+  /** Names of fields that receive the time of the backend's clock, in RFC 3339. */
+  readonly stamp?: readonly string[] | undefined;
+  /** Milliseconds. If given, `session_grace` receives the time of the backend's clock plus this. */
+  readonly graceMs?: number | undefined;
   /** Compare-and-set: the text that each field must have, or `null` if it must be absent. */
   readonly expect?: Readonly<Record<string, string | null>> | undefined;
   /** The user's fields to return, as in a read. */
   readonly fields: readonly string[] | null;
-  /** Default true. With `false`, neither the idle timeout restarts nor `last_accessed_at` changes. */
+  /** Default true. With `false`, `last_accessed_at` does not change, and the remaining time does not become longer. */
   readonly touch?: boolean | undefined;
   /** The last moment at which to apply the change, in Unix milliseconds of the backend's clock. */
   readonly notAfter?: number | undefined;
@@ -62,17 +89,29 @@ export interface IndexPage {
   readonly at: number;
 }
 
-/** The result of `enter`. */
-export interface EnteredPage extends IndexPage {
-  /** The score with which the key entered. */
-  readonly score: number;
-  /** Whether the key was not in the index before. */
-  readonly isNew: boolean;
+/**
+ * The minimum age at which a member without a session is removed from an index. Before, its session may still be written: up
+ * to 30 seconds after the entry, and as much again for the difference between the clocks of servers.
+ */
+export const MIN_PRUNE_AGE_MS = 60_000;
+
+/** The result of `extend`. */
+export interface IndexSample {
+  /** The time of the call in Unix milliseconds of the backend's clock. */
+  readonly at: number;
   /**
    * At most two members from any place in the index. Over many calls each member must occur, because the store removes
    * stale members when it sees them here.
    */
   readonly sample: readonly Member[];
+}
+
+/** The result of `enter`. */
+export interface EnteredPage extends IndexPage, IndexSample {
+  /** The score with which the key entered. */
+  readonly score: number;
+  /** Whether the key was not in the index before. */
+  readonly isNew: boolean;
 }
 
 /**
@@ -88,18 +127,21 @@ export type Revoked = StoredSession | "other" | "nothing";
  *
  * 1. Only `insert` creates a key. All other methods report that a session does not exist, and create nothing.
  * 2. Each method is one atomic step on one key: it is applied completely or not at all.
- * 3. Every key expires: after each step, 0 < remaining time <= min(idle timeout, deadline - now). A key without an expiry
- *    gets one with the next touch. Nothing moves the deadline, and reads check it too.
+ * 3. Every key expires: after each step, 0 < remaining time <= min(idle timeout, `session_deadline` - now). A key without an
+ *    expiry gets one with the next touch. Nothing but a `Change` moves `session_deadline`, and reads check it too.
  * 4. Expiry is exact to the millisecond, and an expired session does not exist for any method. A session exists while
  *    now <= its expiry, as in Redis.
  * 5. The caller owns what a method returns: changing it does not change the stored record.
+ * 6. All times are those of one clock. A backend that several processes use has a clock of its own, and ignores `now`: a
+ *    process whose clock is wrong must not end or keep anybody's session.
  *
  * `increment`, and `read` and `write` with a touch, restart the idle timeout and set `last_accessed_at`. If the
  * `session_ttl` of a record cannot be read, the remaining time of its key is used and written as `session_ttl`.
  *
  * An index is a set of keys under an index entry `<name>:<value>`. The field `session_index` of a session lists its index
  * entries. A key enters an index before its session is written and leaves it after the session ended. So an index may
- * contain keys without a session, but never misses a session. An index expires after the sessions that entered it.
+ * contain keys without a session, but never misses a session. An index expires when all the time has passed for which
+ * `enter` and `extend` were asked to keep it.
  *
  * A caller reaches a record by its key and, if `Access` has one, the verifier of the presented secret. With the verifier
  * `"none"` it reaches only a record without `session_verifier`. With a wrong secret the session does not exist for the caller,
@@ -111,25 +153,28 @@ export type Revoked = StoredSession | "other" | "nothing";
  */
 export interface SessionBackend {
   /**
-   * Stores a record under an unused key. Its `session_ttl` and `session_deadline` determine when it expires. Returns
-   * `taken` if the key is in use, and `revoked` if `notAfter` has passed or the key has a tombstone.
-   *
-   * @param notAfter The last moment at which to insert, in Unix milliseconds of the backend's clock.
+   * Stores a record under an unused key and returns its reserved fields. Returns `taken` if the key is in use, and `revoked`
+   * if `notAfter` has passed, if the key has a tombstone, or if no lifetime is left.
    */
-  insert(key: string, record: StoredSession, now: number, notAfter?: number): Promise<"inserted" | "taken" | "revoked">;
+  insert(
+    key: string,
+    record: StoredSession,
+    insertion: Insertion,
+    now: number,
+  ): Promise<StoredSession | "taken" | "revoked">;
   /** Returns the record, after the touch if one is requested. Without a touch nothing is written. */
   read(key: string, access: Access, request: ReadRequest): Promise<StoredSession | Absence>;
   /**
-   * Applies a change and returns the record from before the change. Returns `changed` if a field is not as expected,
-   * `revoked` after `notAfter`, and `too_many_bytes` if the record would be larger than `maxBytes`.
+   * Applies a change. Returns `changed` if a field is not as expected, `revoked` after `notAfter`, and `too_many_bytes` if the
+   * record would be larger than `maxBytes`. A session without lifetime left after the change is deleted, and `null` is returned.
    */
   write(
     key: string,
     access: Access,
     change: Change,
-  ): Promise<StoredSession | "changed" | "revoked" | "too_many_bytes" | Absence>;
+  ): Promise<Written | "changed" | "revoked" | "too_many_bytes" | Absence>;
   /**
-   * Adds to a field and returns the sum. Writes nothing and returns `too_small` or `too_big` if the sum is out of bounds,
+   * Adds to a field and returns the record after it: the reserved fields and this field. Writes nothing and returns `too_small` or `too_big` if the sum is out of bounds,
    * `too_many_bytes` if the record would be larger than `maxBytes`, and `invalid_type` if the text is not a safe integer in
    * plain digits.
    */
@@ -137,7 +182,7 @@ export interface SessionBackend {
     key: string,
     access: Access,
     increment: Increment,
-  ): Promise<number | "too_small" | "too_big" | "too_many_bytes" | "invalid_type" | Absence>;
+  ): Promise<StoredSession | "too_small" | "too_big" | "too_many_bytes" | "invalid_type" | Absence>;
   /**
    * Deletes the record, even if it cannot be read. Returns its reserved fields if it was a session that had not expired,
    * else `null`.
@@ -157,6 +202,13 @@ export interface SessionBackend {
    * @param count The number of earliest members to return; may be 0.
    */
   enter(entry: string, key: string, lifeMs: number, count: number, now: number): Promise<EnteredPage>;
+  /**
+   * Lets an index live longer for a key. A member keeps its score. A missing key enters with a score above all others, but as
+   * of a minute ago if that is above them: it is not a session that may still be written.
+   *
+   * @param lifeMs As for `enter`.
+   */
+  extend(entry: string, key: string, lifeMs: number, now: number): Promise<IndexSample>;
   /** Returns the earliest members of an index with a score above `after`, at most `count`. */
   page(entry: string, after: number, count: number, now: number): Promise<IndexPage>;
   /** Removes members from an index if their score is still the given one. A score of `null` matches any. */

@@ -1,5 +1,5 @@
 /**
- * The stored form of a session: a record of text with ten reserved fields and the fields of the user. It is compatible
+ * The stored form of a session: a record of text with reserved fields and the fields of the user. It is compatible
  * with the session-store guides of the Redis documentation.
  *
  * @module
@@ -17,8 +17,17 @@ export const reserved = {
   lastAccessedAt: "last_accessed_at",
   /** The idle timeout in seconds, as digits. */
   idleTimeout: "session_ttl",
-  /** The absolute timeout as Unix milliseconds, as digits. */
+  /**
+   * The time at which the session ends although it is in use, as Unix milliseconds. Without index entries this is the absolute
+   * timeout. With index entries it is the earlier of the absolute timeout and the time until which the indexes are known to
+   * hold the session.
+   */
   deadline: "session_deadline",
+  /**
+   * Only in a session that has or had index entries: `<absolute timeout>/<moves>`. The absolute timeout is as in
+   * `session_deadline`, or empty if there is none; `moves` counts the changes of `session_index`.
+   */
+  absolute: "session_absolute",
   /** The time of the last authentication in RFC 3339 format; absent if it is the time of creation. */
   authenticatedAt: "session_authenticated_at",
   /** The SHA-256 hash of the current secret, in base64url. */
@@ -48,7 +57,7 @@ export function isReserved(field: string): boolean {
 }
 
 /** Whether the record has the three fields that every session has. */
-function isSession(record: StoredSession): boolean {
+export function isSession(record: StoredSession): boolean {
   return (
     record[reserved.createdAt] !== undefined &&
     record[reserved.lastAccessedAt] !== undefined &&
@@ -66,6 +75,26 @@ export function idleSeconds(record: StoredSession): number | null {
 export function deadlineOf(record: StoredSession): number | null {
   const text = record[reserved.deadline];
   return text === undefined ? null : unixMilliseconds(text);
+}
+
+/** The content of `session_absolute`. */
+export interface Absolute {
+  /** The absolute timeout in Unix milliseconds; `null` if there is none. */
+  readonly deadline: number | null;
+  /** How often the index entries changed. */
+  readonly moves: number;
+}
+
+/** Returns the content of `session_absolute`; `null` if it is absent or cannot be read. */
+export function absoluteOf(record: StoredSession): Absolute | null {
+  const match = /^([0-9]{1,15})?\/([0-9]{1,15})$/.exec(record[reserved.absolute] ?? "");
+  if (match === null) return null;
+  return { deadline: match[1] === undefined ? null : Number(match[1]), moves: Number(match[2]) };
+}
+
+/** Formats the content of `session_absolute`. */
+export function absoluteText({ deadline, moves }: Absolute): string {
+  return `${deadline ?? ""}/${moves}`;
 }
 
 /** Returns the index entries of a record; none if they cannot be read. */
@@ -105,7 +134,7 @@ export interface Access {
   readonly verifier: string | null;
   /** Whether the secret before the last rotation is accepted during its grace period. */
   readonly previous: boolean;
-  /** The time of the store's clock, in Unix milliseconds. */
+  /** The time of the store's clock, in Unix milliseconds. A backend that has a clock of its own ignores it. */
   readonly now: number;
 }
 
@@ -119,10 +148,10 @@ export type WrongSecret = Reused | "wrong-secret";
 
 /**
  * The reason why no session is returned: `null` if it does not exist; `wrong-secret` if its secret is another; `reused` if
- * the secret was replaced by a rotation; `invalid` if the reserved fields cannot be read; `expired` if the record still
- * exists after its deadline. Callers treat `wrong-secret` and `expired` as `null`, but may report them.
+ * the secret was replaced by a rotation; `invalid` if the reserved fields cannot be read. Callers treat `wrong-secret` as
+ * `null`, but may report it.
  */
-export type Absence = null | WrongSecret | "invalid" | "expired";
+export type Absence = null | WrongSecret | "invalid";
 
 export function isReused(answer: unknown): answer is Reused {
   return answer === "reused" || (typeof answer === "string" && answer.startsWith(REUSED_AT));
@@ -143,7 +172,7 @@ export function checkAccess(record: StoredSession, access: Access): "open" | Abs
   if (secret !== "open") return secret;
   const deadline = deadlineOf(record);
   if (Number.isNaN(deadline)) return "invalid";
-  return deadline !== null && deadline <= access.now ? "expired" : "open";
+  return deadline !== null && deadline <= access.now ? null : "open";
 }
 
 /**

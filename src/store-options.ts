@@ -117,7 +117,6 @@ export type SessionEvent =
       readonly reason: "id" | "index" | "everybody" | "limit";
     }
   /** A session was used after its absolute timeout. There is no event if the backend has already removed its record. */
-  | { readonly type: "expired"; readonly id: string; readonly at: Date; readonly reason: "absolute" }
   /** The stored data of a session does not fit the schema. */
   | {
       readonly type: "invalid";

@@ -22,6 +22,17 @@ export interface Indexes {
    * bytes.
    */
   queriedEntry(query: unknown): string;
+  /**
+   * Returns the index entries of a session with this data, and those stored entries whose indexes this store does not
+   * declare: another version of the application does.
+   *
+   * @throws As `entriesOf`.
+   */
+  entriesAfter(stored: readonly string[], data: unknown): string[];
+  /** The field that the values of the entry's index are taken from. */
+  sourceOf(entry: string): string;
+  /** Whether a session has the index entry if the source field of the index has this value. */
+  includes(entry: string, field: unknown): boolean;
   /** Returns the limit of the entry's index; `null` if it has none. */
   limitOf(entry: string): SessionLimit | null;
 }
@@ -61,18 +72,26 @@ export function createIndexes(
     return readIndex(plan, name, declared[name], limit);
   });
   const byName = new Map(indexes.map((index) => [index.name, index]));
+
+  function entriesOf(data: unknown): string[] {
+    const entries = new Set<string>();
+    for (const index of indexes) {
+      for (const entry of entriesIn(index, ownProperty(data, index.from))) {
+        entries.add(entry);
+        if (entries.size > maxEntries) throw tooManyEntries(index.from, maxEntries);
+      }
+    }
+    return [...entries].sort();
+  }
+
   return {
     sources: new Set(indexes.map(({ from }) => from)),
-    entriesOf(data) {
-      const entries = new Set<string>();
-      for (const { name, from, values } of indexes) {
-        const given = values(ownProperty(data, from)) ?? [];
-        for (const value of Array.isArray(given) ? given : [given]) {
-          entries.add(indexEntry(name, value));
-          if (entries.size > maxEntries) throw tooManyEntries(from, maxEntries);
-        }
-      }
-      return [...entries].sort();
+    entriesOf,
+    entriesAfter: (stored, data) => [...entriesOf(data), ...stored.filter((entry) => !byName.has(indexName(entry)))],
+    sourceOf: (entry) => byName.get(indexName(entry))?.from ?? "",
+    includes(entry, field) {
+      const index = byName.get(indexName(entry));
+      return index !== undefined && [...entriesIn(index, field)].includes(entry);
     },
     queriedEntry(query) {
       const [name, ...more] = Object.keys(query ?? {});
@@ -84,6 +103,12 @@ export function createIndexes(
     },
     limitOf: (entry) => byName.get(indexName(entry))?.limit ?? null,
   };
+}
+
+/** Yields the entries of one index for the value of its source field. */
+function* entriesIn({ name, values }: Index, field: unknown): Generator<string, void, void> {
+  const given = values(field) ?? [];
+  for (const value of Array.isArray(given) ? given : [given]) yield indexEntry(name, value);
 }
 
 function tooManyEntries(field: string, max: number): SessionDataError {

@@ -16,14 +16,18 @@ export interface IndexedWrite<R> {
   readonly key: string;
   /** The entries that the session does not have yet. */
   readonly entries: readonly string[];
-  /** The time until the absolute timeout, in milliseconds. */
-  readonly lifeMs: number;
+  /** How long the indexes must hold the session, in milliseconds. */
+  readonly coverMs: number;
   /** Whether limits apply; default true. */
   readonly isLimited?: boolean | undefined;
   /** Returns the key of the session that this one replaces, which does not count; `null` if there is none. */
   readonly replaced?: (() => Promise<string | null>) | undefined;
-  /** Writes the session, unless the time of the backend is after `notAfter` (Unix milliseconds). */
-  write(notAfter?: number): Promise<R>;
+  /**
+   * Writes the session.
+   *
+   * @param entered Until when the write is allowed and the indexes hold the session. Absent without new entries.
+   */
+  write(entered?: Pick<Entered, "covered" | "notAfter">): Promise<R>;
   /** Whether the write took effect. */
   isWritten(result: R): boolean;
 }
@@ -108,11 +112,11 @@ export function createLimitedWrite({ backend, emit, time }: Context, registry: R
 
   /** Enters the session into its index entries. Withdraws it again if a limit rejects it. */
   async function admit<R>(step: Step, write: IndexedWrite<R>): Promise<Entered & { limited: readonly Limited[] }> {
-    const { action, key, entries, lifeMs, isLimited = true, replaced } = write;
+    const { action, key, entries, coverMs, isLimited = true, replaced } = write;
     const limitOf = (entry: string) => (isLimited ? indexes.limitOf(entry) : null);
     const isAnyLimited = entries.some((entry) => limitOf(entry) !== null);
     const count = (entry: string) => (limitOf(entry) === null ? 0 : AT_LIMIT);
-    const entering = registry.enter(step, key, entries, lifeMs, count);
+    const entering = registry.enter(step, key, entries, coverMs, count);
     try {
       const looking = isAnyLimited && replaced !== undefined ? replaced() : null;
       const [entered, old] = await Promise.all([entering, looking]);
@@ -140,9 +144,9 @@ export function createLimitedWrite({ backend, emit, time }: Context, registry: R
 
   return async (step, indexed) => {
     if (indexed.entries.length === 0) return await indexed.write();
-    const { limited, notAfter, withdraw } = await admit(step, indexed);
+    const { limited, covered, notAfter, withdraw } = await admit(step, indexed);
     const evicting = limited.filter(({ whenFull }) => whenFull === "evict-oldest");
-    const writing = indexed.write(notAfter);
+    const writing = indexed.write({ covered, notAfter });
     const looking = evicting.map(({ entry, others, page }) => lookUp(step, entry, others, page.at, []));
     for (const one of looking) one.catch(() => {}); // Awaited only if the session was written.
     const written = await writing.catch((error) => {

@@ -1,4 +1,11 @@
-import type { EnteredPage, IndexPage, Member, SessionBackend } from "../backend.ts";
+import {
+  type EnteredPage,
+  type IndexPage,
+  type IndexSample,
+  type Member,
+  MIN_PRUNE_AGE_MS,
+  type SessionBackend,
+} from "../backend.ts";
 import type { Step } from "../base/step.ts";
 import { type Access, indexEntries, type StoredSession } from "../record.ts";
 import type { SessionEvent } from "../store-options.ts";
@@ -14,11 +21,8 @@ export interface Context {
 
 /** The maximum time between entering an index and writing the session; the upper bound of `operationTimeoutMs`. */
 export const MAX_WRITE_DELAY_MS = 30_000;
-/**
- * The minimum age at which a member without a session is removed: the maximum write delay, and as much again for the
- * difference between the clocks of servers.
- */
-export const MIN_PRUNE_AGE_MS = 60_000;
+/** How much longer an index lives than it must, because the clocks of servers may differ. */
+const MARGIN_MS = 60_000;
 /** The number of members in a page of an index. */
 export const MEMBERS_PER_PAGE = 500;
 
@@ -38,6 +42,8 @@ type Leaving = Parameters<SessionBackend["leave"]>[1];
 
 /** The result of entering a key into its index entries. */
 export interface Entered {
+  /** The time until which the indexes are known to hold the session, in Unix milliseconds of the backend's clock. */
+  readonly covered: number;
   /** The last moment at which the session may be written, in Unix milliseconds of the backend's clock. */
   readonly notAfter: number;
   /** One page for each entry, in the same order. */
@@ -56,16 +62,21 @@ export interface Registry {
    * Enters a key into index entries before its session is written. Also checks a few other members in the background and
    * removes stale ones, so that an index that is never listed stays small.
    *
-   * @param lifeMs The remaining lifetime of the session, in milliseconds.
+   * @param coverMs How long the indexes must hold the session, in milliseconds.
    * @param count Returns how many of the earliest members of an entry to return; default 0.
    */
   enter(
     step: Step,
     key: string,
     entries: readonly string[],
-    lifeMs: number,
+    coverMs: number,
     count?: (entry: string) => number,
   ): Promise<Entered>;
+  /**
+   * Lets the indexes of a session live longer. Returns the time until which they are known to hold the session, in Unix
+   * milliseconds of the backend's clock.
+   */
+  extend(step: Step, key: string, entries: readonly string[], coverMs: number): Promise<number>;
   /** Reads the members with a score above `after`, one page at most. */
   page(step: Step, entry: string, after: number): Promise<IndexPage>;
   /** Looks up the sessions of index members, and removes the members whose session does not exist any more. */
@@ -96,7 +107,7 @@ export function createRegistry({ backend, time }: Context, indexes: Indexes): Re
     leave(APART, entry, members).catch(() => {});
   }
 
-  function lookAfter(entry: string, { sample, at }: EnteredPage): void {
+  function lookAfter(entry: string, { sample, at }: IndexSample): void {
     const old = sample.filter((member) => !isPending(member, at));
     lookUp(APART, entry, old, at, []).catch(() => {}); // Best effort: the next `enter` tries again.
   }
@@ -125,15 +136,13 @@ export function createRegistry({ backend, time }: Context, indexes: Indexes): Re
     leave,
     lookUp,
 
-    async enter(step, key, entries, lifeMs, count = () => 0) {
+    async enter(step, key, entries, coverMs, count = () => 0) {
       const entered: { readonly entry: string; readonly score: number }[] = [];
       const withdraw = async (leaving = APART): Promise<void> => {
         await Promise.all(entered.map(({ entry, score }) => leave(leaving, entry, [{ key, score }])));
       };
       const enterOne = async (entry: string): Promise<EnteredPage> => {
-        const page = await step("writes", () =>
-          backend.enter(entry, key, lifeMs + MIN_PRUNE_AGE_MS, count(entry), time()),
-        );
+        const page = await step("writes", () => backend.enter(entry, key, coverMs + MARGIN_MS, count(entry), time()));
         if (page.isNew) entered.push({ entry, score: page.score });
         lookAfter(entry, page);
         return page;
@@ -141,12 +150,22 @@ export function createRegistry({ backend, time }: Context, indexes: Indexes): Re
       const entering = entries.map(enterOne);
       try {
         const pages = await Promise.all(entering);
-        return { pages, notAfter: Math.min(...pages.map(({ at }) => at)) + MAX_WRITE_DELAY_MS, withdraw };
+        const at = earliest(pages);
+        return { pages, covered: at + coverMs, notAfter: at + MAX_WRITE_DELAY_MS, withdraw };
       } catch (error) {
         await Promise.allSettled(entering);
         withdraw().catch(() => {});
         throw error;
       }
+    },
+
+    async extend(step, key, entries, coverMs) {
+      const extendOne = async (entry: string): Promise<IndexSample> => {
+        const one = await step("writes", () => backend.extend(entry, key, coverMs + MARGIN_MS, time()));
+        lookAfter(entry, one);
+        return one;
+      };
+      return earliest(await Promise.all(entries.map(extendOne))) + coverMs;
     },
 
     async page(step, entry, after) {
@@ -158,4 +177,9 @@ export function createRegistry({ backend, time }: Context, indexes: Indexes): Re
       for (const entry of entries) forgetMembers(entry, [{ key, score: null }]);
     },
   };
+}
+
+/** Returns the earliest time of several answers: the servers of a cluster answer at different times. */
+function earliest(answers: readonly IndexSample[]): number {
+  return Math.min(...answers.map(({ at }) => at));
 }

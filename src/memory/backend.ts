@@ -6,6 +6,7 @@ import { SessionBackendError } from "../errors.ts";
 import {
   type Absence,
   type Access,
+  absoluteText,
   changedCopy,
   checkAccess,
   exceeds,
@@ -77,39 +78,50 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
   }
 
   function open(key: string, access: Access): Entry | Absence {
-    const entry = sessions.entries.get(key);
-    if (entry === undefined) return null;
+    const entry = sessions.live(key, access.now);
+    if (entry === null) return null;
     const admitted = checkAccess(entry.record, access);
-    if (sessions.live(key, access.now) === null) return admitted === "expired" ? admitted : null;
     return admitted === "open" ? entry : admitted;
   }
 
-  /** Writes the fields and restarts the idle timeout. */
-  function touch(entry: Entry, now: number, set: StoredSession, remove: readonly string[] = []): StoredSession {
-    const next = changedCopy(entry.record, set, remove);
+  /** Replaces the record. Returns whether the session still has a lifetime; otherwise it is removed. */
+  function replace(entry: Entry, next: Record<string, string>, now: number, isTouched: boolean): boolean {
     const idle = idleSeconds(next) ?? remaining(entry, now);
-    next[reserved.idleTimeout] = String(idle);
-    next[reserved.lastAccessedAt] = timeText(now);
+    if (isTouched)
+      Object.assign(next, { [reserved.idleTimeout]: String(idle), [reserved.lastAccessedAt]: timeText(now) });
+    const life = lifetime(next, idle, now);
+    if (life <= 0) {
+      sessions.remove(entry);
+      return false;
+    }
     entry.record = Object.freeze(next);
-    entry.expires = now + lifetime(entry.record, idle, now);
+    entry.expires = isTouched ? now + life : Math.min(entry.expires, now + life);
     sessions.moved(entry);
-    return entry.record;
+    return true;
   }
 
   return {
-    async insert(key, record, now, notAfter = Number.POSITIVE_INFINITY) {
+    async insert(key, record, { absoluteMs, covered, lifeMs, notAfter, stamp = [] }, now) {
       const there = sessions.live(key, now);
       if (there !== null && !isTombstone(there)) return "taken";
-      if (there !== null || now > notAfter) return "revoked";
+      if (there !== null || now > (notAfter ?? Number.POSITIVE_INFINITY)) return "revoked";
+      const kept: Record<string, string> = Object.assign(nullObject(), record);
+      for (const name of [reserved.createdAt, reserved.lastAccessedAt, ...stamp]) kept[name] = timeText(now);
+      const absolute = absoluteMs === undefined ? null : now + absoluteMs;
+      const deadline = Math.min(absolute ?? Number.POSITIVE_INFINITY, covered ?? Number.POSITIVE_INFINITY);
+      if (deadline < Number.POSITIVE_INFINITY) kept[reserved.deadline] = String(deadline);
+      if (covered !== undefined) kept[reserved.absolute] = absoluteText({ deadline: absolute, moves: 0 });
+      const life = lifetime(kept, idleSeconds(record) ?? FALLBACK_IDLE_SECONDS, now);
+      if (life <= 0) return "revoked";
       makePlace(now);
-      add(key, record, now + lifetime(record, idleSeconds(record) ?? FALLBACK_IDLE_SECONDS, now));
-      return "inserted";
+      add(key, kept, now + Math.min(life, lifeMs ?? life));
+      return kept;
     },
 
     async read(key, access, request) {
       const entry = open(key, access);
-      if (entry === null || typeof entry === "string") return entry;
-      return request.touch ? touch(entry, access.now, {}) : entry.record;
+      if (entry === null || typeof entry === "string" || !request.touch) return recordOf(entry);
+      return replace(entry, changedCopy(entry.record, {}, []), access.now, true) ? entry.record : null;
     },
 
     async write(key, access, change) {
@@ -119,12 +131,15 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
       for (const [field, text] of Object.entries(change.expect ?? {})) {
         if ((before[field] ?? null) !== text) return "changed";
       }
-      if (access.now > (change.notAfter ?? Number.POSITIVE_INFINITY)) return "revoked";
-      const { set, remove, maxBytes = Number.POSITIVE_INFINITY } = change;
-      if (exceeds(changedCopy(before, set, remove), maxBytes)) return "too_many_bytes";
-      if (change.touch === false) entry.record = Object.freeze(changedCopy(before, set, remove));
-      else touch(entry, access.now, set, remove);
-      return before;
+      const { now } = access;
+      if (now > (change.notAfter ?? Number.POSITIVE_INFINITY)) return "revoked";
+      const { graceMs, remove, stamp = [], maxBytes = Number.POSITIVE_INFINITY } = change;
+      const set: Record<string, string> = Object.assign(nullObject(), change.set);
+      for (const name of stamp) set[name] = timeText(now);
+      if (graceMs !== undefined) set[reserved.grace] = String(now + graceMs);
+      const next = changedCopy(before, set, remove);
+      if (exceeds(next, maxBytes)) return "too_many_bytes";
+      return replace(entry, next, now, change.touch !== false) ? { before, after: entry.record } : null;
     },
 
     async increment(key, access, { field, by, from, min, max, maxBytes = Number.POSITIVE_INFINITY }) {
@@ -135,11 +150,10 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
       if (!Number.isSafeInteger(present)) return "invalid_type";
       const sum = present + by || 0; // Turns -0 into 0, as in Redis.
       if (sum < min || sum > max) return sum < min ? "too_small" : "too_big";
-      const set = { [field]: String(sum) };
+      const next = changedCopy(entry.record, { [field]: String(sum) }, []);
       const isLonger = String(sum).length > (text ?? "").length;
-      if (isLonger && exceeds(changedCopy(entry.record, set, []), maxBytes)) return "too_many_bytes";
-      touch(entry, access.now, set);
-      return sum;
+      if (isLonger && exceeds(next, maxBytes)) return "too_many_bytes";
+      return replace(entry, next, access.now, true) ? entry.record : null;
     },
 
     async remove(key, access) {
@@ -169,6 +183,11 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
       return indexes.enter(entry, key, lifeMs, count, now);
     },
 
+    async extend(entry, key, lifeMs, now) {
+      if (!indexes.has(entry, key, now)) makePlace(now);
+      return indexes.extend(entry, key, lifeMs, now);
+    },
+
     async page(entry, after, count, now) {
       if (after > 0) await othersRun();
       return indexes.page(entry, after, count, now);
@@ -193,6 +212,10 @@ function othersRun(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);
   });
+}
+
+function recordOf(entry: Entry | Absence): StoredSession | Absence {
+  return entry === null || typeof entry === "string" ? entry : entry.record;
 }
 
 const isTombstone = (entry: Entry): boolean => entry.record[TOMBSTONE_FIELD] !== undefined;

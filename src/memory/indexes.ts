@@ -1,4 +1,11 @@
-import type { EnteredPage, IndexPage, Member, SessionBackend } from "../backend.ts";
+import {
+  type EnteredPage,
+  type IndexPage,
+  type IndexSample,
+  type Member,
+  MIN_PRUNE_AGE_MS,
+  type SessionBackend,
+} from "../backend.ts";
 import { expiringMap, type Timed } from "./expiring-map.ts";
 
 interface Index extends Timed {
@@ -17,8 +24,6 @@ interface Membership extends Member {
 /** The maximum number of expired indexes that an `enter` removes. */
 const SWEEP = 4;
 const SAMPLE = 2;
-/** The minimum age at which a member without a session is removed. Before, its session may still be written. */
-const MIN_PRUNE_AGE_MS = 60_000;
 
 /** The indexes of the memory backend. */
 export interface MemoryIndexes {
@@ -26,6 +31,7 @@ export interface MemoryIndexes {
   size(): number;
   has(entry: string, key: string, now: number): boolean;
   enter(entry: string, key: string, lifeMs: number, count: number, now: number): EnteredPage;
+  extend(entry: string, key: string, lifeMs: number, now: number): IndexSample;
   page(entry: string, after: number, count: number, now: number): IndexPage;
   leave(...args: Parameters<SessionBackend["leave"]>): void;
   /** Examines the next `most` members of all indexes, and removes those that have had no session for a minute. */
@@ -54,13 +60,26 @@ export function memoryIndexes(hasSession: (key: string, entry: string, now: numb
     if (index.members.size === 0) indexes.remove(index);
   }
 
-  function liveOrNew(entry: string, expires: number, now: number): Index {
+  /** Returns the index, which lives at least until `expires`. */
+  function indexUntil(expires: number, entry: string, now: number): Index {
+    indexes.sweep(now, SWEEP);
     const live = indexes.live(entry, now);
-    if (live !== null) return live;
+    if (live !== null) {
+      live.expires = Math.max(live.expires, expires);
+      indexes.moved(live);
+      return live;
+    }
     const members = new Map<string, Membership>();
     const index = { key: entry, members, round: members.values(), cursor: null, expires, at: 0 };
     indexes.add(index);
     return index;
+  }
+
+  function add(index: Index, key: string, since: number): void {
+    last = Math.max(since * 1000, last + 1);
+    const member = { index, key, score: last };
+    index.members.set(key, member);
+    all.add(member);
   }
 
   return {
@@ -68,24 +87,22 @@ export function memoryIndexes(hasSession: (key: string, entry: string, now: numb
     has: (entry, key, now) => indexes.live(entry, now)?.members.has(key) ?? false,
 
     enter(entry, key, lifeMs, count, now) {
-      indexes.sweep(now, SWEEP);
-      const index = liveOrNew(entry, now + lifeMs, now);
-      if (index.expires < now + lifeMs) {
-        index.expires = now + lifeMs;
-        indexes.moved(index);
-      }
-      last = Math.max(now * 1000, last + 1);
+      const index = indexUntil(now + lifeMs, entry, now);
       const before = index.members.get(key);
       if (before !== undefined) {
         index.members.delete(key);
         all.delete(before);
       }
-      const member = { index, key, score: last };
-      index.members.set(key, member);
-      all.add(member);
+      add(index, key, now);
       const { members } = take(index.members.values(), 0, count);
       const size = index.members.size;
       return { members, size, at: now, sample: sampleOf(index), score: last, isNew: before === undefined };
+    },
+
+    extend(entry, key, lifeMs, now) {
+      const index = indexUntil(now + lifeMs, entry, now);
+      if (!index.members.has(key)) add(index, key, now - MIN_PRUNE_AGE_MS);
+      return { at: now, sample: sampleOf(index) };
     },
 
     page(entry, after, count, now) {

@@ -5,23 +5,22 @@ import {
   type Absence,
   type Access,
   checkAccess,
-  FALLBACK_IDLE_SECONDS,
-  idleSeconds,
+  isReserved,
   isReused,
-  lifetime,
+  isSession,
   RESERVED_FIELDS,
   reserved,
   type StoredSession,
   timeOf,
-  timeText,
 } from "../record.ts";
 import { ask, runScript } from "./answers.ts";
 import { guard, type RedisClient, type RedisKeys, servers } from "./client.ts";
 import { codeOf } from "./error-codes.ts";
 import * as indexScripts from "./index-scripts.ts";
+import * as lifecycle from "./lifecycle-scripts.ts";
 import type { Script } from "./lua.ts";
 import { confirmedBy, type ReplicaConfirmation, type RunScript } from "./replicas.ts";
-import { endedOf, enteredOf, oneOf, pageOf, recordFromReply, sumOf, zip } from "./replies.ts";
+import { enteredOf, headFromReply, pageOf, recordFromReply, sampleOf, writtenFromReply, zip } from "./replies.ts";
 import * as scripts from "./session-scripts.ts";
 
 /** Options for `redisBackend`. */
@@ -111,87 +110,94 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
     }
   }
 
-  /**
-   * Reads a session without touching it. Uses no script: a plain read costs the server a fraction of that, and
-   * node-redis can answer it from its client-side cache.
-   */
-  async function peek(
+  async function runRead(
     key: string,
     access: Access,
-    { fields, maxAgeMs = 0 }: ReadRequest,
+    { touch, fields }: ReadRequest,
   ): Promise<StoredSession | Absence> {
+    const args = [...accessArgs(access), touch ? "1" : "0", ...(fields ?? [])];
+    return recordFromReply(await onSession(run, scripts.READ, key, args), access, fields, []);
+  }
+
+  /**
+   * Reads a session without touching it. Uses no script if possible: a plain read costs the server a fraction of that, and
+   * node-redis can answer it from its client-side cache.
+   */
+  async function peek(key: string, access: Access, request: ReadRequest): Promise<StoredSession | Absence> {
+    const { fields, maxAgeMs = 0 } = request;
     const isNear = maxAgeMs > 0 && client.clientSideCache !== undefined;
     if (!isNear) invalidate(key);
     const record = await plain(key, fields);
-    const admitted = record === "invalid" ? record : checkAccess(record, access);
-    if (record !== "invalid" && admitted === "open") {
+    const isOpen = record !== "invalid" && checkAccess(record, { ...access, previous: false }) === "open";
+    if (isOpen && isNear) {
       const age = access.now - timeOf(record[reserved.lastAccessedAt]);
-      if (!isNear || (age >= 0 && age < maxAgeMs)) return record;
-    } else if (!isNear) {
-      // A missing session is not cached either, or made-up tokens would fill the cache.
-      invalidate(key);
-      return admitted as Absence;
+      if (age >= 0 && age < maxAgeMs) return record;
     }
-    // The cached copy may be too old, for example from before a rotation: ask Redis.
-    return await peek(key, access, { touch: false, fields });
+    if (isOpen && !isNear) return record;
+    // The cached copy may be too old, for example from before a rotation. And if the session seems to have ended, only the
+    // server's clock can tell. A missing session is not cached either, or made-up tokens would fill the cache.
+    if (isNear) return await peek(key, access, { touch: false, fields });
+    invalidate(key);
+    if (record === "invalid" || !isSession(record)) return record === "invalid" ? record : null;
+    return await runRead(key, access, request);
   }
 
   return {
-    async insert(key, record, now, notAfter) {
-      const life = lifetime(record, idleSeconds(record) ?? FALLBACK_IDLE_SECONDS, now);
-      const args = [String(life), String(notAfter ?? ""), ...Object.entries(record).flat()];
-      return oneOf(await run(scripts.INSERT, prefix + key, args), ["inserted", "taken", "revoked"]);
+    async insert(key, record, { absoluteMs, covered, lifeMs, notAfter, stamp = [] }) {
+      const lengths = [absoluteMs, covered, lifeMs, notAfter].map((one) => String(one ?? ""));
+      const args = [...lengths, String(stamp.length), ...stamp, ...Object.entries(record).flat()];
+      return headFromReply(await run(lifecycle.INSERT, prefix + key, args), "taken", "revoked");
     },
 
     async read(key, access, request) {
-      const { touch, fields } = request;
-      if (!touch) return await peek(key, access, request);
-      const args = [...accessArgs(access), ...(fields ?? [])];
-      return recordFromReply<never>(await onSession(run, scripts.READ, key, args), access, fields);
+      return await (request.touch ? runRead : peek)(key, access, request);
     },
 
-    async write(key, access, { set, remove, expect = {}, fields, notAfter, maxBytes, touch = true }) {
+    async write(key, access, change) {
+      const { set, remove, expect = {}, fields, graceMs, maxBytes, notAfter, stamp = [], touch = true } = change;
       const expected = Object.entries(expect).filter((entry): entry is [string, string] => entry[1] !== null);
       const absent = Object.keys(expect).filter((name) => expect[name] === null);
-      const counts = [Object.keys(set).length, remove.length, expected.length, absent.length];
+      const counts = [Object.keys(set).length, remove.length, expected.length, absent.length, stamp.length];
       const runs = set[reserved.verifier] === undefined ? run : runConfirmed;
       const reply = await onSession(runs, scripts.WRITE, key, [
         ...accessArgs(access),
-        set[reserved.idleTimeout] ?? "",
-        String(notAfter ?? ""),
         touch ? "1" : "0",
+        ...[notAfter, graceMs, maxBytes].map((one) => String(one ?? "")),
+        Object.keys(set).every(isReserved) ? "1" : "0",
         ...counts.map(String),
-        String(maxBytes ?? ""),
         ...Object.entries(set).flat(),
         ...remove,
         ...expected.flat(),
         ...absent,
+        ...stamp,
         ...(fields ?? []),
       ]);
-      return recordFromReply<"changed" | "revoked" | "too_many_bytes">(reply, access, fields, [
-        "changed",
-        "revoked",
-        "too_many_bytes",
-      ]);
+      return writtenFromReply(reply, access, change);
     },
 
     async increment(key, access, { field, by, from, min, max, maxBytes }) {
       const args = [...accessArgs(access), field, ...[by, from, min, max, maxBytes ?? ""].map(String)];
-      return sumOf(await onSession(run, scripts.INCREMENT, key, args));
+      const reply = await onSession(run, scripts.INCREMENT, key, args);
+      const refusals = ["too_small", "too_big", "too_many_bytes", "invalid_type"] as const;
+      return recordFromReply(reply, access, [field], refusals);
     },
 
     async remove(key, access) {
-      const reply = await onSession(runConfirmed, scripts.REMOVE, key, accessArgs(access), null);
-      return isReused(reply) ? reply : endedOf(reply, null, "wrong-secret");
+      const reply = await onSession(runConfirmed, lifecycle.REMOVE, key, accessArgs(access), null);
+      return isReused(reply) ? reply : headFromReply(reply, null, "wrong-secret");
     },
 
     async revoke(key, entry, tombstoneMs) {
       const args = [entry, String(tombstoneMs)];
-      return endedOf(await onSession(runConfirmed, indexScripts.REVOKE, key, args, "other"), "other", "nothing");
+      return headFromReply(await onSession(runConfirmed, lifecycle.REVOKE, key, args, "other"), "other", "nothing");
     },
 
     async enter(entry, key, lifeMs, count) {
-      return enteredOf(await run(indexScripts.ENTER, indexKey(entry), [key, String(lifeMs), String(count)]));
+      return enteredOf(await runConfirmed(indexScripts.ENTER, indexKey(entry), [key, String(lifeMs), String(count)]));
+    },
+
+    async extend(entry, key, lifeMs) {
+      return sampleOf(await runConfirmed(indexScripts.EXTEND, indexKey(entry), [key, String(lifeMs)]));
     },
 
     async page(entry, after, count) {
@@ -220,9 +226,9 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
   };
 }
 
-/** Returns ARGV[1..4] of the scripts that check an access. */
-function accessArgs({ now, verifier, previous }: Access): string[] {
-  return [String(now), timeText(now), verifier ?? "", previous ? "1" : "0"];
+/** Returns ARGV[1..2] of the scripts that check an access. */
+function accessArgs({ verifier, previous }: Access): string[] {
+  return [verifier ?? "", previous ? "1" : "0"];
 }
 
 /** Returns `answer` if the key holds another type than a hash; rethrows every other error. */

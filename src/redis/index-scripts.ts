@@ -5,41 +5,8 @@
  *
  * @module
  */
-import { reserved, TOMBSTONE_FIELD } from "../record.ts";
-import { CLOCK, HEAD, headField, type Script, script } from "./lua.ts";
-
-/**
- * Deletes a session if it belongs to an index entry. If the key is free, stores a tombstone that blocks a late insert.
- *
- * KEYS[1] key of the session
- * ARGV[1] index entry, as <name>:<value>
- * ARGV[2] lifetime of the tombstone in milliseconds; 0 stores none
- *
- * Returns:
- * - array: the values of the reserved fields of the deleted session
- * - 'other': the session does not belong to this entry and was kept
- * - 'nothing': there was no session
- */
-export const REVOKE: Script = script(/* lua */ `
-if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('HEXISTS', KEYS[1], '${TOMBSTONE_FIELD}') == 0 then
-  local head = redis.call('HMGET', KEYS[1], ${HEAD})
-  local readable, entries = pcall(cjson.decode, ${headField(reserved.index)} or '[]')
-  for _, entry in ipairs(readable and type(entries) == 'table' and entries or {}) do
-    if entry == ARGV[1] then
-      redis.call('DEL', KEYS[1])
-      return head
-    end
-  end
-  return 'other'
-end
--- Redis permits DEL when it is out of memory, and then also the writes after it.
-redis.call('DEL', KEYS[1])
-if tonumber(ARGV[2]) > 0 then
-  redis.call('HSET', KEYS[1], '${TOMBSTONE_FIELD}', '1')
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
-end
-return 'nothing'
-`);
+import { MIN_PRUNE_AGE_MS } from "../backend.ts";
+import { CLOCK, type Script, script } from "./lua.ts";
 
 /**
  * Adds a member to an index. Its score is the server's time, or one more than the highest score if that is not lower.
@@ -68,6 +35,32 @@ local size = redis.call('ZCARD', KEYS[1])
 local members = count > 0 and redis.call('ZRANGE', KEYS[1], 0, count - 1, 'WITHSCORES') or {}
 local from = score % size
 return { here, size, members, redis.call('ZRANGE', KEYS[1], from, from + 1, 'WITHSCORES'), score, added }
+`);
+
+/**
+ * Lets an index live longer for a member. A member keeps its score. A missing one gets a score above all others, so that
+ * whoever goes through the index meets it; and as of a minute ago if that is enough, because it is no session that may still
+ * be written.
+ *
+ * KEYS[1] key of the index
+ * ARGV[1] member
+ * ARGV[2] as in ENTER
+ *
+ * Returns an array:
+ * - [1] the server's time in Unix milliseconds
+ * - [2] up to two members from a varying position: member, score, member, score, ...
+ */
+export const EXTEND: Script = script(/* lua */ `${CLOCK}
+-- First, because Redis permits it when it is out of memory, and then also the writes after it.
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
+  local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
+  local score = math.max(micros - ${MIN_PRUNE_AGE_MS * 1000}, last[2] and last[2] + 1 or 0)
+  redis.call('ZADD', KEYS[1], string.format('%.0f', score), ARGV[1])
+  if not last[2] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+end
+local from = micros % redis.call('ZCARD', KEYS[1])
+return { here, redis.call('ZRANGE', KEYS[1], from, from + 1, 'WITHSCORES') }
 `);
 
 /**

@@ -5,7 +5,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { RESERVED_FIELDS, reserved } from "../record.ts";
+import { NO_SECRET, RESERVED_FIELDS, reserved } from "../record.ts";
 
 /** A Lua script and its SHA-1, under which servers cache it. */
 export interface Script {
@@ -30,15 +30,91 @@ local micros = time[1] * 1000000 + time[2]
 local here = math.floor(micros / 1000)
 `;
 
+/**
+ * Lua: sets `stamp` to the time `here` in RFC 3339, as Redis offers no calendar to scripts. Years are counted from 1 March
+ * 2000, so that a leap day is the last day of a year, of four years and of four centuries.
+ */
+export const STAMP: string = /* lua */ `
+local day = math.floor(here / 86400000) - 11017
+local era = math.floor(day / 146097)
+day = day - era * 146097
+local century = math.min(math.floor(day / 36524), 3)
+day = day - century * 36524
+local leap = math.floor(day / 1461)
+day = day - leap * 1461
+local single = math.min(math.floor(day / 365), 3)
+day = day - single * 365
+local year = 2000 + era * 400 + century * 100 + leap * 4 + single
+local month = math.floor((5 * day + 2) / 153)
+day = day - math.floor((153 * month + 2) / 5) + 1
+if month > 9 then year, month = year + 1, month - 12 end
+local clock = here % 86400000
+local stamp = string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month + 3, day, math.floor(clock / 3600000),
+  math.floor(clock / 60000) % 60, math.floor(clock / 1000) % 60, clock % 1000)
+`;
+
 /** Returns a Lua condition: the text is not a time in Unix milliseconds. Fifteen digits suffice until year 33658. */
 export const isNoTime = (text: string): string => `#${text} > 15 or not string.find(${text}, '^%d+$')`;
 
-/** Lua: returns 'revoked' if the server's clock is past `last`, in Unix milliseconds; `''` means no limit. */
-export const inTime = (last: string): string => /* lua */ `
-if ${last} ~= '' then
-  ${CLOCK}
-  if here > tonumber(${last}) then return 'revoked' end
+/** Lua: compares the presented token hash (ARGV[1] and ARGV[2] of READ) with `head`, as `matchSecret` does. */
+export const SECRET: string = /* lua */ `
+${CLOCK}
+local verifier, grace = ARGV[1], ${headField(reserved.grace)}
+if verifier ~= (${headField(reserved.verifier)} or '${NO_SECRET}') and verifier ~= '' then
+  if verifier ~= ${headField(reserved.previous)} then return ${headField(reserved.verifier)} and 'wrong-secret' end
+  if not grace or ${isNoTime("grace")} or tonumber(grace) <= here then
+    local at = ${headField(reserved.rotatedAt)}
+    return at and 'reused at ' .. at or 'reused'
+  end
+  if ARGV[2] ~= '1' then return false end
 end
+`;
+
+/** Lua: checks an access as `checkAccess` does, except that LIFETIME checks whether the deadline has passed. */
+export const CHECK_ACCESS: string = /* lua */ `
+if not (${headField(reserved.createdAt)} and ${headField(reserved.lastAccessedAt)} and ${headField(reserved.idleTimeout)}) then
+  return false
+end
+${SECRET}
+local deadline = ${headField(reserved.deadline)}
+if deadline then
+  if ${isNoTime("deadline")} then return 'invalid' end
+  deadline = tonumber(deadline)
+end
+`;
+
+/**
+ * Lua: sets `life`, the milliseconds until the session expires after a touch, and corrects an unreadable idle timeout
+ * `idle`. Deletes a session whose deadline has passed, which a key without an expiration could outlive.
+ */
+export const LIFETIME: string = /* lua */ `
+if #idle > 10 or not string.find(idle, '^[1-9]%d*$') or tonumber(idle) > 2147483647 then
+  local left = redis.call('PTTL', KEYS[1])
+  idle = string.format('%.0f', left < 0 and 1800 or math.max(1, math.ceil(left / 1000)))
+end
+local life = tonumber(idle) * 1000
+if deadline then
+  life = math.min(life, deadline - here)
+  if life <= 0 then
+    redis.call('DEL', KEYS[1])
+    return false
+  end
+end
+`;
+
+/**
+ * Lua: sets `answer` to `head`, as JSON if its values have at most 1024 bytes in total. A client parses one string much
+ * faster than twenty, but for long values the encoding costs the server more than that saves.
+ */
+export const ANSWER: string = /* lua */ `
+local length = 0
+for i = 1, #head do if head[i] then length = length + #head[i] end end
+local answer = length > 1024 and head or cjson.encode(head)
+`;
+
+/** Lua: returns 'revoked' if `here` is past `last`, in Unix milliseconds; `''` means no limit. */
+export const inTime = (last: string): string => /* lua */ `
+if ${last} ~= '' and here > tonumber(${last}) then return 'revoked' end
 `;
 
 /**

@@ -1,10 +1,20 @@
-import type { EnteredPage, IndexPage, Member } from "../backend.ts";
+import type { Change, EnteredPage, IndexPage, IndexSample, Member, Written } from "../backend.ts";
 import { nullObject } from "../base/null-object.ts";
-import { type Absence, type Access, isReused, matchSecret, RESERVED_FIELDS, type StoredSession } from "../record.ts";
+import {
+  type Absence,
+  type Access,
+  changedCopy,
+  isReused,
+  NO_SECRET,
+  RESERVED_FIELDS,
+  reserved,
+  type StoredSession,
+  timeOf,
+} from "../record.ts";
 import { unavailable } from "./answers.ts";
 
 /** But for `Reused`, which has many forms. */
-const ABSENCES = [null, "wrong-secret", "invalid", "expired"] as const satisfies readonly Absence[];
+const ABSENCES = [null, "wrong-secret", "invalid"] as const satisfies readonly Absence[];
 
 /**
  * Parses the reply of a script that returns a session. Rejects a session whose token hash does not match the access: it
@@ -12,16 +22,34 @@ const ABSENCES = [null, "wrong-secret", "invalid", "expired"] as const satisfies
  *
  * @param others Further words with which the script may reply.
  */
-export function recordFromReply<Other extends string = never>(
+export function recordFromReply<const Other extends string>(
   reply: unknown,
   access: Access,
   fields: readonly string[] | null,
-  others: readonly Other[] = [],
+  others: readonly Other[],
 ): StoredSession | Absence | Other {
   const texts = textsOf(reply);
   if (texts === null) return isReused(reply) ? reply : oneOf<Absence | Other>(reply, [...ABSENCES, ...others]);
   const record = fields !== null && fields.length > 0 ? zip(texts, fields) : hashOf(texts);
-  return matchSecret(record, access) === "open" ? record : garbled();
+  const { [reserved.verifier]: verifier = NO_SECRET, [reserved.previous]: previous } = record;
+  return access.verifier === null || [verifier, previous].includes(access.verifier) ? record : garbled();
+}
+
+/** Parses the reply of the script that changes a session: the session before and after the change, or why it was not changed. */
+export function writtenFromReply(
+  reply: unknown,
+  access: Access,
+  { fields, graceMs, remove, set, stamp = [], touch = true }: Change,
+): Written | "changed" | "revoked" | "too_many_bytes" | Absence {
+  const [time, idle, texts] = Array.isArray(reply) ? reply : [null, null, reply];
+  const before = recordFromReply(texts, access, fields, ["changed", "revoked", "too_many_bytes"]);
+  if (before === null || typeof before === "string") return before;
+  if (typeof time !== "string" || typeof idle !== "string") return garbled();
+  const stamped = nullObject();
+  for (const name of stamp) stamped[name] = time;
+  if (graceMs !== undefined) stamped[reserved.grace] = String(timeOf(time) + graceMs);
+  if (touch) Object.assign(stamped, { [reserved.lastAccessedAt]: time, [reserved.idleTimeout]: idle });
+  return { before, after: changedCopy(before, { ...set, ...stamped }, remove) };
 }
 
 /** Returns the array in a reply, which may be encoded as JSON, or `null` if the reply is not an array. */
@@ -34,20 +62,13 @@ function textsOf(reply: unknown): readonly unknown[] | null {
   }
 }
 
-/** Parses the reply of a script that ends a session: the session's reserved fields, or why it was not ended. */
-export function endedOf<Other extends string | null>(
+/** Parses the reply of a script that creates or ends a session: its reserved fields, or why it did not. */
+export function headFromReply<Other extends string | null>(
   reply: unknown,
   ...others: readonly Other[]
 ): StoredSession | Other {
-  return Array.isArray(reply) ? zip(reply, []) : oneOf(reply, others);
-}
-
-/** Parses the reply of an increment: the sum, or why nothing was added. */
-export function sumOf(reply: unknown): number | "too_small" | "too_big" | "too_many_bytes" | "invalid_type" | Absence {
-  if (typeof reply === "string" && /^-?[0-9]{1,16}$/.test(reply)) return Number(reply);
-  return isReused(reply)
-    ? reply
-    : oneOf(reply, [...ABSENCES, "too_small", "too_big", "too_many_bytes", "invalid_type"]);
+  const texts = textsOf(reply);
+  return texts === null ? oneOf(reply, others) : zip(texts, []);
 }
 
 /** Returns the reply if it is one of the expected values, otherwise throws. */
@@ -67,6 +88,12 @@ export function enteredOf(reply: unknown): EnteredPage {
   const page = pageOf(reply);
   const [, , , sample, score, added] = reply as unknown[];
   return { ...page, sample: membersOf(sample), score: oneNumber(score), isNew: added === 1 };
+}
+
+/** Parses the reply of the script that lets an index live longer. */
+export function sampleOf(reply: unknown): IndexSample {
+  const [at, sample] = Array.isArray(reply) ? reply : [];
+  return { at: oneNumber(at), sample: membersOf(sample) };
 }
 
 function oneNumber(reply: unknown): number {

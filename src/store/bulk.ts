@@ -1,12 +1,13 @@
-import type { IndexPage, Member } from "../backend.ts";
+import { type IndexPage, type Member, MIN_PRUNE_AGE_MS } from "../backend.ts";
 import { noteChange } from "../base/changes.ts";
 import { wholeNumber } from "../base/checks.ts";
 import type { Step } from "../base/step.ts";
 import type { PatchInput } from "../data.ts";
-import { MEMBERS_PER_PAGE, MIN_PRUNE_AGE_MS, type Registry, type Sighting } from "../indexes/members.ts";
+import { MEMBERS_PER_PAGE, type Registry, type Sighting } from "../indexes/members.ts";
 import { indexEntries, type StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
 import type { CallOptions, Session, SessionStore } from "../session.ts";
+import type { Decoder } from "./decoding.ts";
 import { type PatchWriter, UNCHANGED } from "./patches.ts";
 import type { Runner } from "./runner.ts";
 import type { Settings } from "./settings.ts";
@@ -22,14 +23,15 @@ type BulkOperations<T> = Pick<
 export function bulkOperations<T>(
   settings: Settings,
   runner: Runner,
-  storage: Storage<T>,
+  storage: Storage,
+  { toSession }: Decoder<T>,
   { compareAndSet }: PatchWriter<T>,
   codec: Codec<T>,
   registry: Registry,
 ): BulkOperations<T> {
-  const { backend, plainIds, emit, time, tokens } = settings;
+  const { backend, plainIds, emit, migrate, time, tokens } = settings;
   const { orReport, run } = runner;
-  const { accessTo, fields, read, toSession } = storage;
+  const { accessTo, fields, read } = storage;
   const { indexes, leave, lookUp } = registry;
 
   /**
@@ -60,21 +62,46 @@ export function bulkOperations<T>(
     }
   }
 
-  /** Visits the live sessions of an index page by page. */
+  /**
+   * Visits the live sessions of an index page by page.
+   *
+   * @param wanted The user's fields to read; `undefined` for the one that the index is built from.
+   */
   async function eachLive(
     action: string,
     by: unknown,
     options: CallOptions | undefined,
-    wanted: readonly string[] | null,
+    wanted: readonly string[] | null | undefined,
     visit: (step: Step, live: readonly Sighting[], entry: string) => Promise<boolean>,
     tally: Tally = { done: 0 },
   ): Promise<void> {
     const entry = indexes.queriedEntry(by);
     await eachPage(action, entry, options?.signal, tally, async (step, page) => {
-      const seen = await lookUp(step, entry, page.members, page.at, wanted);
-      const live = seen.filter((one) => one.live);
+      const seen = await lookUp(
+        step,
+        entry,
+        page.members,
+        page.at,
+        wanted === undefined ? [indexes.sourceOf(entry)] : wanted,
+      );
+      const live = seen.filter((one) => one.live && hasValue(entry, one.record));
       return await visit(step, live, entry);
     });
+  }
+
+  /**
+   * Whether the data still has the index value. It may have lost it by a version of the application that does not declare the
+   * index. Data that cannot be read counts as having it.
+   */
+  function hasValue(entry: string, record: StoredSession | null): boolean {
+    if (record === null || migrate !== undefined) return true;
+    const source = indexes.sourceOf(entry);
+    const text = record[source];
+    try {
+      return indexes.includes(entry, text === undefined ? codec.absent(source) : codec.decodeField(source, text));
+    } catch {
+      return true;
+    }
   }
 
   async function sessionAt(step: Step, key: string, record: StoredSession | null): Promise<Session<T> | null> {
@@ -85,7 +112,7 @@ export function bulkOperations<T>(
   async function updateOne(step: Step, key: string, entry: string, patch: PatchInput<T>): Promise<boolean> {
     const target = { ...tokens.ofKey(key), isInternal: true, step };
     const patchOf = (data: Readonly<T>, record: StoredSession) => {
-      if (!indexEntries(record).includes(entry)) return UNCHANGED;
+      if (!indexEntries(record).includes(entry) || !hasValue(entry, record)) return UNCHANGED;
       return typeof patch === "function" ? patch(data) : patch;
     };
     const untouched = { set: {}, remove: [], touch: false };
@@ -145,7 +172,7 @@ export function bulkOperations<T>(
         await allCounted(updating);
         return true;
       };
-      await eachLive("update sessions", by, options, [], updateLive, tally).finally(noteChange);
+      await eachLive("update sessions", by, options, undefined, updateLive, tally).finally(noteChange);
       return tally.done;
     },
 
@@ -164,7 +191,7 @@ export function bulkOperations<T>(
 
     async count(by, options) {
       let count = 0;
-      await eachLive("count sessions", by, options, [], async (_, live) => {
+      await eachLive("count sessions", by, options, undefined, async (_, live) => {
         count += live.length;
         return true;
       });

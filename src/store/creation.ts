@@ -1,3 +1,4 @@
+import { type Insertion, MIN_PRUNE_AGE_MS } from "../backend.ts";
 import { noteChange } from "../base/changes.ts";
 import { nullObject } from "../base/null-object.ts";
 import { asUnknown } from "../base/step.ts";
@@ -5,22 +6,23 @@ import type { ParsedToken } from "../base/token.ts";
 import { SessionBackendError, SessionConflictError } from "../errors.ts";
 import { indexName } from "../indexes/declarations.ts";
 import type { LimitedWrite } from "../indexes/limits.ts";
-import { MAX_WRITE_DELAY_MS, MIN_PRUNE_AGE_MS, type Registry } from "../indexes/members.ts";
-import { indexEntries, reserved, type StoredSession, timeText } from "../record.ts";
+import { MAX_WRITE_DELAY_MS, type Registry } from "../indexes/members.ts";
+import { indexEntries, reserved, type StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
 import type { IssuedSession, StoreCreateOptions } from "../session.ts";
+import { coverMs } from "./extension.ts";
 import type { Runner, Target } from "./runner.ts";
-import { checkTimeouts, type Settings, UNLIMITED_SECONDS } from "./settings.ts";
+import { checkTimeouts, type Settings } from "./settings.ts";
 import type { SizeLimit } from "./sizes.ts";
 import { snapshot } from "./snapshot.ts";
 import type { Storage } from "./storage.ts";
 
 /** Attempts to find an unused session ID. Random IDs of 128 bits do not collide unless the generator is broken. */
 const MAX_INSERTS = 3;
-/** The idle timeout in seconds of a session under a `reject` limit until its insert is confirmed. */
-const UNCONFIRMED_SECONDS = MAX_WRITE_DELAY_MS / 1000;
+/** The lifetime of a session under a `reject` limit until its insert is confirmed. */
+const UNCONFIRMED_MS = MAX_WRITE_DELAY_MS;
 
-type Inserted = "inserted" | "taken" | "revoked";
+type Inserted = StoredSession | "taken" | "revoked";
 
 /** A session whose token the caller does not have yet. */
 interface Issued extends Pick<ParsedToken, "key" | "verifier"> {
@@ -36,7 +38,7 @@ interface Issued extends Pick<ParsedToken, "key" | "verifier"> {
 export function creation<T>(
   settings: Settings,
   { run }: Runner,
-  { accessTo }: Storage<T>,
+  { accessTo }: Storage,
   codec: Codec<T>,
   sizes: SizeLimit,
   registry: Registry,
@@ -54,32 +56,26 @@ export function creation<T>(
   }
 
   /**
-   * Inserts a session. Under a `reject` limit it lives for half a minute at first, and its idle timeout begins with a second
-   * write: if this process gives up in between, the session does not keep its place.
+   * Inserts a session. Under a `reject` limit it lives for half a minute at first, and its idle timeout begins with a touch:
+   * if this process gives up in between, the session does not keep its place.
    */
   async function insert(
     step: Target["step"],
     { key, verifier }: Issued,
     record: StoredSession,
     entries: readonly string[],
-    now: number,
-    notAfter?: number,
+    insertion: Insertion,
   ): Promise<Inserted> {
-    const idle = record[reserved.idleTimeout] as string;
     const isShort = entries.some((entry) => indexes.limitOf(entry)?.whenFull === "reject");
-    if (!isShort || Number(idle) <= UNCONFIRMED_SECONDS) {
-      return await step("writes", () => backend.insert(key, record, now, notAfter));
-    }
-    const short = { ...record, [reserved.idleTimeout]: String(UNCONFIRMED_SECONDS) };
-    const inserted = await step("writes", () => backend.insert(key, short, now, notAfter));
-    if (inserted !== "inserted") return inserted;
-    const change = { set: { [reserved.idleTimeout]: idle }, remove: [], fields: [] };
-    const access = { verifier, previous: false, now };
-    const confirming = step("writes", () => backend.write(key, access, change));
+    const life = isShort ? { lifeMs: UNCONFIRMED_MS } : {};
+    const inserted = await step("writes", () => backend.insert(key, record, { ...insertion, ...life }, time()));
+    if (!isShort || typeof inserted === "string") return inserted;
+    const access = { verifier, previous: false, now: time() };
+    const confirming = step("writes", () => backend.read(key, access, { touch: true, fields: [] }));
     const confirmed = await confirming.catch((error) => {
       throw asUnknown(error);
     });
-    return typeof confirmed === "object" && confirmed !== null ? "inserted" : "revoked";
+    return typeof confirmed === "object" && confirmed !== null ? inserted : "revoked";
   }
 
   /** Ends a session whose token the caller does not receive, in the background. */
@@ -97,8 +93,7 @@ export function creation<T>(
   return async (data, options = {}) => {
     const action = "create a session";
     const { idleTimeout = settings.idleTimeout, signal, replaces = null } = options;
-    const unlimited = indexes.sources.size === 0 ? undefined : Math.max(UNLIMITED_SECONDS, idleTimeout);
-    const { absoluteTimeout = settings.absoluteTimeout ?? unlimited } = options;
+    const { absoluteTimeout = settings.absoluteTimeout } = options;
     checkTimeouts(action, idleTimeout, absoluteTimeout);
     const set = codec.encode(data);
     sizes.checkGiven(action, set);
@@ -115,13 +110,8 @@ export function creation<T>(
         };
         for (let attempt = 0; attempt < MAX_INSERTS; attempt++) {
           const { token, key, id, verifier } = tokens.issue();
-          const now = time();
-          const at = new Date(now);
           const record: StoredSession = Object.assign(nullObject(), set, {
-            [reserved.createdAt]: timeText(now),
-            [reserved.lastAccessedAt]: timeText(now),
             [reserved.idleTimeout]: String(idleTimeout),
-            ...(absoluteTimeout === undefined ? {} : { [reserved.deadline]: String(now + absoluteTimeout * 1000) }),
             ...(verifier === null ? {} : { [reserved.verifier]: verifier }),
             ...(entries.length === 0 ? {} : { [reserved.index]: JSON.stringify(entries) }),
           });
@@ -129,26 +119,29 @@ export function creation<T>(
             action,
             key,
             entries,
-            lifeMs: (absoluteTimeout ?? 0) * 1000,
+            coverMs: coverMs(record),
             replaced,
-            async write(notAfter) {
+            async write(entered) {
               unreceived = { key, verifier, isAnnounced: false };
+              const absoluteMs = absoluteTimeout === undefined ? undefined : absoluteTimeout * 1000;
+              const { covered, notAfter } = entered ?? {};
               try {
-                const answer = await insert(step, unreceived, record, entries, now, notAfter);
-                if (answer !== "inserted") unreceived = null;
+                const answer = await insert(step, unreceived, record, entries, { absoluteMs, covered, notAfter });
+                if (typeof answer === "string") unreceived = null;
                 return answer;
               } catch (error) {
                 if (error instanceof SessionBackendError && error.outcome === "not-applied") unreceived = null;
                 throw error;
               }
             },
-            isWritten: (answer) => answer === "inserted",
+            isWritten: (answer) => typeof answer === "object",
           });
           if (inserted === "revoked") {
             throw new SessionConflictError(revokedMessage(entries), "revoked");
           }
           if (inserted === "taken") continue;
-          emit({ type: "created", id, at });
+          const session = snapshot(id, { ...record, ...inserted }, stored);
+          emit({ type: "created", id, at: session.createdAt });
           unreceived = { key, verifier, isAnnounced: true };
           // By its key, if its token was valid a moment ago: a rotation in between must not save it.
           const replacing = old === null ? null : { ...old, verifier: isVerified ? null : old.verifier, step };
@@ -157,7 +150,7 @@ export function creation<T>(
               throw asUnknown(error);
             });
           }
-          return { token, session: snapshot(id, record, stored) };
+          return { token, session };
         }
         const message = `Cannot create a session as ${MAX_INSERTS} new session IDs in a row were already in use`;
         throw new SessionConflictError(message, "contended");

@@ -1,3 +1,4 @@
+import type { Written } from "../backend.ts";
 import { ignore, isPromise } from "../base/promises.ts";
 import { pause } from "../base/step.ts";
 import { serially } from "../base/turns.ts";
@@ -5,9 +6,11 @@ import type { PatchInput, SessionPatch } from "../data.ts";
 import { SessionConflictError, SessionDataError } from "../errors.ts";
 import { changedCopy, expectation, type StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
+import type { Decoder } from "./decoding.ts";
+import type { Moves } from "./moves.ts";
 import type { Target } from "./runner.ts";
 import type { SizeLimit } from "./sizes.ts";
-import type { Edit, Storage, Written } from "./storage.ts";
+import type { Edit, Storage } from "./storage.ts";
 
 /** Attempts of a compare-and-set before it fails as `contended`. */
 const MAX_ATTEMPTS = 24;
@@ -15,7 +18,7 @@ const MAX_PAUSE_MS = 50;
 const ACTION = "update a session";
 
 /** Changes of reserved fields that are written in the same step as the patch. */
-interface Along extends Pick<Edit, "set" | "remove" | "touch" | "sent"> {
+interface Along extends Pick<Edit, "set" | "remove" | "stamp" | "graceMs" | "touch" | "sent"> {
   /** Makes the change a compare-and-set. Called with the record before each attempt. */
   readonly reads?: ((record: StoredSession) => void) | undefined;
 }
@@ -51,13 +54,14 @@ const NOTHING: Along = { set: {}, remove: [] };
  * @param whole Whether every patch needs the whole record: for refinements of the whole object and for `migrate`.
  */
 export function createPatchWriter<T>(
-  storage: Storage<T>,
+  { read, write }: Storage,
+  { writeIndexed }: Moves,
+  { decode }: Decoder<T>,
   codec: Codec<T>,
   sizes: SizeLimit,
   sources: ReadonlySet<string>,
   whole: boolean,
 ): PatchWriter<T> {
-  const { decode, read, write, writeIndexed } = storage;
   const inTurn = serially();
 
   const apply: PatchWriter<T>["apply"] = async (target, patch, along = NOTHING) => {
@@ -114,10 +118,10 @@ export function createPatchWriter<T>(
     throw new SessionDataError(message, issues, { origin: "stored" });
   }
 
-  function merged(patch: Edit, { set, remove, touch, sent }: Along): Edit {
+  function merged(patch: Edit, { set, remove, ...along }: Along): Edit {
     // Only a field that is set makes a record larger.
     const limit = Object.keys(patch.set).length > 0 ? { maxBytes: sizes.maxBytes } : {};
-    return { set: { ...patch.set, ...set }, remove: [...patch.remove, ...remove], touch, sent, ...limit };
+    return { ...along, set: { ...patch.set, ...set }, remove: [...patch.remove, ...remove], ...limit };
   }
 
   return { apply, compareAndSet };

@@ -1,15 +1,21 @@
+import type { Written } from "../backend.ts";
 import { pause, type Step, withTimeout } from "../base/step.ts";
 import type { ParsedToken } from "../base/token.ts";
 import { SessionBackendError } from "../errors.ts";
-import { expectation, reserved, type StoredSession } from "../record.ts";
+import { expectation, indexEntries, reserved, type StoredSession } from "../record.ts";
+import { INDEX_FIELDS } from "./extension.ts";
+import type { Moves } from "./moves.ts";
 import type { OpenRotations, Undecided } from "./open-rotations.ts";
 import type { Target } from "./runner.ts";
-import type { Edit, Storage, WriteReply, Written } from "./storage.ts";
+import type { Edit, Storage, WriteReply } from "./storage.ts";
 
 /** How long to try to undo a failed rotation, because its reply may be late or the connection may be lost. */
 const ROLLBACK_MS = 30_000;
 const MIN_PAUSE_MS = 250;
 const MAX_PAUSE_MS = 2000;
+
+/** Undoing is itself an access, and moves the session back to its index entries. */
+const NOT_UNDONE: readonly string[] = [reserved.lastAccessedAt, ...INDEX_FIELDS];
 
 /** A rotation whose new token the caller has not received yet. */
 export interface OpenRotation {
@@ -17,8 +23,9 @@ export interface OpenRotation {
    * Called when the rotation is sent, and again for each further attempt.
    *
    * @param presumed The change that it makes if it takes effect, as far as that is known.
+   * @param stamped The names of the fields that receive the time of the backend's clock.
    */
-  sent(reply: Promise<WriteReply>, presumed: Written): void;
+  sent(reply: Promise<WriteReply>, presumed: Written, stamped: readonly string[]): void;
   /** Called if the caller gets the new token, or if the rotation made none. */
   close(): void;
   /**
@@ -33,15 +40,17 @@ export interface OpenRotation {
  * @param token The token that the rotation replaces.
  * @param rotated The new token.
  */
-export function openRotation<T>(
+export function openRotation(
   rotations: OpenRotations,
-  { read, write }: Storage<T>,
+  { read, write }: Storage,
+  { move }: Moves,
   token: ParsedToken,
   rotated: ParsedToken,
 ): OpenRotation {
   let reply: Promise<WriteReply> | null = null;
   /** The change that the rotation made. Without a reply, the presumed change. */
   let change: Written = { before: {}, after: {} };
+  let stamped: readonly string[] = [];
   let step: Step | null = null;
   let looking: Promise<boolean> | null = null;
   let rolling: Promise<void> | null = null;
@@ -67,14 +76,17 @@ export function openRotation<T>(
     const happened = await step("reads", outcome);
     if (happened === false) return true;
     const target: Target = { ...rotated, isInternal: true, step };
-    let edit = undoing(change);
     for (;;) {
-      const written = await write(target, edit);
-      if (written === null) return happened === true;
-      if (written !== "changed") return true;
       const now = await read(target, false);
       if (now === null) return happened === true;
-      edit = undoing(change, now);
+      const { before } = change;
+      // Without the reply, the times that the rotation wrote are unknown. Nobody has written others since.
+      const after = happened === true ? change.after : { ...change.after, ...textsOf(now, stamped) };
+      const isMoved = before[reserved.index] !== after[reserved.index];
+      const edit = undoing({ before, after }, now);
+      const written = isMoved ? await move(target, now, indexEntries(before), edit, false) : await write(target, edit);
+      if (written === null) return happened === true;
+      if (written !== "changed") return true;
     }
   }
 
@@ -110,10 +122,11 @@ export function openRotation<T>(
   }
 
   return {
-    sent(replying, presumed) {
+    sent(replying, presumed, names) {
       if (reply === null) rotations.add(token, undecided);
       reply = replying;
       change = presumed;
+      stamped = names;
     },
     close,
     rollBack() {
@@ -132,18 +145,21 @@ export function openRotation<T>(
   };
 }
 
+/** Returns the fields that a record has. */
+function textsOf(record: StoredSession, names: readonly string[]): StoredSession {
+  const texts = expectation(record, names);
+  return Object.fromEntries(Object.entries(texts).filter((entry): entry is [string, string] => entry[1] !== null));
+}
+
 /**
  * Creates the change that undoes a write, provided that nobody has written to the same fields since.
  *
  * @param now The present record. Fields that no longer have the text of the write are left alone.
  */
-function undoing({ before, after }: Written, now: StoredSession = after): Edit {
+function undoing({ before, after }: Written, now: StoredSession): Edit {
   const names = Object.keys({ ...before, ...after }).filter(
-    // Undoing is itself a write and therefore an access.
-    (name) => name !== reserved.lastAccessedAt && before[name] !== after[name] && after[name] === now[name],
+    (name) => !NOT_UNDONE.includes(name) && before[name] !== after[name] && after[name] === now[name],
   );
-  const text = expectation(before, names);
-  const set = Object.entries(text).filter((entry): entry is [string, string] => entry[1] !== null);
-  const remove = names.filter((name) => text[name] === null);
-  return { set: Object.fromEntries(set), remove, expect: expectation(after, names) };
+  const set = textsOf(before, names);
+  return { set, remove: names.filter((name) => set[name] === undefined), expect: expectation(after, names) };
 }

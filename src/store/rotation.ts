@@ -1,15 +1,18 @@
+import type { Written } from "../backend.ts";
 import { seconds, wholeNumber } from "../base/checks.ts";
 import { pause } from "../base/step.ts";
 import { newSecret } from "../base/token.ts";
 import { SessionBackendError, SessionDataError } from "../errors.ts";
-import { changedCopy, reserved, type StoredSession, timeText } from "../record.ts";
+import { changedCopy, reserved, type StoredSession, timeOf } from "../record.ts";
 import type { SessionStore } from "../session.ts";
+import type { Decoder } from "./decoding.ts";
+import type { Moves } from "./moves.ts";
 import type { OpenRotations } from "./open-rotations.ts";
 import type { PatchWriter } from "./patches.ts";
 import { type OpenRotation, openRotation } from "./rollback.ts";
 import type { Runner, Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
-import type { Edit, Storage, WriteReply, Written } from "./storage.ts";
+import type { Edit, Storage, WriteReply } from "./storage.ts";
 
 /** The pause between two attempts to find out whether a rotation with a lost reply took effect. */
 const RECONNECT_MS = 50;
@@ -21,12 +24,14 @@ const MAX_GRACE_SECONDS = 60;
 export function rotation<T>(
   settings: Settings,
   { withToken }: Runner,
-  storage: Storage<T>,
+  storage: Storage,
+  moves: Moves,
+  { toSession }: Decoder<T>,
   { apply }: PatchWriter<T>,
   rotations: OpenRotations,
 ): SessionStore<T>["rotate"] {
-  const { emit, time } = settings;
-  const { toSession, write } = storage;
+  const { emit } = settings;
+  const { write } = storage;
 
   /**
    * Finds out whether a rotation took effect after its reply was lost with the connection: only then the new secret is
@@ -70,20 +75,17 @@ export function rotation<T>(
     try {
       const rotated = await withToken(action, token, { signal }, async (target) => {
         const next = { ...target, verifier: secret.verifier, previous: false, isInternal: true };
-        const at = new Date(time());
         let seen: StoredSession = { [reserved.verifier]: target.verifier as string };
-        const open = openRotation(rotations, storage, target, next);
+        const open = openRotation(rotations, storage, moves, target, next);
         rotation = open;
         const along = {
           set: {
             [reserved.verifier]: secret.verifier,
             [reserved.previous]: target.verifier as string,
-            [reserved.rotatedAt]: timeText(at.getTime()),
-            ...(grace > 0 ? { [reserved.grace]: String(at.getTime() + grace * 1000) } : {}),
-            ...(authenticated ? { [reserved.authenticatedAt]: timeText(at.getTime()) } : {}),
             ...(idleTimeout === undefined ? {} : { [reserved.idleTimeout]: String(idleTimeout) }),
           },
-          remove: grace > 0 ? [] : [reserved.grace],
+          stamp: authenticated ? [reserved.rotatedAt, reserved.authenticatedAt] : [reserved.rotatedAt],
+          ...(grace > 0 ? { remove: [], graceMs: grace * 1000 } : { remove: [reserved.grace] }),
           // If the reply is lost, undoing the rotation needs the values that it replaced.
           reads:
             changes.length === 0
@@ -91,14 +93,14 @@ export function rotation<T>(
               : (record: StoredSession) => {
                   seen = record;
                 },
-          sent: (reply: Promise<WriteReply>, { set, remove }: Edit) =>
-            open.sent(reply, { before: seen, after: changedCopy(seen, set, remove) }),
+          sent: (reply: Promise<WriteReply>, { set, remove, stamp = [] }: Edit) =>
+            open.sent(reply, { before: seen, after: changedCopy(seen, set, remove) }, [...stamp, reserved.grace]),
         };
         const rotating = apply({ ...target, previous: false }, patch, along);
         const written = await rotating.catch((error) => findRotated(next, error));
         try {
           const session = await toSession(next, written?.after);
-          return session && { session, at };
+          return session && { session, at: new Date(timeOf(written?.after[reserved.rotatedAt])) };
         } catch (error) {
           if (error instanceof SessionDataError) await target.step("writes", open.rollBack);
           throw error;

@@ -30,9 +30,6 @@ export interface Settings {
   emit(event: SessionEvent): void;
 }
 
-/** The absolute timeout of sessions in a store with indexes but without the option, because index keys must expire. */
-export const UNLIMITED_SECONDS: number = 400 * 86_400;
-
 const ACTION = "create a session store";
 const METHODS = [
   "insert",
@@ -42,6 +39,7 @@ const METHODS = [
   "remove",
   "revoke",
   "enter",
+  "extend",
   "page",
   "leave",
   "keys",

@@ -1,4 +1,12 @@
-import { deadlineOf, FALLBACK_IDLE_SECONDS, idleSeconds, reserved, type StoredSession, timeOf } from "../record.ts";
+import {
+  absoluteOf,
+  deadlineOf,
+  FALLBACK_IDLE_SECONDS,
+  idleSeconds,
+  reserved,
+  type StoredSession,
+  timeOf,
+} from "../record.ts";
 import type { Session } from "../session.ts";
 
 /** Creates the `Session` that callers receive from a record and its decoded data. */
@@ -6,7 +14,10 @@ export function snapshot<T>(id: string, record: StoredSession, data: T): Session
   const createdAt = timestamp(record[reserved.createdAt]);
   const lastAccessedAt = timestamp(record[reserved.lastAccessedAt]);
   const idleTimeout = idleSeconds(record) ?? FALLBACK_IDLE_SECONDS;
-  const deadline = deadlineOf(record);
+  const end = deadlineOf(record);
+  // With index entries, the end moves on with the indexes.
+  const absolute = absoluteOf(record);
+  const deadline = absolute === null ? end : absolute.deadline;
   const idleEnd = lastAccessedAt.getTime() + idleTimeout * 1000;
   const authenticated = record[reserved.authenticatedAt];
   return Object.freeze({
@@ -16,7 +27,7 @@ export function snapshot<T>(id: string, record: StoredSession, data: T): Session
     lastAccessedAt,
     authenticatedAt: authenticated === undefined ? createdAt : timestamp(authenticated),
     idleTimeout,
-    expiresAt: new Date(Math.min(idleEnd, deadline ?? Number.POSITIVE_INFINITY)),
+    expiresAt: new Date(Math.min(idleEnd, end ?? Number.POSITIVE_INFINITY)),
     deadline: deadline === null ? null : new Date(deadline),
   });
 }

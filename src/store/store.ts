@@ -13,12 +13,15 @@ import type { CallOptions, SessionStore } from "../session.ts";
 import type { SessionStoreOptions } from "../store-options.ts";
 import { bulkOperations } from "./bulk.ts";
 import { creation } from "./creation.ts";
+import { createDecoder } from "./decoding.ts";
+import { createMoves } from "./moves.ts";
 import { openRotations } from "./open-rotations.ts";
 import { createPatchWriter } from "./patches.ts";
 import { rotation } from "./rotation.ts";
 import { createRunner, type Target } from "./runner.ts";
 import { readOptions } from "./settings.ts";
 import { sizeLimit } from "./sizes.ts";
+import { snapshot } from "./snapshot.ts";
 import { createStorage } from "./storage.ts";
 
 /**
@@ -40,10 +43,16 @@ export function createSessionStore<T extends object, In, Index extends string = 
   const registry = createRegistry(settings, indexes);
   const limitedWrite = createLimitedWrite(settings, registry);
   const rotations = openRotations();
-  const storage = createStorage(settings, codec, sizes, registry, limitedWrite, rotations);
-  const { accessTo, ask, read, readAndTouch, toSession, write } = storage;
+  const fields = settings.migrate === undefined ? codec.names : null;
+  const storage = createStorage(settings, fields, sizes, registry, rotations);
+  const { accessTo, ask, extended, read, readAndTouch, write } = storage;
+  const moves = createMoves(settings, codec, registry, limitedWrite, storage);
+  const decoder = createDecoder(settings, codec, sizes, indexes, storage, moves);
+  const { decode, toSession } = decoder;
   const patchWriter = createPatchWriter(
     storage,
+    moves,
+    decoder,
     codec,
     sizes,
     indexes.sources,
@@ -72,9 +81,11 @@ export function createSessionStore<T extends object, In, Index extends string = 
       const from = codec.absent(field);
       if (counter.complete && !plan.refined && !indexes.sources.has(field) && Number.isSafeInteger(from)) {
         const change = { field, by, from, min: counter.min, max: counter.max, maxBytes: sizes.maxBytes };
-        const sum = await ask(target, "writes", () => backend.increment(target.key, accessTo(target), change));
-        if (sum === "too_many_bytes") throw sizes.refusal(action);
-        return typeof sum === "string" ? refuse(sum) : sum;
+        const added = await ask(target, "writes", () => backend.increment(target.key, accessTo(target), change));
+        if (added === "too_many_bytes") throw sizes.refusal(action);
+        if (added === null || typeof added === "string") return added === null ? null : refuse(added);
+        await extended(target, added);
+        return Number(added[field]);
       }
       let sum = Number.NaN;
       const written = await compareAndSet(target, (data) => {
@@ -120,9 +131,12 @@ export function createSessionStore<T extends object, In, Index extends string = 
   const store = {
     create: creation(settings, runner, storage, codec, sizes, registry, limitedWrite, end),
     async get(token: string, options?: CallOptions) {
-      return await withToken("get a session", token, options, async (target) =>
-        toSession(target, await readAndTouch(target)),
-      );
+      return await withToken("get a session", token, options, async (target) => {
+        const record = await readAndTouch(target);
+        const decoded = record && (await decode(target, record));
+        if (decoded === null) return null;
+        return snapshot(target.id, await moves.healed(target, decoded.record, decoded.data), decoded.data);
+      });
     },
     async peek(token: string, options?: CallOptions) {
       return await withToken("peek at a session", token, options, async (target) =>
@@ -146,7 +160,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
         return await toSession(target, written?.after);
       });
     },
-    rotate: rotation(settings, runner, storage, patchWriter, rotations),
+    rotate: rotation(settings, runner, storage, moves, decoder, patchWriter, rotations),
     async destroy(token: string, options?: CallOptions) {
       const ending = withToken("destroy a session", token, options, end);
       return (await ending.finally(noteChange)) ?? false;
@@ -154,7 +168,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
     "~twoCookies"(cookieName: string) {
       emit({ type: "two-cookies", id: null, at: new Date(time()), cookieName });
     },
-    ...bulkOperations(settings, runner, storage, patchWriter, codec, registry),
+    ...bulkOperations(settings, runner, storage, decoder, patchWriter, codec, registry),
   };
   return Object.freeze(store) as SessionStore<T, NewSession<SessionSchema<T, In>>, Index>;
 }

@@ -58,7 +58,7 @@ export async function* keyPages(
 export function everybody<T>(
   settings: Settings,
   runner: Runner,
-  { accessTo }: Storage<T>,
+  { accessTo }: Storage,
   registry: Registry,
 ): SessionStore<T>["revokeEverybody"] {
   const action = "revoke all sessions";

@@ -254,9 +254,9 @@ describe("I-11 session ID collisions", () => {
     const base = visits({
       backend: {
         ...inner,
-        async insert(key, record, now) {
+        async insert(key, record, insertion, now) {
           keys.push(key);
-          return left-- > 0 ? "taken" : await inner.insert(key, record, now);
+          return left-- > 0 ? "taken" : await inner.insert(key, record, insertion, now);
         },
       },
     });
@@ -287,7 +287,7 @@ describe("I-11 session ID collisions", () => {
     const { token, session } = await store.create({ userId: "42" });
     const access = { verifier: null, previous: false, now: clock.now() };
     const record = await backend.read(session.id, access, { touch: false, fields: ["userId"] });
-    expect(await backend.insert(session.id, { ...(record as object), userId: "43" }, clock.now())).toBe("taken");
+    expect(await backend.insert(session.id, { ...(record as object), userId: "43" }, {}, clock.now())).toBe("taken");
     expect(await store.get(token)).toEqual(session);
   });
 });

@@ -12,6 +12,7 @@ import {
 import { intercept, keysOf } from "../support/backends.ts";
 import { idle } from "../support/gate.ts";
 import { type Data, idsOf, indexes, type MemberOptions, member, memberStore, members } from "../support/members.ts";
+import { rawOf } from "../support/stored.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -456,20 +457,20 @@ describe("a change of an index value", () => {
     expect(await store.count({ user: "dave" })).toBe(0);
     const moved = await store.update(token, { userId: "dave" });
     expect(idsOf(await store.list({ user: "dave" }))).toEqual([session.id]);
-    expect(moved?.deadline).toEqual(new Date(clock.now() + 400 * DAY_MS));
+    expect(moved?.deadline).toBeNull();
     expect(await store.revokeAll({ user: "dave" })).toBe(1);
   });
 });
 
 describe("an index", () => {
-  test("a store with indexes gives every session a deadline, by default after 400 days", async () => {
+  test("a store with indexes gives sessions the same deadline as one without", async () => {
     const { store, at } = members();
     const inDays = (days: number) => new Date(at().getTime() + days * DAY_MS);
-    expect((await store.create({})).session.deadline).toEqual(inDays(400));
-    expect((await store.create({}, { absoluteTimeout: 86_400 })).session.deadline).toEqual(inDays(1));
-    expect((await store.create({}, { idleTimeout: 500 * 86_400 })).session.deadline).toEqual(inDays(500));
+    expect((await store.create({ userId: "dave" })).session.deadline).toBeNull();
+    const day = await store.create({ userId: "dave" }, { absoluteTimeout: 86_400 });
+    expect(day.session.deadline).toEqual(inDays(1));
     const limited = members({ absoluteTimeout: 7 * 86_400 });
-    expect((await limited.store.create({})).session.deadline).toEqual(inDays(7));
+    expect((await limited.store.create({ userId: "dave" })).session.deadline).toEqual(inDays(7));
   });
 
   test("a store with an empty indexes option gives sessions no deadline", async () => {
@@ -597,8 +598,9 @@ describe("index values", () => {
   test.each([[null], [undefined], [[]]])(
     "an index value of %j means that the session is not in the index",
     async (value) => {
-      const { session } = await store(() => value).create({ name: "eve" });
-      expect(session.deadline).not.toBeNull();
+      const backend = memoryBackend();
+      const { token } = await store(() => value, backend).create({ name: "eve" });
+      expect(await rawOf(backend, token)).not.toHaveProperty("session_index");
     },
   );
 

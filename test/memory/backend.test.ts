@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
+import type { Written } from "../../src/backend.ts";
 import { createSessionStore, memoryBackend, SessionBackendError } from "../../src/index.ts";
 import { backendContract, manualClock } from "../../src/testing/index.ts";
 
@@ -30,22 +31,22 @@ describe("the backend contract in memory", () => {
 describe("expiry in memory", () => {
   test("a session exists up to the last millisecond of its idle timeout, and not longer", async () => {
     const backend = memoryBackend();
-    await backend.insert("a", record(1), START);
+    await backend.insert("a", record(1), {}, START);
     expect(await backend.read("a", access(START + 1000), look)).not.toBeNull();
     expect(await backend.read("a", access(START + 1001), look)).toBeNull();
   });
 
   test("a session has expired at its deadline to the millisecond", async () => {
     const backend = memoryBackend();
-    await backend.insert("a", { ...record(60), session_deadline: String(START + 1000) }, START);
+    await backend.insert("a", record(60), { absoluteMs: 1000 }, START);
     expect(await backend.read("a", access(START + 999), touch)).not.toBeNull();
-    expect(await backend.read("a", access(START + 1000), touch)).toBe("expired");
+    expect(await backend.read("a", access(START + 1000), touch)).toBeNull();
   });
 
   test("an idle timeout of 400 days lasts 400 days", async () => {
     const backend = memoryBackend();
     const days = 400 * 86_400;
-    await backend.insert("a", record(days), START);
+    await backend.insert("a", record(days), {}, START);
     expect(await backend.read("a", access(START + days * 1000), touch)).not.toBeNull();
     expect(await backend.read("a", access(START + 2 * days * 1000), look)).not.toBeNull();
     expect(await backend.read("a", access(START + 2 * days * 1000 + 1), look)).toBeNull();
@@ -69,19 +70,19 @@ describe("expiry in memory", () => {
 
   test("M-02 later inserts remove 100,000 expired sessions, a few with each insert", async () => {
     const backend = memoryBackend();
-    for (let at = 0; at < 100_000; at++) await backend.insert(`old${at}`, record(1 + (at % 7)), START + (at % 11));
+    for (let at = 0; at < 100_000; at++) await backend.insert(`old${at}`, record(1 + (at % 7)), {}, START + (at % 11));
     const later = START + 60_000;
-    await backend.insert("new", record(60), later);
+    await backend.insert("new", record(60), {}, later);
     expect(await size(backend)).toBeGreaterThan(99_900);
-    for (let at = 0; at < 50_000; at++) await backend.insert(`new${at}`, record(60), later);
+    for (let at = 0; at < 50_000; at++) await backend.insert(`new${at}`, record(60), {}, later);
     expect(await size(backend)).toBe(50_001);
   });
 
   test("the removal of expired sessions spares those that were extended", async () => {
     const backend = memoryBackend();
-    for (let at = 0; at < 100; at++) await backend.insert(`old${at}`, record(10), START);
+    for (let at = 0; at < 100; at++) await backend.insert(`old${at}`, record(10), {}, START);
     for (let at = 0; at < 100; at += 2) await backend.read(`old${at}`, access(START + 9000), touch);
-    for (let at = 0; at < 200; at++) await backend.insert(`new${at}`, record(60), START + 15_000);
+    for (let at = 0; at < 200; at++) await backend.insert(`new${at}`, record(60), {}, START + 15_000);
     for (let at = 0; at < 100; at++) {
       const found = await backend.read(`old${at}`, access(START + 15_000), look);
       expect(found !== null, `old${at}`).toBe(at % 2 === 0);
@@ -101,13 +102,13 @@ test("later inserts remove all expired sessions, in whatever order they were cre
     const ends = new Map<string, number>();
     for (let at = 0; at < 60; at++) {
       const idle = 1 + random(100);
-      await backend.insert(`old${at}`, record(idle), START);
+      await backend.insert(`old${at}`, record(idle), {}, START);
       ends.set(`old${at}`, idle);
       const key = `old${random(60)}`;
       if (at % 3 === 0 && ends.delete(key)) await backend.remove(key, access());
     }
     const later = START + 50_500;
-    for (let at = 0; at < 60; at++) await backend.insert(`new${at}`, record(60), later);
+    for (let at = 0; at < 60; at++) await backend.insert(`new${at}`, record(60), {}, later);
     const left = [...ends.values()].filter((idle) => idle > 50).length;
     expect(await size(backend), `round ${round}`).toBe(60 + left);
   }
@@ -116,9 +117,9 @@ test("later inserts remove all expired sessions, in whatever order they were cre
 describe("the capacity of memoryBackend", () => {
   test("M-03 an insert beyond the capacity rejects and changes nothing", async () => {
     const backend = memoryBackend({ capacity: 2 });
-    await backend.insert("a", record(60), START);
-    await backend.insert("b", record(60), START);
-    const refused = backend.insert("c", record(60), START);
+    await backend.insert("a", record(60), {}, START);
+    await backend.insert("b", record(60), {}, START);
+    const refused = backend.insert("c", record(60), {}, START);
     await expect(refused).rejects.toThrow(SessionBackendError);
     await expect(refused).rejects.toMatchObject({ reason: "rejected", outcome: "not-applied" });
     await expect(refused).rejects.toThrow("capacity of 2 entries is reached");
@@ -128,12 +129,12 @@ describe("the capacity of memoryBackend", () => {
 
   test("sessions can be used and ended when the capacity is reached", async () => {
     const backend = memoryBackend({ capacity: 1 });
-    await backend.insert("a", record(60), START);
-    expect(await backend.insert("a", record(60), START)).toBe("taken");
+    await backend.insert("a", record(60), {}, START);
+    expect(await backend.insert("a", record(60), {}, START)).toBe("taken");
     expect(await backend.read("a", access(), touch)).not.toBeNull();
     expect(await backend.write("a", access(), { set: { more: "text" }, remove: [], fields: null })).not.toBeNull();
     expect(await backend.remove("a", access())).not.toBeNull();
-    expect(await backend.insert("b", record(60), START)).toBe("inserted");
+    expect(await backend.insert("b", record(60), {}, START)).toBeTypeOf("object");
   });
 
   test("an insert at the capacity succeeds as soon as one session has expired", async () => {
@@ -143,16 +144,16 @@ describe("the capacity of memoryBackend", () => {
       ["b", 1],
       ["c", 60],
     ] as const)
-      await backend.insert(key, record(idle), START);
-    expect(await backend.insert("d", record(60), START + 1001)).toBe("inserted");
-    await expect(backend.insert("e", record(60), START + 1001)).rejects.toThrow(SessionBackendError);
+      await backend.insert(key, record(idle), {}, START);
+    expect(await backend.insert("d", record(60), {}, START + 1001)).toBeTypeOf("object");
+    await expect(backend.insert("e", record(60), {}, START + 1001)).rejects.toThrow(SessionBackendError);
   });
 
   test("an insert at the capacity succeeds as soon as a session has expired whose timeout was shortened", async () => {
     const backend = memoryBackend({ capacity: 3 });
-    for (const key of ["a", "b", "c"]) await backend.insert(key, record(3600), START);
+    for (const key of ["a", "b", "c"]) await backend.insert(key, record(3600), {}, START);
     await backend.write("b", access(), { set: { session_ttl: "1" }, remove: [], fields: [] });
-    expect(await backend.insert("d", record(60), START + 1001)).toBe("inserted");
+    expect(await backend.insert("d", record(60), {}, START + 1001)).toBeTypeOf("object");
   });
 
   test("removed and replaced sessions do not count towards the capacity", async () => {
@@ -162,13 +163,13 @@ describe("the capacity of memoryBackend", () => {
       for (let at = 0; at < 50; at++) {
         const key = `${at}`;
         if (at % 3 === round % 3) await backend.remove(key, access(now));
-        await backend.insert(key, record(1 + ((at * 7 + round) % 5)), now);
+        await backend.insert(key, record(1 + ((at * 7 + round) % 5)), {}, now);
         if (at % 4 === 0) await backend.read(key, access(now), touch);
       }
       expect(await size(backend)).toBe(50);
     }
     const end = START + 60_000;
-    for (let at = 0; at < 50; at++) expect(await backend.insert(`new${at}`, record(60), end)).toBe("inserted");
+    for (let at = 0; at < 50; at++) expect(await backend.insert(`new${at}`, record(60), {}, end)).toBeTypeOf("object");
     expect(await size(backend)).toBe(50);
   });
 
@@ -187,7 +188,7 @@ test("M-01 keys like __proto__ work as any other key", async () => {
   const backend = memoryBackend();
   for (const key of ["__proto__", "constructor", "", "0"]) {
     expect(await backend.read(key, access(), look)).toBeNull();
-    expect(await backend.insert(key, record(60), START)).toBe("inserted");
+    expect(await backend.insert(key, record(60), {}, START)).toBeTypeOf("object");
     expect(await backend.read(key, access(), look)).toMatchObject({ name: "andrew" });
     expect(await backend.remove(key, access())).not.toBeNull();
   }
@@ -196,13 +197,13 @@ test("M-01 keys like __proto__ work as any other key", async () => {
 
 test("M-02 no insert takes long after a million sessions have expired, and none of them can be read", async () => {
   const backend = memoryBackend();
-  for (let at = 0; at < 1_000_000; at++) await backend.insert(`old${at}`, record(1), START);
+  for (let at = 0; at < 1_000_000; at++) await backend.insert(`old${at}`, record(1), {}, START);
   const later = START + 60_000;
   let longest = 0;
   for (let at = 0; at < 1000; at++) {
     expect(await backend.read(`old${at * 999}`, access(later), look)).toBeNull();
     const start = performance.now();
-    await backend.insert(`new${at}`, record(60), later);
+    await backend.insert(`new${at}`, record(60), {}, later);
     longest = Math.max(longest, performance.now() - start);
   }
   // Removing all at once would take seconds. The limit allows for the garbage collector and a busy machine.
@@ -212,10 +213,11 @@ test("M-02 no insert takes long after a million sessions have expired, and none 
 test("M-04 records are copied: changing one that was passed in or returned does not change what is stored", async () => {
   const backend = memoryBackend();
   const given = record(60);
-  await backend.insert("a", given, START);
+  await backend.insert("a", given, {}, START);
   given["name"] = "changed";
   const change = { set: { more: "text" }, remove: [], fields: null };
-  const found = [await backend.read("a", access(), look), await backend.write("a", access(), change)];
+  const written = (await backend.write("a", access(), change)) as Written;
+  const found = [written.before, written.after, await backend.read("a", access(), look)];
   change.set.more = "changed";
   for (const one of found) {
     expect(() => {
@@ -229,7 +231,7 @@ test("M-04 records are copied: changing one that was passed in or returned does 
 
 test("keys() returns the keys in pages of 1,000", async () => {
   const backend = memoryBackend();
-  for (let at = 0; at < 2500; at++) await backend.insert(`${at}`, record(60), START);
+  for (let at = 0; at < 2500; at++) await backend.insert(`${at}`, record(60), {}, START);
   const pages: number[] = [];
   for await (const page of backend.keys()) pages.push(page.length);
   expect(pages).toEqual([1000, 1000, 500]);

@@ -4,6 +4,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { SessionBackendError } from "../../src/index.ts";
 import { type RedisClient, redisBackend } from "../../src/redis/index.ts";
 import * as indexScripts from "../../src/redis/index-scripts.ts";
+import * as lifecycleScripts from "../../src/redis/lifecycle-scripts.ts";
 import * as scripts from "../../src/redis/session-scripts.ts";
 import { manualClock } from "../../src/testing/index.ts";
 import { accounts, advisories, expectNothingOpens } from "../support/advisories.ts";
@@ -230,9 +231,9 @@ test("R-29 every key of the library has an expiry, including those of indexes an
 
 test("R-42 Lua scripts are constant, and session data is passed to them only as arguments", async () => {
   const known = new Set<unknown>(
-    [...Object.values(scripts), ...Object.values(indexScripts)].map((one) =>
-      typeof one === "object" ? one.text : one,
-    ),
+    [scripts, lifecycleScripts, indexScripts]
+      .flatMap((one) => Object.values(one))
+      .map((one) => (typeof one === "object" ? one.text : one)),
   );
   const texts = new Set<string>();
   const keys = new Set<number>();

@@ -8,7 +8,7 @@ import {
   type SessionDataError,
   type SessionEvent,
 } from "../../src/index.ts";
-import { failureOf, plant, rawOf } from "../support/stored.ts";
+import { failureOf, insertRecord, plant, rawOf } from "../support/stored.ts";
 
 // Four kinds of bad input in the checklist do not apply, by design:
 //   D-11, data over a size limit: there is none; the backend has its own limit;
@@ -46,6 +46,7 @@ function counting(): { backend: SessionBackend; calls(): number } {
     remove: counted(inner.remove),
     revoke: counted(inner.revoke),
     enter: counted(inner.enter),
+    extend: counted(inner.extend),
     page: counted(inner.page),
     leave: counted(inner.leave),
     keys: inner.keys,
@@ -349,7 +350,7 @@ describe("data given to create and update", () => {
       const { token } = await store.create({});
       const { [name]: _gone, ...rest } = await rawOf(backend, token);
       await store.destroy(token);
-      await backend.insert(token.slice(0, 22), rest, Date.now());
+      await insertRecord(backend, token.slice(0, 22), rest, Date.now());
       expect(await store.get(token)).toBeNull();
     }
   });

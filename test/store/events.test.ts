@@ -99,19 +99,6 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
       ({ id, at }) => Array.from({ length: 8 }, () => ({ id, rotatedAt: at() })),
     ],
   ],
-  expired: [
-    [
-      "a read after the absolute timeout",
-      async ({ store, token, advance }) => {
-        for (let day = 0; day < 400; day++) {
-          await store.setIdleTimeout(token, 2 * 86_400);
-          advance(86_400);
-        }
-        await store.get(token);
-      },
-      ({ id }) => [{ id, reason: "absolute" }],
-    ],
-  ],
   "wrong-secret": [
     [
       "each use of a token with a wrong secret",

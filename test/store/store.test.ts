@@ -265,7 +265,7 @@ describe("the deadline", () => {
 });
 
 describe("the option touchInterval", () => {
-  const options = { idleTimeout: 100, touchInterval: 10 };
+  const options = { idleTimeout: 1000, touchInterval: 10 };
 
   test("a get within touchInterval reads without touching the session", async () => {
     const { store, calls, advance, at } = visits(options);
@@ -316,10 +316,49 @@ describe("the option touchInterval", () => {
     const { token } = await store.create({});
     advance(9.999);
     await store.get(token);
-    advance(90);
+    advance(990);
     expect(await store.peek(token)).not.toBeNull();
     advance(0.002);
     expect(await store.peek(token)).toBeNull();
+  });
+
+  test("a session whose own idle timeout is at or below touchInterval stays alive while it is used", async () => {
+    const shorten: Readonly<Record<string, (store: VisitStore) => Promise<string>>> = {
+      create: async (store) => (await store.create({}, { idleTimeout: 5 })).token,
+      rotate: async (store) => {
+        const { token } = await store.create({});
+        return (await store.rotate(token, { idleTimeout: 5 }))?.token as string;
+      },
+      setIdleTimeout: async (store) => {
+        const { token } = await store.create({});
+        await store.setIdleTimeout(token, 5);
+        return token;
+      },
+    };
+    for (const [way, make] of Object.entries(shorten)) {
+      const { store, advance } = visits(options);
+      const token = await make(store);
+      for (let second = 0; second < 30; second++) {
+        advance(1);
+        expect(await store.get(token), way).not.toBeNull();
+      }
+      advance(4.95);
+      expect(await store.get(token), way).not.toBeNull();
+      advance(5.001);
+      expect(await store.get(token), way).toBeNull();
+    }
+  });
+
+  test("a touch is due after a hundredth of the session's idle timeout if that is less than touchInterval", async () => {
+    const { store, calls, advance } = visits({ idleTimeout: 1000, touchInterval: 60 });
+    const { token } = await store.create({}, { idleTimeout: 500 });
+    advance(4.999);
+    calls.length = 0;
+    await store.get(token);
+    expect(calls).toEqual(["read"]);
+    advance(0.001);
+    await store.get(token);
+    expect(calls).toEqual(["read", "read", "read"]);
   });
 
   test("an update within touchInterval touches the session", async () => {

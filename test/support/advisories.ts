@@ -11,6 +11,7 @@ import {
 import { keysOf } from "./backends.ts";
 import { request, tokenOf } from "./http.ts";
 import { atEveryCall } from "./pauses.ts";
+import { insertRecord } from "./stored.ts";
 
 /** An empty backend and its clock. */
 export interface Ground {
@@ -98,7 +99,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     expect(await keysOf(backend)).toEqual([]);
     const { token, session } = await store.create({});
     await store.destroy(token);
-    await backend.insert(session.id, { last_accessed_at: new Date(clock.now()).toISOString() }, clock.now());
+    await insertRecord(backend, session.id, { last_accessed_at: new Date(clock.now()).toISOString() }, clock.now());
     await expectNothingOpens(store, token);
     for await (const found of store.scan()) expect.fail(`${found.id} is listed`);
   });
@@ -356,7 +357,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     const access = { verifier: null, previous: false, now: clock.now() };
     const record = await backend.read(theirs.session.id, access, { touch: false, fields: null });
     await store.destroy(mine.token);
-    expect(await backend.insert(mine.session.id, record as Record<string, string>, clock.now())).toBe("inserted");
+    await insertRecord(backend, mine.session.id, record as Record<string, string>, clock.now());
     await expectNothingOpens(store, mine.token);
   });
 

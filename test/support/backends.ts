@@ -16,6 +16,7 @@ export function intercept(backend: SessionBackend, step: (method: BackendMethod)
     remove: (...args) => after("remove", () => backend.remove(...args)),
     revoke: (...args) => after("revoke", () => backend.revoke(...args)),
     enter: (...args) => after("enter", () => backend.enter(...args)),
+    extend: (...args) => after("extend", () => backend.extend(...args)),
     page: (...args) => after("page", () => backend.page(...args)),
     leave: (...args) => after("leave", () => backend.leave(...args)),
     async *keys() {

@@ -226,13 +226,14 @@ function advance(points: Point[]): boolean {
  */
 export function timedOnArrival(backend: SessionBackend, now: () => number): SessionBackend {
   return {
-    insert: (key, record, _, notAfter) => backend.insert(key, record, now(), notAfter),
+    insert: (key, record, insertion) => backend.insert(key, record, insertion, now()),
     read: (key, access, request) => backend.read(key, { ...access, now: now() }, request),
     write: (key, access, change) => backend.write(key, { ...access, now: now() }, change),
     increment: (key, access, increment) => backend.increment(key, { ...access, now: now() }, increment),
     remove: (key, access) => backend.remove(key, { ...access, now: now() }),
     revoke: (key, entry, tombstoneMs) => backend.revoke(key, entry, tombstoneMs, now()),
     enter: (entry, key, lifeMs, count) => backend.enter(entry, key, lifeMs, count, now()),
+    extend: (entry, key, lifeMs) => backend.extend(entry, key, lifeMs, now()),
     page: (entry, after, count) => backend.page(entry, after, count, now()),
     leave: (entry, members) => backend.leave(entry, members, now()),
     keys: () => backend.keys(),

@@ -3,6 +3,7 @@ import { type SessionBackend, SessionBackendError } from "../../src/index.ts";
 import { intercept, keysOf } from "./backends.ts";
 import { memberStore } from "./members.ts";
 import type { PolicyPlace } from "./policies.ts";
+import { insertRecord } from "./stored.ts";
 
 const PAGE = 500;
 
@@ -69,9 +70,9 @@ export function manySessions(open: () => PolicyPlace): void {
       const { backend, now, issued, store } = await populated(3);
       const strange = { created_at: "?", last_accessed_at: "?", session_ttl: "?", session_deadline: "?" };
       const unreadable = "u".repeat(22);
-      await backend.insert(unreadable, strange, now());
+      await insertRecord(backend, unreadable, strange, now());
       const misfit = "m".repeat(22);
-      await backend.insert(misfit, { ...strange, session_deadline: "99999999999999", views: "many" }, now());
+      await insertRecord(backend, misfit, { ...strange, session_deadline: "99999999999999", views: "many" }, now());
       const { store: ending, events } = memberStore(backend, now);
       const progress: object[] = [];
       expect(await ending.revokeEverybody({ onProgress: (at) => progress.push(at) })).toBe(5);
@@ -102,7 +103,7 @@ export function manySessions(open: () => PolicyPlace): void {
     test("leaves the keys of other programs and the tombstones of revoked sessions", async () => {
       const { backend, now, store } = await populated(1);
       await backend.revoke("t".repeat(22), "user:andrew", 60_000, now());
-      await backend.insert("other", { name: "x" }, now());
+      await insertRecord(backend, "other", { name: "x" }, now());
       expect(await store.revokeEverybody()).toBe(1);
       expect((await keysOf(backend)).sort()).toEqual(["other", "t".repeat(22)]);
     });

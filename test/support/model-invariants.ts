@@ -40,7 +40,7 @@ export async function take(world: World, step: Step): Promise<void> {
 
 function sameEvents(world: World, presented?: string): void {
   const events = world.takeEvents();
-  const left = events.filter((event) => !tellsTheEnd(world, event)).map(canonical);
+  const left = events.map(canonical);
   for (const { maybe, ...event } of world.model.takeEvents()) {
     const at = left.indexOf(canonical(event));
     assert.ok(at !== -1 || maybe, `an event is missing: ${canonical(event)}`);
@@ -48,13 +48,6 @@ function sameEvents(world: World, presented?: string): void {
   }
   assert.deepEqual(left, [], "events that nothing caused");
   keepsSecrets(world, events, presented);
-}
-
-/** Whether the event reports a passed deadline. It is optional, as the backend may have removed the record before. */
-function tellsTheEnd({ model }: World, event: SessionEvent): boolean {
-  const session = model.sessions.find(({ id }) => id === event.id);
-  if (event.type !== "expired" || session === undefined) return false;
-  return !session.ended && session.deadline !== null && session.deadline <= model.now();
 }
 
 /** Checks that a result is frozen and contains no secret apart from the issued token. */

@@ -5,6 +5,7 @@ import { createSessionStore, type SessionBackend, SessionBackendError, type Sess
 import { intercept } from "./backends.ts";
 import { gate } from "./gate.ts";
 import { memberStore } from "./members.ts";
+import { insertRecord } from "./stored.ts";
 
 /** An empty backend and its clock. */
 export interface PolicyPlace {
@@ -97,7 +98,7 @@ export function policies(open: () => PolicyPlace): void {
       const key = "k".repeat(43);
       const at = new Date(now()).toISOString();
       const stored = { created_at: at, last_accessed_at: at, session_ttl: "1800", views: "3", flash: "hi" };
-      await backend.insert(key, { ...stored, session_verifier: "v".repeat(43) }, now());
+      await insertRecord(backend, key, { ...stored, session_verifier: "v".repeat(43) }, now());
       const read = () =>
         backend.read(key, { verifier: null, previous: true, now: now() }, { touch: false, fields: null });
       const before = await read();

@@ -1,6 +1,7 @@
 import { inspect } from "node:util";
 import { expect } from "vitest";
 import { type SessionBackend, SessionDataError } from "../../src/index.ts";
+import { idleSeconds, reserved } from "../../src/record.ts";
 
 /** The stored record of the token's session. */
 export async function rawOf(backend: SessionBackend, token: string): Promise<Readonly<Record<string, string>>> {
@@ -8,6 +9,21 @@ export async function rawOf(backend: SessionBackend, token: string): Promise<Rea
   const record = await backend.read(token.slice(0, 22), access, { touch: false, fields: null });
   if (record === null || typeof record === "string") throw new Error("There is no record");
   return record;
+}
+
+/** Stores a record with exactly these fields, also the ones that a backend writes itself, and invalid ones. */
+export async function insertRecord(
+  backend: SessionBackend,
+  key: string,
+  record: Readonly<Record<string, string>>,
+  now: number,
+): Promise<void> {
+  const idle = idleSeconds(record) === null ? { [reserved.idleTimeout]: "1800" } : {};
+  const inserted = await backend.insert(key, { ...record, ...idle }, {}, now);
+  if (typeof inserted === "string") throw new Error(`Cannot insert the record: ${inserted}`);
+  const remove = Object.keys(inserted).filter((name) => record[name] === undefined);
+  const access = { verifier: null, previous: false, now };
+  await backend.write(key, access, { set: record, remove, fields: [], touch: false });
 }
 
 /** Changes stored fields without the store. */

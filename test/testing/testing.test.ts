@@ -78,25 +78,32 @@ describe("backendContract", () => {
   /** Ways to violate the contract, each applied to a backend that fulfils it. */
   const broken: Record<string, (good: SessionBackend) => Partial<SessionBackend>> = {
     "insert replaces an existing session": (good) => ({
-      async insert(key, record, now) {
+      async insert(key, record, insertion, now) {
         await good.remove(key, { verifier: null, previous: true, now });
-        return await good.insert(key, record, now);
+        return await good.insert(key, record, insertion, now);
       },
     }),
     "insert does not report that a key is taken": (good) => ({
-      insert: (key, record, now) => good.insert(key, record, now).then(() => "inserted"),
-    }),
-    "insert drops the deadline": (good) => ({
-      insert(key, { session_deadline: _, ...record }, now) {
-        return good.insert(key, record, now);
+      async insert(key, record, insertion, now) {
+        const inserted = await good.insert(key, record, insertion, now);
+        return inserted === "taken" ? record : inserted;
       },
+    }),
+    "insert ignores the absolute timeout": (good) => ({
+      insert: (key, record, { absoluteMs: _, ...insertion }, now) => good.insert(key, record, insertion, now),
+    }),
+    "insert ignores the time until which the indexes hold the session": (good) => ({
+      insert: (key, record, { covered: _, ...insertion }, now) => good.insert(key, record, insertion, now),
+    }),
+    "insert ignores the maximum lifetime": (good) => ({
+      insert: (key, record, { lifeMs: _, ...insertion }, now) => good.insert(key, record, insertion, now),
     }),
     "insert stores the caller's object without copying it": (good) => {
       const live = new Map<string, object>();
       return {
-        async insert(key, record, now) {
+        async insert(key, record, insertion, now) {
           live.set(key, record);
-          return await good.insert(key, record, now);
+          return await good.insert(key, record, insertion, now);
         },
         read: async (key, access, request) => {
           const found = await good.read(key, access, request);
@@ -106,16 +113,30 @@ describe("backendContract", () => {
     },
     "write creates a session": (good) => ({
       async write(key, access, change) {
-        await good.insert(key, { created_at: "", last_accessed_at: "", session_ttl: "60", ...change.set }, access.now);
+        await good.insert(key, { session_ttl: "60", ...change.set }, {}, access.now);
         return await good.write(key, access, change);
       },
     }),
     "increment creates a session": (good) => ({
       async increment(key, access, increment) {
-        const zombie = { created_at: "", last_accessed_at: "", session_ttl: "60" };
-        await good.insert(key, zombie, access.now);
+        await good.insert(key, { session_ttl: "60" }, {}, access.now);
         return await good.increment(key, access, increment);
       },
+    }),
+    "extend moves a member to the end": (good) => ({
+      async extend(entry, key, lifeMs, now) {
+        return await good.enter(entry, key, lifeMs, 0, now);
+      },
+    }),
+    "extend does not add a member that is missing": (good) => ({
+      async extend(entry, key, lifeMs, now) {
+        const { members } = await good.page(entry, 0, 1000, now);
+        const isThere = members.some((member) => member.key === key);
+        return isThere ? await good.extend(entry, key, lifeMs, now) : { at: now, sample: [] };
+      },
+    }),
+    "extend does not let the index live longer": (good) => ({
+      extend: (entry, key, _, now) => good.extend(entry, key, 0, now),
     }),
     "read does not check the secret": (good) => ({
       read: (key, access, request) => good.read(key, { ...access, verifier: null }, request),
@@ -135,18 +156,32 @@ describe("backendContract", () => {
     "read never touches": (good) => ({
       read: (key, access, request) => good.read(key, access, { ...request, touch: false }),
     }),
-    "write returns the record after the change": (good) => ({
+    "write returns the record after the change as the one before it": (good) => ({
       async write(key, access, change) {
-        const before = await good.write(key, access, change);
-        return typeof before === "string" ? before : await good.read(key, access, { touch: false, fields: null });
+        const written = await good.write(key, access, change);
+        return typeof written === "string" || written === null ? written : { ...written, before: written.after };
       },
+    }),
+    "write returns the record before the change as the one after it": (good) => ({
+      async write(key, access, change) {
+        const written = await good.write(key, access, change);
+        return typeof written === "string" || written === null ? written : { ...written, after: written.before };
+      },
+    }),
+    "write gives no field the time": (good) => ({
+      write: (key, access, { stamp: _, ...change }) => good.write(key, access, change),
+    }),
+    "write ignores the grace period": (good) => ({
+      write: (key, access, { graceMs: _, ...change }) => good.write(key, access, change),
     }),
     "write reads and then writes in two steps": (good) => ({
       async write(key, access, change) {
         const before = await good.read(key, access, { touch: false, fields: null });
         await later();
         const answer = await good.write(key, access, change);
-        return answer === "changed" || answer === null ? answer : before;
+        const isWritten =
+          typeof answer === "object" && answer !== null && typeof before === "object" && before !== null;
+        return isWritten ? { ...answer, before } : answer;
       },
     }),
     "write compares and then sets in two steps": (good) => ({
@@ -176,8 +211,9 @@ describe("backendContract", () => {
         if (typeof record === "string" || record === null) return record;
         const sum = Number(record[increment.field] ?? increment.from) + increment.by;
         await later();
-        await good.write(key, access, { set: { [increment.field]: String(sum) }, remove: [], fields: [] });
-        return sum;
+        const change = { set: { [increment.field]: String(sum) }, remove: [], fields: null };
+        const written = await good.write(key, access, change);
+        return typeof written === "object" && written !== null ? written.after : null;
       },
     }),
     "remove always reports that a session was ended": (good) => ({

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import type { Change } from "../../backend.ts";
+import type { Change, Written } from "../../backend.ts";
 import { reserved, type StoredSession } from "../../record.ts";
 import { BY_ONE, type Cases, plain, USES } from "./subject.ts";
 
+const LONG_AGO = "2020-01-01T00:00:00.000Z";
 const nothing: Change = { set: {}, remove: [], fields: null };
 
 /** Field names that objects inherit, that are array indexes, or that a script could confuse with its own names. */
@@ -35,38 +36,49 @@ const VALUES: Readonly<Record<string, string>> = {
 
 /** Tests of reads and writes. */
 export const changes: Cases = {
-  async "write sets and removes fields in one step, keeps the others, and returns the record before the change"(
+  async "write sets and removes fields in one step, keeps the others, and returns the record before and after the change"(
     subject,
   ) {
-    const { access, backend, insert, stored } = subject;
-    const key = await insert({ kept: "k", gone: "g" });
+    const { access, assertNow, backend, insert, stored } = subject;
+    const key = await insert({ kept: "k", gone: "g", [reserved.lastAccessedAt]: LONG_AGO });
     const before = await stored(key);
-    const by = access({ now: access().now + 5000 });
     const change = { set: { name: "barbara", added: "a" }, remove: ["gone", "never"], fields: null };
-    assert.deepEqual(plain(await backend.write(key, by, change)), before);
+    const written = (await backend.write(key, access(), change)) as Written;
     const { gone: _, ...rest } = before as StoredSession;
-    const stamp = { [reserved.lastAccessedAt]: new Date(by.now).toISOString() };
-    assert.deepEqual(await stored(key), { ...rest, ...change.set, ...stamp });
+    const stamp = { [reserved.lastAccessedAt]: written.after[reserved.lastAccessedAt] };
+    assertNow(stamp[reserved.lastAccessedAt]);
+    assert.deepEqual(plain(written.before), before);
+    assert.deepEqual(plain(written.after), { ...rest, ...change.set, ...stamp });
+    assert.deepEqual(await stored(key), plain(written.after));
+  },
+
+  async "a write gives fields the time, and the grace period its end"({ access, assertNow, backend, insert, stored }) {
+    const key = await insert({ [reserved.rotatedAt]: LONG_AGO });
+    const stamp = [reserved.rotatedAt, reserved.authenticatedAt];
+    for (const touch of [true, false]) {
+      const { after } = (await backend.write(key, access(), { ...nothing, stamp, graceMs: 5000, touch })) as Written;
+      for (const name of stamp) assertNow(after[name], name);
+      assert.equal(Number(after[reserved.grace]), Date.parse(after[reserved.rotatedAt] ?? "") + 5000);
+      assert.deepEqual(await stored(key), plain(after));
+    }
   },
 
   async "touch, write and increment update the last-access time, and a read without touch does not"(subject) {
     for (const [use, call] of Object.entries(USES)) {
-      const key = await subject.insert();
+      const key = await subject.insert({ [reserved.lastAccessedAt]: LONG_AGO });
       const before = (await subject.stored(key)) as StoredSession;
-      const now = subject.clock.now() + 5000;
-      await call(subject, key, subject.access({ now }));
+      await call(subject, key, subject.access());
       const after = (await subject.stored(key)) as StoredSession;
-      const expected = use === "read" ? before[reserved.lastAccessedAt] : new Date(now).toISOString();
-      assert.equal(after[reserved.lastAccessedAt], expected, use);
+      if (use === "read") assert.equal(after[reserved.lastAccessedAt], LONG_AGO);
+      else subject.assertNow(after[reserved.lastAccessedAt], use);
       assert.equal(after[reserved.createdAt], before[reserved.createdAt], use);
     }
   },
 
   async "a touch returns the record after the touch"({ access, backend, insert, stored }) {
-    const key = await insert();
-    const now = access().now + 5000;
+    const key = await insert({ [reserved.lastAccessedAt]: LONG_AGO });
     for (const fields of [null, ["name", "count"]]) {
-      const touched = await backend.read(key, access({ now }), { touch: true, fields });
+      const touched = await backend.read(key, access(), { touch: true, fields });
       const { name, count, ...rest } = (await stored(key)) as StoredSession;
       const held = touched as StoredSession;
       assert.deepEqual({ ...held, name: held["name"], count: held["count"] }, { ...rest, name, count });
@@ -96,9 +108,9 @@ export const changes: Cases = {
     for (const [expect, applies] of table) {
       const key = await insert({ a: "1", b: "2", empty: "" });
       const before = await stored(key);
-      const by = access({ now: access().now + 5000 });
-      const answer = await backend.write(key, by, { set: { a: "new" }, remove: ["b"], expect, fields: null });
-      assert.deepEqual(plain(answer), applies ? before : "changed", JSON.stringify(expect));
+      const answer = await backend.write(key, access(), { set: { a: "new" }, remove: ["b"], expect, fields: null });
+      const found = typeof answer === "object" ? plain(answer?.before) : answer;
+      assert.deepEqual(found, applies ? before : "changed", JSON.stringify(expect));
       const after = (await stored(key)) as StoredSession;
       if (applies) assert.equal(after["a"], "new");
       else assert.deepEqual(after, before, JSON.stringify(expect));
@@ -124,7 +136,7 @@ export const changes: Cases = {
         backend.write(key, access(), { ...nothing, remove: ["code"], fields: ["code"] }),
       ),
     );
-    const seen = answers.map((answer) => (answer as StoredSession)["code"]).filter((code) => code !== undefined);
+    const seen = answers.map((answer) => (answer as Written).before["code"]).filter((code) => code !== undefined);
     assert.deepEqual(seen, ["once"]);
     assert.equal(((await stored(key)) as StoredSession)["code"], undefined);
   },
@@ -143,13 +155,16 @@ export const changes: Cases = {
   async "changing an object that was passed in or returned does not change what is stored"(subject) {
     const { access, backend, clock, newKey, record, stored } = subject;
     const [key, given] = [newKey(), { ...record() }];
-    await backend.insert(key, given, clock.now());
+    const inserted = await backend.insert(key, given, {}, clock.now());
     const set = { other: "o" };
+    const { before: was, after } = (await backend.write(key, access(), { ...nothing, set })) as Written;
     const answers: unknown[] = [
       given,
+      inserted,
       set,
+      was,
+      after,
       await backend.read(key, access(), { touch: false, fields: null }),
-      await backend.write(key, access(), { ...nothing, set }),
       await backend.read(key, access(), { touch: true, fields: ["name"] }),
     ];
     const before = await stored(key);
@@ -168,7 +183,8 @@ export const changes: Cases = {
     const asks = [
       (fields: Change["fields"]) => backend.read(key, access(), { touch: false, fields }),
       (fields: Change["fields"]) => backend.read(key, access(), { touch: true, fields }),
-      (fields: Change["fields"]) => backend.write(key, access(), { ...nothing, fields }),
+      async (fields: Change["fields"]) =>
+        ((await backend.write(key, access(), { ...nothing, fields })) as Written).before,
     ];
     for (const ask of asks) {
       const all = (await ask(null)) as StoredSession;
@@ -192,9 +208,10 @@ export const changes: Cases = {
         undefined,
       );
       const expect = { [name]: null };
-      const before = await backend.write(key, access(), { set: { [name]: "5" }, remove: [], expect, fields: [name] });
-      assert.equal((before as StoredSession)[name], undefined, name);
-      assert.equal(await backend.increment(key, access(), { ...BY_ONE, field: name }), 6, name);
+      const written = await backend.write(key, access(), { set: { [name]: "5" }, remove: [], expect, fields: [name] });
+      assert.equal((written as Written).before[name], undefined, name);
+      const added = await backend.increment(key, access(), { ...BY_ONE, field: name });
+      assert.equal((added as StoredSession)[name], "6", name);
       assert.equal(((await stored(key)) as StoredSession)[name], "6", name);
       await backend.write(key, access(), { ...nothing, remove: [name], expect: { [name]: "6" } });
       assert.equal(Object.hasOwn((await stored(key)) as StoredSession, name), false, name);
@@ -208,7 +225,7 @@ export const changes: Cases = {
       const written = await insert();
       await backend.write(written, access(), { ...nothing, set: { value } });
       const again = { ...nothing, set: { again: value }, expect: { value }, fields: ["value"] };
-      assert.ok(((await backend.write(written, access(), again)) as StoredSession)["value"] === value, kind);
+      assert.ok(((await backend.write(written, access(), again)) as Written).before["value"] === value, kind);
       for (const fields of [null, ["again"]]) {
         const read = (await backend.read(written, access(), { touch: true, fields })) as StoredSession;
         assert.ok(read["again"] === value, kind);
@@ -220,8 +237,9 @@ export const changes: Cases = {
     const texts = (text: string) => Object.fromEntries(Array.from({ length: 1000 }, (_, at) => [`field${at}`, text]));
     const fields = Object.keys(texts(""));
     const key = await insert(texts("old"));
-    const before = await backend.write(key, access(), { set: texts("new"), remove: [], expect: texts("old"), fields });
-    assert.equal(fields.filter((name) => (before as StoredSession)[name] !== "old").length, 0);
+    const renewal = { set: texts("new"), remove: [], expect: texts("old"), fields };
+    const { before } = (await backend.write(key, access(), renewal)) as Written;
+    assert.equal(fields.filter((name) => before[name] !== "old").length, 0);
     const after = await backend.read(key, access(), { touch: true, fields });
     assert.equal(fields.filter((name) => (after as StoredSession)[name] !== "new").length, 0);
     const removed = await backend.write(key, access(), { ...nothing, remove: fields, fields });

@@ -3,6 +3,7 @@ import type { Clock } from "../clock.ts";
 import { changes } from "./changes.ts";
 import { increments } from "./increments.ts";
 import { indexes } from "./indexes.ts";
+import { insertions } from "./insertions.ts";
 import { lifetimes } from "./lifetimes.ts";
 import { secrets } from "./secrets.ts";
 import { sizes } from "./sizes.ts";
@@ -21,6 +22,7 @@ export function backendContract(
   clock: Clock,
 ): void {
   for (const [name, run] of Object.entries({
+    ...insertions,
     ...lifetimes,
     ...secrets,
     ...sizes,

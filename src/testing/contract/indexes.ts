@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { IndexPage } from "../../backend.ts";
 import { reserved } from "../../record.ts";
-import { type Cases, type Subject, VERIFIER } from "./subject.ts";
+import { type Cases, SKEW_MS, type Subject, VERIFIER } from "./subject.ts";
 
 const LIFE_MS = 60_000;
 const newEntry = (): string => `user:${crypto.randomUUID()}`;
@@ -13,9 +13,6 @@ async function enter({ backend, clock }: Subject, entry: string, ...keys: string
   for (const key of keys) page = await backend.enter(entry, key, LIFE_MS, 100, clock.now());
   return page;
 }
-
-/** The maximum difference between the clocks of the test and of the server. */
-const SKEW_MS = 1000;
 
 /** Tests of indexes and tombstones. */
 export const indexes: Cases = {
@@ -153,14 +150,14 @@ export const indexes: Cases = {
     const { backend, clock, newKey, record, access, stored } = subject;
     const key = newKey();
     assert.equal(await backend.revoke(key, newEntry(), LIFE_MS, clock.now()), "nothing");
-    assert.equal(await backend.insert(key, record(), clock.now()), "revoked");
+    assert.equal(await backend.insert(key, record(), {}, clock.now()), "revoked");
     assert.equal(await stored(key), null);
     assert.equal(await backend.remove(key, access()), null);
     assert.equal(await backend.revoke(key, newEntry(), LIFE_MS, clock.now()), "nothing");
-    assert.equal(await backend.insert(key, record(), clock.now()), "revoked");
+    assert.equal(await backend.insert(key, record(), {}, clock.now()), "revoked");
     const unmarked = newKey();
     await backend.revoke(unmarked, newEntry(), 0, clock.now());
-    assert.equal(await backend.insert(unmarked, record(), clock.now()), "inserted");
+    assert.equal(typeof (await backend.insert(unmarked, record(), {}, clock.now())), "object");
   },
 
   "insert and write are refused after their time limit and change nothing": async (subject) => {
@@ -168,9 +165,9 @@ export const indexes: Cases = {
     const key = newKey();
     const late = clock.now() - SKEW_MS;
     const soon = clock.now() + LIFE_MS;
-    assert.equal(await backend.insert(key, record(), clock.now(), late), "revoked");
+    assert.equal(await backend.insert(key, record(), { notAfter: late }, clock.now()), "revoked");
     assert.equal(await stored(key), null);
-    assert.equal(await backend.insert(key, record(), clock.now(), soon), "inserted");
+    assert.equal(typeof (await backend.insert(key, record(), { notAfter: soon }, clock.now())), "object");
     const before = await stored(key);
     const change = { set: { name: "barbara" }, remove: [], fields: null };
     assert.equal(await backend.write(key, access(), { ...change, notAfter: late }), "revoked");
@@ -197,6 +194,39 @@ export const indexes: Cases = {
     await backend.write(key, access(), { set: { name: "barbara" }, remove: [], fields: null, touch: false });
     const after = (await stored(key)) as Record<string, string>;
     assert.deepEqual([after["name"], after[reserved.lastAccessedAt]], ["barbara", long]);
+  },
+
+  "extend keeps the score of a member, and adds a missing one behind all others as of a minute ago": async (
+    subject,
+  ) => {
+    const { backend, clock } = subject;
+    const entry = newEntry();
+    const { members } = await enter(subject, entry, "a", "b");
+    const { at, sample } = await backend.extend(entry, "a", LIFE_MS, clock.now());
+    assert.ok(Math.abs(at - clock.now()) < SKEW_MS);
+    assert.ok(sample.length > 0 && sample.every(({ key }) => ["a", "b"].includes(key)));
+    assert.deepEqual((await backend.page(entry, 0, 10, clock.now())).members, members);
+    await backend.extend(entry, "c", LIFE_MS, clock.now());
+    const page = await backend.page(entry, 0, 10, clock.now());
+    assert.deepEqual(keysOf(page), ["a", "b", "c"]);
+    const alone = newEntry();
+    await backend.extend(alone, "a", LIFE_MS, clock.now());
+    const score = (await backend.page(alone, 0, 10, clock.now())).members[0]?.score ?? 0;
+    assert.ok(score / 1000 <= clock.now() + SKEW_MS && score > 0);
+  },
+
+  "extend lets an index live longer, and never shorter": async (subject) => {
+    const { backend, clock } = subject;
+    const entries = [newEntry(), newEntry(), newEntry()] as const;
+    const [longer, shorter, made] = entries;
+    await backend.enter(longer, "a", 500, 1, clock.now());
+    await backend.extend(longer, "a", LIFE_MS, clock.now());
+    await backend.enter(shorter, "a", LIFE_MS, 1, clock.now());
+    await backend.extend(shorter, "a", 500, clock.now());
+    await backend.extend(made, "a", 500, clock.now());
+    await clock.advance(700);
+    const sizes = await Promise.all(entries.map(async (entry) => (await backend.page(entry, 0, 10, clock.now())).size));
+    assert.deepEqual(sizes, [1, 1, 0]);
   },
 
   "an index entry lives as long as its longest-lived member, and then expires": async (subject) => {

@@ -30,7 +30,10 @@ export const sizes: Cases = {
   async "an increment that makes the text longer keeps to the maximum size"({ access, backend, insert, stored }) {
     // name, andrew, count, 9: 16 bytes.
     const key = await insert({ count: "9" });
-    const increment = (by: number, maxBytes: number) => backend.increment(key, access(), { ...BY_ONE, by, maxBytes });
+    const increment = async (by: number, maxBytes: number) => {
+      const added = await backend.increment(key, access(), { ...BY_ONE, by, maxBytes });
+      return typeof added === "object" ? Number(added?.["count"]) : added;
+    };
     assert.equal(await increment(1, 16), "too_many_bytes");
     assert.equal(((await stored(key)) as StoredSession)["count"], "9");
     assert.equal(await increment(-1, 1), 8);

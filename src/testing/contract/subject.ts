@@ -1,5 +1,13 @@
+import assert from "node:assert/strict";
 import type { Increment, SessionBackend } from "../../backend.ts";
-import { type Absence, type Access, reserved, type StoredSession, type WrongSecret } from "../../record.ts";
+import {
+  type Absence,
+  type Access,
+  idleSeconds,
+  reserved,
+  type StoredSession,
+  type WrongSecret,
+} from "../../record.ts";
 import type { Clock } from "../clock.ts";
 
 /** The tests of one topic, by title. */
@@ -11,14 +19,19 @@ export interface Subject {
   readonly clock: Clock;
   /** Returns an unused key. */
   newKey(): string;
-  /** Creates a record with some fields replaced. A field with `null` is left out. */
+  /** Creates a record to insert with some fields replaced. A field with `null` is left out. */
   record(fields?: Readonly<Record<string, string | null>>): StoredSession;
-  /** Creates a record as `record` does, stores it under a new key and returns the key. */
+  /**
+   * Creates a record as `record` does, stores it under a new key and returns the key. The fields that every insert writes can
+   * be given as well, also if they are invalid; `null` removes them.
+   */
   insert(fields?: Readonly<Record<string, string | null>>): Promise<string>;
   /** Creates an `Access`. By default it has no verifier, accepts the previous secret, and has the current time. */
   access(given?: Partial<Access>): Access;
   /** Reads the stored record without a touch, as a plain object that `assert.deepEqual` accepts. */
   stored(key: string): Promise<StoredSession | Absence>;
+  /** Asserts that a stored time is the present time. */
+  assertNow(text: string | undefined, message?: string): void;
   /** Whether the backend lists the key. */
   lists(key: string): Promise<boolean>;
 }
@@ -26,6 +39,12 @@ export interface Subject {
 export const VERIFIER: string = "v".repeat(43);
 export const PREVIOUS: string = "p".repeat(43);
 export const WRONG: string = "w".repeat(43);
+
+/** The maximum difference between the clocks of the test and of the server. */
+export const SKEW_MS = 1000;
+
+/** The fields that every insert writes. */
+const WRITTEN: readonly string[] = [reserved.createdAt, reserved.lastAccessedAt, reserved.deadline];
 
 /** The default increment of the tests. */
 export const BY_ONE: Increment = {
@@ -58,9 +77,7 @@ export function subjectOf(backend: SessionBackend, clock: Clock): Subject {
   const newKey = (): string => crypto.randomUUID();
 
   function record(fields: Readonly<Record<string, string | null>> = {}): StoredSession {
-    const at = new Date(clock.now()).toISOString();
-    const all = { ...RECORD, [reserved.createdAt]: at, [reserved.lastAccessedAt]: at, ...fields };
-    return Object.fromEntries(Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== null));
+    return texts(Object.entries({ ...RECORD, ...fields }));
   }
 
   function access(given: Partial<Access> = {}): Access {
@@ -72,15 +89,26 @@ export function subjectOf(backend: SessionBackend, clock: Clock): Subject {
     clock,
     newKey,
     record,
-    async insert(fields) {
+    async insert(fields = {}) {
       const key = newKey();
-      await backend.insert(key, record(fields), clock.now());
+      const planted = Object.entries(fields).filter(
+        ([name]) => WRITTEN.includes(name) || isNoIdleTimeout(name, fields),
+      );
+      const rest = Object.entries(fields).filter(([name]) => planted.every(([other]) => other !== name));
+      await backend.insert(key, record(Object.fromEntries(rest)), {}, clock.now());
+      const remove = planted.flatMap(([name, text]) => (text === null ? [name] : []));
+      const change = { set: texts(planted), remove, fields: [], touch: false };
+      if (planted.length > 0) await backend.write(key, access(), change);
       return key;
     },
     access,
     async stored(key) {
       const found = await backend.read(key, access(), { touch: false, fields: null });
-      return goneOr(plain(found));
+      return plain(found);
+    },
+    assertNow(text, message) {
+      const distance = Math.abs(Date.parse(text ?? "") - clock.now());
+      assert.ok(text?.endsWith("Z") && distance < SKEW_MS, `${message ?? "time"}: ${text}`);
     },
     async lists(key) {
       for await (const page of backend.keys()) if (page.includes(key)) return true;
@@ -100,7 +128,11 @@ export async function ends(backend: SessionBackend, key: string, access: Access)
   return typeof ended === "string" ? ended : ended !== null;
 }
 
-/** Replaces `expired` by `null`: a backend may answer either of them for a session after its deadline. */
-export function goneOr<A>(answer: A): A | null {
-  return answer === "expired" ? null : answer;
+function isNoIdleTimeout(name: string, fields: Readonly<Record<string, string | null>>): boolean {
+  const text = fields[name];
+  return name === reserved.idleTimeout && (typeof text !== "string" || idleSeconds({ [name]: text }) === null);
+}
+
+function texts(fields: readonly (readonly [string, string | null])[]): StoredSession {
+  return Object.fromEntries(fields.filter((field): field is [string, string] => field[1] !== null));
 }

@@ -1,0 +1,132 @@
+import type { Written } from "../backend.ts";
+import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
+import type { LimitedWrite } from "../indexes/limits.ts";
+import type { Registry } from "../indexes/members.ts";
+import {
+  absoluteOf,
+  absoluteText,
+  changedCopy,
+  deadlineOf,
+  expectation,
+  indexEntries,
+  reserved,
+  type StoredSession,
+} from "../record.ts";
+import type { Codec } from "../schema/codec.ts";
+import { coverMs, INDEX_FIELDS } from "./extension.ts";
+import type { Target } from "./runner.ts";
+import type { Settings } from "./settings.ts";
+import type { Edit, Storage } from "./storage.ts";
+
+/** Writes changes that move sessions to other index entries. */
+export interface Moves {
+  /**
+   * Writes a change, and moves the session to other index entries if it changes a field that an index reads.
+   *
+   * @param record The record as it was read.
+   * @param isLimited Whether the limits of the indexes apply to the new entries; default true.
+   * @throws {SessionConflictError} As `write`; with the reason `limit`, if an index with a `reject` limit is full.
+   */
+  writeIndexed(
+    target: Target,
+    record: StoredSession,
+    edit: Edit,
+    isLimited?: boolean,
+  ): Promise<Written | "changed" | null>;
+  /** Writes a change that moves the session to these index entries. Enters the ones that the record does not have. */
+  move(
+    target: Target,
+    record: StoredSession,
+    entries: readonly string[],
+    edit: Edit,
+    isLimited: boolean,
+  ): Promise<Written | "changed" | null>;
+  /**
+   * Moves a session to the index entries of its data if it has others, because the index was declared later, or another
+   * version of the application, which does not declare it, has changed the data. Reports failures as events.
+   */
+  healed(target: Target, record: StoredSession, data: unknown): Promise<StoredSession>;
+}
+
+export function createMoves<T>(
+  { emit, time }: Settings,
+  codec: Codec<T>,
+  { indexes }: Registry,
+  limitedWrite: LimitedWrite,
+  { write }: Storage,
+): Moves {
+  const writeIndexed: Moves["writeIndexed"] = async (target, record, edit, isLimited = true) => {
+    const names = [...Object.keys(edit.set), ...edit.remove];
+    if (!names.some((name) => indexes.sources.has(name))) return await write(target, edit);
+    const data = codec.decode(changedCopy(record, edit.set, edit.remove));
+    return await move(target, record, indexes.entriesAfter(indexEntries(record), data), edit, isLimited);
+  };
+
+  const move: Moves["move"] = async (target, record, entries, edit, isLimited) => {
+    const held = indexEntries(record);
+    const present = deadlineOf(record);
+    const known = absoluteOf(record);
+    const { deadline: absolute, moves } = known ?? { deadline: present, moves: 0 };
+
+    /** @param covered Until when the new indexes are known to hold the session; absent if there are none. */
+    function moving(covered: number): Pick<Edit, "set" | "remove"> {
+      const deadline = entries.length === 0 ? absolute : Math.min(present ?? Number.POSITIVE_INFINITY, covered);
+      const isOpen = deadline === null || deadline === Number.POSITIVE_INFINITY;
+      const set = {
+        ...edit.set,
+        [reserved.index]: JSON.stringify(entries),
+        [reserved.absolute]: absoluteText({ deadline: absolute, moves: moves + 1 }),
+        ...(isOpen ? {} : { [reserved.deadline]: String(deadline) }),
+      };
+      return { set, remove: isOpen ? [...edit.remove, reserved.deadline] : edit.remove };
+    }
+
+    return await limitedWrite(target.step, {
+      action: "move a session to another index value",
+      key: target.key,
+      entries: entries.filter((entry) => known === null || !held.includes(entry)),
+      coverMs: coverMs(changedCopy(record, edit.set, edit.remove)),
+      isLimited,
+      write(entered) {
+        const expect = { ...edit.expect, ...expectation(record, INDEX_FIELDS) };
+        const { covered = Number.POSITIVE_INFINITY, notAfter } = entered ?? {};
+        return write(target, { ...edit, ...moving(covered), expect, notAfter });
+      },
+      isWritten: (written) => typeof written === "object" && written !== null,
+    });
+  };
+
+  /** Returns the entries of stored data. Reports data that has none, for example an empty string, and returns `null`. */
+  function entriesAfter(id: string, held: readonly string[], data: unknown): string[] | null {
+    try {
+      return indexes.entriesAfter(held, data);
+    } catch (error) {
+      const issues = error instanceof SessionDataError ? error.issues : [{ code: "custom", path: [] }];
+      emit({ type: "invalid", id, at: new Date(time()), issues: issues.map(({ code, path }) => ({ code, path })) });
+      return null;
+    }
+  }
+
+  const healed: Moves["healed"] = async (target, record, data) => {
+    const held = indexEntries(record);
+    const entries = entriesAfter(target.id, held, data);
+    if (entries === null) return record;
+    const isRight = entries.length === held.length && held.every((entry) => entries.includes(entry));
+    if (isRight && (held.length === 0 || absoluteOf(record) !== null)) return record;
+    const expect = expectation(record, [...indexes.sources]);
+    try {
+      const written = await move(target, record, entries, { set: {}, remove: [], expect }, false);
+      return typeof written === "object" && written !== null ? written.after : record;
+    } catch (error) {
+      if (error instanceof SessionConflictError) return record;
+      if (!(error instanceof SessionBackendError)) throw error;
+      // The session keeps its index entries, and the next touch tries again.
+      if (error.reason !== "aborted") {
+        emit({ type: "unavailable", id: target.id, at: new Date(time()), reason: error.reason });
+      }
+      return record;
+    }
+  };
+
+  return { writeIndexed, move, healed };
+}
