@@ -64,6 +64,10 @@ export function createMoves<T>(
 
   const move: Moves["move"] = async (target, record, entries, edit, isLimited) => {
     const held = indexEntries(record);
+    if (hasEntries(record, entries)) {
+      const expect = { ...edit.expect, ...expectation(record, [reserved.index]) };
+      return await write(target, { ...edit, expect });
+    }
     const present = deadlineOf(record);
     const known = absoluteOf(record);
     const { deadline: absolute, moves } = known ?? { deadline: present, moves: 0 };
@@ -111,8 +115,7 @@ export function createMoves<T>(
     const held = indexEntries(record);
     const entries = entriesAfter(target.id, held, data);
     if (entries === null) return record;
-    const isRight = entries.length === held.length && held.every((entry) => entries.includes(entry));
-    if (isRight && (held.length === 0 || absoluteOf(record) !== null)) return record;
+    if (hasEntries(record, entries)) return record;
     const expect = expectation(record, [...indexes.sources]);
     try {
       const written = await move(target, record, entries, { set: {}, remove: [], expect }, false);
@@ -129,4 +132,11 @@ export function createMoves<T>(
   };
 
   return { writeIndexed, move, healed };
+}
+
+/** Whether a record has exactly these index entries, and its deadline depends on them. */
+function hasEntries(record: StoredSession, entries: readonly string[]): boolean {
+  const held = indexEntries(record);
+  const isSame = held.length === entries.length && held.every((entry) => entries.includes(entry));
+  return isSame && (held.length === 0 || absoluteOf(record) !== null);
 }

@@ -6,17 +6,14 @@ import { type RedisClient, redisBackend } from "../../src/redis/index.ts";
 import * as indexScripts from "../../src/redis/index-scripts.ts";
 import * as lifecycleScripts from "../../src/redis/lifecycle-scripts.ts";
 import * as scripts from "../../src/redis/session-scripts.ts";
-import { manualClock } from "../../src/testing/index.ts";
 import { accounts, advisories, expectNothingOpens } from "../support/advisories.ts";
 import { ownBackend } from "../support/redis.ts";
+import { redisWithClock } from "../support/redis-clock.ts";
 import { startServer } from "../support/redis-server.ts";
 
 const { client, prefix: root } = await ownBackend();
 
-function open() {
-  const prefix = `${root}${randomUUID()}:`;
-  return { prefix, backend: redisBackend(client, { prefix }), clock: manualClock(new Date()) };
-}
+const open = () => redisWithClock(client, `${root}${randomUUID()}:`);
 
 advisories(open);
 
@@ -37,7 +34,7 @@ function clientWith(methods: Partial<RedisClient>, inner: RedisClient = client):
 }
 
 test("R-2 a hash that lacks the required fields is not a session, and the store does not change it", async () => {
-  const { prefix, ...ground } = open();
+  const { prefix, ...ground } = await open();
   const store = accounts(ground);
   const { token, session } = await store.create({});
   await client.del(prefix + session.id);
@@ -48,20 +45,20 @@ test("R-2 a hash that lacks the required fields is not a session, and the store 
 });
 
 test("R-4 a session whose key lost its expiry still ends at its deadline", async () => {
-  const { prefix, ...ground } = open();
+  const { prefix, ...ground } = await open();
   const store = accounts(ground);
   const { token, session } = await store.create({ userId: "42" });
   await client.persist(prefix + session.id);
-  ground.clock.advance(3600 * 1000 - 1);
+  await ground.clock.advance(3600 * 1000 - 1);
   expect(await store.peek(token)).not.toBeNull();
-  ground.clock.advance(1);
+  await ground.clock.advance(1);
   await expectNothingOpens(store, token);
 });
 
 describe("R-23 stores with different prefixes", () => {
   test("a token of one store is invalid in another, even if one prefix is the beginning of the other", async () => {
-    const users = open();
-    const admins = open();
+    const users = await open();
+    const admins = await open();
     const within = { ...users, backend: redisBackend(client, { prefix: `${users.prefix}admin:` }) };
     const around = { ...users, backend: redisBackend(client, { prefix: users.prefix.slice(0, -1) }) };
     const user = await accounts(users).create({ userId: "42" });
@@ -90,7 +87,7 @@ describe("R-27 replies that reach the wrong caller", () => {
       own.destroy();
       await server.stop("SIGKILL");
     });
-    const ground = { backend: redisBackend(own), clock: manualClock(new Date()) };
+    const ground = { backend: redisBackend(own), clock: { now: Date.now, advance: () => {} } };
     const store = accounts(ground);
     const tokens = await Promise.all(
       Array.from({ length: 40 }, async (_, at) => (await store.create({ userId: `u${at}` })).token),
@@ -146,7 +143,7 @@ describe("R-27 replies that reach the wrong caller", () => {
   }
 
   test.each(reads)("a %s that receives another session's reply returns null or rejects", async (read, method) => {
-    const ground = open();
+    const ground = await open();
     const store = accounts(ground);
     const mine = await store.create({ userId: "42" });
     const theirs = await store.create({ userId: "43" });
@@ -155,7 +152,7 @@ describe("R-27 replies that reach the wrong caller", () => {
   });
 
   test("an update that receives another session's reply returns null or rejects", async () => {
-    const ground = open();
+    const ground = await open();
     const store = accounts(ground);
     const mine = await store.create({ userId: "42" });
     const theirs = await store.create({ userId: "43" });
@@ -182,10 +179,10 @@ describe("R-28 writes close to the deadline", () => {
 
   test.each(Object.entries(writes))("R-28 %s never makes a key outlive the session's deadline", async (use, act) => {
     for (const left of [1500, 1000, 999, 20, 1, 0, -1, -1500]) {
-      const { prefix, ...ground } = open();
+      const { prefix, ...ground } = await open();
       const store = accounts(ground);
       const { token, session } = await store.create({ userId: "42" });
-      ground.clock.advance(3600 * 1000 - left);
+      await ground.clock.advance(3600 * 1000 - left);
       await act(store, token);
       const remaining = await client.pTTL(prefix + session.id);
       // A written key expires with the session, any other keeps its expiry. No key is without one.
@@ -196,7 +193,7 @@ describe("R-28 writes close to the deadline", () => {
 });
 
 test("R-29 every key of the library has an expiry, including those of indexes and of revoked sessions", async () => {
-  const { prefix, ...ground } = open();
+  const { prefix, ...ground } = await open();
   const store = accounts(ground);
   const acts: (() => Promise<unknown>)[] = [];
   let { token } = await store.create({ userId: "42", role: "a" });
@@ -248,7 +245,7 @@ test("R-42 Lua scripts are constant, and session data is passed to them only as 
       return client.eval(text, options);
     },
   });
-  const { prefix, clock } = open();
+  const { prefix, clock } = await open();
   const store = accounts({ backend: redisBackend(watching, { prefix }), clock });
   const evil = '"]] redis.call("FLUSHALL") --';
   const { token } = await store.create({ userId: evil, role: evil });

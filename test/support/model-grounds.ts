@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { memoryBackend, type SessionBackend, type StoredSession } from "../../src/index.ts";
-import { type RedisClient, redisBackend } from "../../src/redis/index.ts";
 import { manualClock } from "../../src/testing/index.ts";
 import { ENTRIES } from "./model-data.ts";
+import type { connect } from "./redis.ts";
+import { redisWithClock } from "./redis-clock.ts";
 
 /** The stored records by session ID and the indexes by entry. `left` is the time to live in ms, `null` if unknown. */
 export interface Stored {
@@ -55,13 +56,6 @@ export async function memoryGround(): Promise<Ground> {
   };
 }
 
-const SHORTEN = /* lua */ `
-for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
-  local left = redis.call('PTTL', key) - ARGV[2]
-  if left > 0 then redis.call('PEXPIRE', key, left) elseif redis.call('PTTL', key) >= 0 then redis.call('DEL', key) end
-end
-`;
-
 const DUMP = /* lua */ `
 local found = {}
 for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
@@ -76,27 +70,21 @@ const DELETE = /* lua */ `
 for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do redis.call('DEL', key) end
 `;
 
-/** The store's clock is ahead of Redis's, as deadlines are compared with the later of the two. */
-const AHEAD_MS = 60_000;
-
 /**
- * A Redis backend with its own key prefix. Advancing the store's clock shortens the time to live of every key. The
- * clock of Redis, which determines the age of index members, cannot be advanced. The real time that passes is the lag.
+ * A Redis backend with its own key prefix and a clock that only moves when it is advanced. The times to live of its keys are
+ * real; the real time that passes is the lag.
  */
-export async function redisGround(client: RedisClient): Promise<Ground> {
+export async function redisGround(client: Awaited<ReturnType<typeof connect>>): Promise<Ground> {
   const prefix = `zession-model:${randomUUID()}:`;
   const started = Date.now();
-  let time = started + AHEAD_MS;
+  const { backend, clock } = await redisWithClock(client, prefix, started);
   const run = (script: string, ...more: string[]) => client.eval(script, { keys: [], arguments: [prefix, ...more] });
   return {
-    backend: redisBackend(client, { prefix }),
-    now: () => time,
-    aging: false,
+    backend,
+    now: clock.now,
+    aging: true,
     blur: 2000,
-    async advance(milliseconds) {
-      time += milliseconds;
-      await run(SHORTEN, String(milliseconds));
-    },
+    advance: clock.advance,
     lag: () => Date.now() - started + 2,
     close: async () => void (await run(DELETE)),
     async stored() {

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { inspect } from "node:util";
-import type { SessionEvent } from "../../src/index.ts";
 import type { Outcome } from "./model.ts";
 import { ENTRIES, entriesOf } from "./model-data.ts";
 import type { Stored } from "./model-grounds.ts";
@@ -117,7 +116,7 @@ function storesWhatItShould({ model, ground }: World, { records }: Stored): void
 
 /** The stored record of a session as the documentation describes it. */
 function recordOf(session: ModelSession): Record<string, string | undefined> {
-  const { data, tokens, authenticatedAt, rotatedAt, deadline, grace } = session;
+  const { data, tokens, authenticatedAt, rotatedAt, cutoff, deadline, grace, moves } = session;
   const [previous, current] = [tokens.at(-2), tokens.at(-1)];
   return {
     userId: data.userId,
@@ -129,7 +128,8 @@ function recordOf(session: ModelSession): Record<string, string | undefined> {
     created_at: new Date(session.createdAt).toISOString(),
     last_accessed_at: new Date(session.lastAccessedAt).toISOString(),
     session_ttl: String(session.idleTimeout),
-    session_deadline: deadline === null ? undefined : String(deadline),
+    session_deadline: cutoff === null ? undefined : String(cutoff),
+    session_absolute: moves === null ? undefined : `${deadline ?? ""}/${moves}`,
     session_verifier: verifierOf(current),
     session_previous: verifierOf(previous),
     session_rotated_at: rotatedAt === null ? undefined : new Date(rotatedAt).toISOString(),
@@ -154,7 +154,7 @@ function indexesWhatItShould({ model, rules, ground }: World, { indexes }: Store
       const index = indexes.get(entry);
       assert.ok(index?.members.includes(session.id), `a live session is listed: ${entry}`);
       if (index === undefined || index.left === null) continue;
-      const needed = (session.deadline ?? 0) - model.now() - ground.lag();
+      const needed = session.end - model.now() - ground.lag();
       assert.ok(index.left >= needed, `an index outlives its sessions: ${index.left}`);
     }
   }

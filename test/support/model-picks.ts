@@ -43,8 +43,9 @@ export function timeUntil(until: Until, model: Model, { touchInterval }: Rules, 
   if ("ms" in until) return keptOff(until.ms, model, blur);
   const session = pick(model, until, until.end === "grace" ? 2 : 1);
   if (session === null) return 0;
-  const { end, deadline, grace, lastAccessedAt } = session;
-  const moment = { idle: end, deadline, grace, touch: lastAccessedAt + touchInterval * 1000 }[until.end] ?? 0;
+  const { end, deadline, grace, idleTimeout, lastAccessedAt } = session;
+  const touch = lastAccessedAt + Math.min(touchInterval * 1000, idleTimeout * 10);
+  const moment = { idle: end, deadline, grace, touch }[until.end] ?? 0;
   const beside = { before: -Math.max(1, blur), at: 0, after: 1 }[until.side];
   return keptOff(Math.max(0, moment + beside - model.now()), model, blur);
 }

@@ -19,7 +19,12 @@ export interface ModelSession {
   /** All tokens of the session; the last one is the current one. */
   readonly tokens: string[];
   readonly createdAt: number;
+  /** The absolute timeout. */
   readonly deadline: number | null;
+  /** The stored deadline: the absolute timeout, or earlier, the time until which the indexes hold the session. */
+  cutoff: number | null;
+  /** How often the index entries changed; `null` as long as there were none. */
+  moves: number | null;
   data: Data;
   lastAccessedAt: number;
   authenticatedAt: number | null;
@@ -53,10 +58,10 @@ export function stateOf(rules: Rules, start: number, aging: boolean) {
 
   const report = (type: string, { id }: ModelSession, more: object = {}) =>
     events.push({ type, id, at: new Date(now), ...more });
-  const isLive = ({ ended, end, deadline }: ModelSession): boolean =>
-    !ended && now <= end && (deadline === null || now < deadline);
+  const isLive = ({ ended, end, cutoff }: ModelSession): boolean =>
+    !ended && now <= end && (cutoff === null || now < cutoff);
   /** At its deadline a session has ended, but its record exists for another millisecond and may still be reported. */
-  const isLingering = ({ ended, end, deadline }: ModelSession): boolean => !ended && now === end && now === deadline;
+  const isLingering = ({ ended, end, cutoff }: ModelSession): boolean => !ended && now === end && now === cutoff;
   const entries = ({ data }: ModelSession): string[] => (rules.indexed ? entriesOf(data) : []);
   const isUnder = (session: ModelSession, entry: string): boolean =>
     isLive(session) && entries(session).includes(entry);
@@ -72,7 +77,8 @@ export function stateOf(rules: Rules, start: number, aging: boolean) {
       .filter((session) => isUnder(session, entry));
 
   function snapshot(session: ModelSession) {
-    const { id, data, createdAt, lastAccessedAt, authenticatedAt, idleTimeout, end, deadline } = session;
+    const { id, data, createdAt, lastAccessedAt, authenticatedAt, idleTimeout, cutoff, deadline } = session;
+    const idleEnd = lastAccessedAt + idleTimeout * 1000;
     return {
       id,
       data: structuredClone(data),
@@ -80,7 +86,7 @@ export function stateOf(rules: Rules, start: number, aging: boolean) {
       lastAccessedAt: new Date(lastAccessedAt),
       authenticatedAt: new Date(authenticatedAt ?? createdAt),
       idleTimeout,
-      expiresAt: new Date(end),
+      expiresAt: new Date(Math.min(idleEnd, cutoff ?? Number.POSITIVE_INFINITY)),
       deadline: deadline === null ? null : new Date(deadline),
     };
   }
@@ -104,9 +110,16 @@ export function stateOf(rules: Rules, start: number, aging: boolean) {
     return null;
   }
 
+  /** Until when new entries hold a session. */
+  const covered = ({ idleTimeout, deadline }: ModelSession): number =>
+    Math.min(now + idleTimeout * 1500, deadline ?? Number.POSITIVE_INFINITY);
+
   function touch(session: ModelSession): void {
+    const idleEnd = now + session.idleTimeout * 1000;
     session.lastAccessedAt = now;
-    session.end = Math.min(now + session.idleTimeout * 1000, session.deadline ?? Number.POSITIVE_INFINITY);
+    const last = Math.min(idleEnd, session.deadline ?? Number.POSITIVE_INFINITY);
+    if (session.cutoff !== null && session.cutoff < last) session.cutoff = covered(session);
+    session.end = Math.min(idleEnd, session.cutoff ?? Number.POSITIVE_INFINITY);
   }
 
   function enter({ id, data }: ModelSession, next: Data): void {
@@ -125,8 +138,16 @@ export function stateOf(rules: Rules, start: number, aging: boolean) {
   }
 
   function rewrite(session: ModelSession, next: Data): void {
+    const [held, entries] = [entriesOf(session.data), entriesOf(next)];
     enter(session, next);
     session.data = next;
+    const isSame = held.length === entries.length && held.every((entry) => entries.includes(entry));
+    if (!rules.indexed || isSame) return;
+    session.moves = session.moves === null ? 1 : session.moves + 1;
+    if (entries.length === 0) session.cutoff = session.deadline;
+    else if (entries.some((entry) => !held.includes(entry))) {
+      session.cutoff = Math.min(session.cutoff ?? Number.POSITIVE_INFINITY, covered(session));
+    }
   }
 
   function end(session: ModelSession, entries: readonly string[]): void {

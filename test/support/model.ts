@@ -31,7 +31,6 @@ const UNFIT: Outcome = { error: "SessionDataError given" };
 const FULL = { error: "SessionConflictError limit" } as const;
 const OUT_OF_RANGE: Outcome = { error: "RangeError" };
 const TOKEN = /^[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}$/;
-const YEARLESS_SECONDS = 400 * 86_400;
 
 export type Model = ReturnType<typeof modelOf>;
 
@@ -105,8 +104,7 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
       issued: Issued | null,
     ): Outcome {
       const { idleTimeout = rules.idleTimeout } = options;
-      const unlimited = rules.indexed ? Math.max(YEARLESS_SECONDS, idleTimeout) : undefined;
-      const absoluteTimeout = options.absoluteTimeout ?? rules.absoluteTimeout ?? unlimited;
+      const { absoluteTimeout = rules.absoluteTimeout } = options;
       if (outOfRange(idleTimeout) || outOfRange(absoluteTimeout)) return OUT_OF_RANGE;
       if (absoluteTimeout !== undefined && idleTimeout > absoluteTimeout) return OUT_OF_RANGE;
       const data = filledIn(given, rules.refined);
@@ -125,6 +123,8 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
         rotatedAt: null,
         createdAt: now(),
         deadline,
+        cutoff: deadline,
+        moves: null,
         data: { ...data, userId: undefined, tags: [] },
         lastAccessedAt: now(),
         authenticatedAt: null,
@@ -135,6 +135,7 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
       };
       sessions.push(session);
       rewrite(session, data);
+      if (session.moves !== null) session.moves = 0;
       touch(session);
       report("created", session);
       return { value: { token: issued.token, session: snapshot(session) } };
@@ -144,7 +145,7 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
       const session = reach(token)?.session;
       if (session === undefined) return ABSENT;
       const age = now() - session.lastAccessedAt;
-      if (age >= rules.touchInterval * 1000) touch(session);
+      if (age >= Math.min(rules.touchInterval * 1000, session.idleTimeout * 10)) touch(session);
       return { value: snapshot(session) };
     },
 
@@ -198,12 +199,12 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
       }
       if (issued === null) return { value: "a new token" };
       evict(session, next);
+      session.idleTimeout = idleTimeout ?? session.idleTimeout;
       rewrite(session, next);
       session.tokens.push(issued.token);
       session.rotatedAt = now();
       session.grace = grace > 0 ? now() + grace * 1000 : null;
       if (authenticated) session.authenticatedAt = now();
-      session.idleTimeout = idleTimeout ?? session.idleTimeout;
       touch(session);
       report("rotated", session);
       return { value: { token: issued.token, session: snapshot(session) } };
