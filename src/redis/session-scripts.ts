@@ -125,17 +125,28 @@ ${LIFETIME}
 ${STAMP}
 
 local whole = wanted > #ARGV and redis.call('HGETALL', KEYS[1])
-local left = redis.call('PTTL', KEYS[1])
-if ARGV[3] == '0' and left >= 0 then life = math.min(life, left) end
-if ARGV[7] == '1' then redis.call('PEXPIRE', KEYS[1], life) end
-if removed > set then redis.call('HSET', KEYS[1], unpack(ARGV, set, removed - 1)) end
-if expected > removed then redis.call('HDEL', KEYS[1], unpack(ARGV, removed, expected - 1)) end
-for i = stamped, wanted - 1 do redis.call('HSET', KEYS[1], ARGV[i], stamp) end
-if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], '${reserved.grace}', string.format('%.0f', here + ARGV[5])) end
-if ARGV[3] == '1' then
-  redis.call('HSET', KEYS[1], '${reserved.lastAccessedAt}', stamp, '${reserved.idleTimeout}', idle)
+local written = { unpack(ARGV, set, removed - 1) }
+for i = stamped, wanted - 1 do
+  written[#written + 1] = ARGV[i]
+  written[#written + 1] = stamp
 end
-redis.call('PEXPIRE', KEYS[1], life)
+if ARGV[5] ~= '' then
+  written[#written + 1] = '${reserved.grace}'
+  written[#written + 1] = string.format('%.0f', here + ARGV[5])
+end
+if ARGV[3] == '1' then
+  written[#written + 1] = '${reserved.lastAccessedAt}'
+  written[#written + 1] = stamp
+  written[#written + 1] = '${reserved.idleTimeout}'
+  written[#written + 1] = idle
+else
+  local left = redis.call('PTTL', KEYS[1])
+  if left >= 0 then life = math.min(life, left) end
+end
+if ARGV[7] == '1' then redis.call('PEXPIRE', KEYS[1], life) end
+if #written > 0 then redis.call('HSET', KEYS[1], unpack(written)) end
+if expected > removed then redis.call('HDEL', KEYS[1], unpack(ARGV, removed, expected - 1)) end
+if ARGV[7] ~= '1' then redis.call('PEXPIRE', KEYS[1], life) end
 if whole then return { stamp, idle, whole } end
 ${ANSWER}
 return { stamp, idle, answer }

@@ -103,9 +103,9 @@ export function createStorage(
 
   /** Whether the idle timeout must restart. It may end a session early by a hundredth of it at most. */
   function isTouchDue(record: StoredSession): boolean {
-    const age = time() - timeOf(record[reserved.lastAccessedAt]);
-    const interval = Math.min(touchInterval * 1000, (idleSeconds(record) ?? 0) * 10);
-    return !(age >= 0 && age < interval);
+    // The backend's clock wrote the time, so that it may be in the future by the clock of this process.
+    const age = Math.abs(time() - timeOf(record[reserved.lastAccessedAt]));
+    return !(age < Math.min(touchInterval * 1000, (idleSeconds(record) ?? 0) * 10));
   }
 
   const readAndTouch: Storage["readAndTouch"] = async (target) => {

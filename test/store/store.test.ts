@@ -302,10 +302,14 @@ describe("the option touchInterval", () => {
     expect(reads).toBe(2);
   });
 
-  test("a get touches the session if its last access is in the future", async () => {
+  test("a get touches the session if its last access is in the future by touchInterval or more", async () => {
     const { store, calls, advance, at } = visits(options);
     const { token } = await store.create({});
-    advance(-1);
+    advance(-9.999);
+    calls.length = 0;
+    await store.get(token);
+    expect(calls).toEqual(["read"]);
+    advance(-0.001);
     calls.length = 0;
     expect(await store.get(token)).toMatchObject({ lastAccessedAt: at() });
     expect(calls).toEqual(["read", "read"]);

@@ -48,7 +48,7 @@ export function accounts(
   });
 }
 
-type Accounts = ReturnType<typeof accounts>;
+export type Accounts = ReturnType<typeof accounts>;
 
 /** Each way to use a token. */
 const uses: Readonly<Record<string, (store: Accounts, token: string) => Promise<unknown>>> = {
