@@ -1,6 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { memoryBackend, type SessionBackend, type SessionEvent } from "../../src/index.ts";
+import { STAMP } from "../../src/redis/lua.ts";
+import { manualClock } from "../../src/testing/index.ts";
 import { ownBackend } from "../support/redis.ts";
+import { redisWithClock } from "../support/redis-clock.ts";
 import { processOn, type Visits } from "../support/requests.ts";
 
 const SECOND = 1000;
@@ -47,52 +50,110 @@ const uses: Readonly<Record<string, (store: Visits, token: string) => Promise<un
   rotate: (store, token) => store.rotate(token),
 };
 
-// A last-access time may move backwards: otherwise one in the future would stay. Nothing depends on it (K-02, K-04).
-describe("a host whose clock is wrong", () => {
-  for (const [jump, milliseconds] of Object.entries({ "three hours": 3 * HOUR, "ten years": 10 * YEAR })) {
-    test(`K-01 a host whose clock is ${jump} fast sees sessions on Redis as expired, and others can still use them`, async () => {
-      for (const [use, act] of Object.entries(uses)) {
-        const { right, here } = hosts(onRedis, { here: milliseconds, there: 0 });
-        const { token, session } = await right.create({ userId: "42", code: "1" });
-        expect(await act(here, token), use).toBeNull();
-        expect(await right.peek(token), use).toMatchObject({ id: session.id, data: session.data });
-        expect(await act(right, token), use).not.toBeNull();
-      }
-    });
-  }
+const offsets = {
+  "ten years slow": -10 * YEAR,
+  "an hour slow": -HOUR,
+  "three hours fast": 3 * HOUR,
+  "ten years fast": 10 * YEAR,
+};
 
-  test("K-01 a clock that is fast by less than the time to the deadline has no effect", async () => {
-    const { right, here } = hosts(onRedis, { here: HOUR, there: 0 });
-    const { token } = await right.create({ userId: "42" });
-    // The idle timeout is measured by Redis, for which no time has passed.
-    expect(await here.get(token)).not.toBeNull();
-    expect(await right.get(token)).not.toBeNull();
-  });
+describe.each(Object.entries(offsets))("a host whose clock is %s", (_, offset) => {
+  const user = () => `skewed-${crypto.randomUUID()}`;
 
-  test("K-02 a host whose clock is an hour slow cannot extend a session beyond its deadline", async () => {
-    const { here, right } = hosts(onRedis, { here: -HOUR, there: 0 });
-    const { token, session } = await right.create({ userId: "42", code: "1" }, { absoluteTimeout: IDLE });
-    const deadline = session.deadline?.getTime() as number;
+  test("K-01 K-02 can use a session on Redis, and gives it neither a shorter nor a longer life", async () => {
     for (const [use, act] of Object.entries(uses)) {
+      const { right, here } = hosts(onRedis, { here: offset, there: 0 });
+      const { token, session } = await right.create({ userId: user(), code: "1" });
       const answer = await act(here, token);
       expect(answer, use).not.toBeNull();
-      expect(Date.now() + (await remaining(session.id)), use).toBeLessThanOrEqual(deadline + SECOND);
-      expect(await client.hGet(prefix + session.id, "session_deadline"), use).toBe(String(deadline));
-      if (use === "rotate") break;
+      const present = use === "rotate" ? (answer as { token: string }).token : token;
+      const left = await remaining(session.id);
+      expect(left, use).toBeGreaterThan(IDLE * SECOND - 10 * SECOND);
+      expect(left, use).toBeLessThanOrEqual(IDLE * SECOND);
+      expect(await right.peek(present), use).toMatchObject({ id: session.id, deadline: session.deadline });
+      expect(Math.abs((await stampOf(session.id)) - Date.now()), use).toBeLessThan(10 * SECOND);
     }
   });
 
-  test("K-02 a host whose clock is an hour slow cannot use a session past its deadline", async () => {
+  test("K-01 K-02 creates sessions on Redis that end as those of any other host", async () => {
+    const { here } = hosts(onRedis, { here: offset, there: 0 });
+    const { session } = await here.create({ userId: user() }, { idleTimeout: 4, absoluteTimeout: 4 });
+    for (const time of [session.createdAt, session.lastAccessedAt, session.authenticatedAt]) {
+      expect(Math.abs((time?.getTime() ?? 0) - Date.now())).toBeLessThan(10 * SECOND);
+    }
+    expect(session.deadline?.getTime()).toBe(session.createdAt.getTime() + 4 * SECOND);
+    expect(await remaining(session.id)).toBeLessThanOrEqual(4 * SECOND);
+  });
+
+  test("K-02 cannot use a session past its deadline", async () => {
     for (const [use, act] of Object.entries(uses)) {
-      const { here, right } = hosts(onRedis, { here: -HOUR, there: 0 });
-      const { token, session } = await right.create({ userId: "42", code: "1" });
-      await client.hSet(prefix + session.id, "session_deadline", String(Date.now() - 1));
-      // A peek relies on the expiry of the key, which every other operation sets.
-      if (use === "peek" || use === "update by a function") await client.pExpireAt(prefix + session.id, Date.now() - 1);
-      expect(await act(here, token), use).toBeNull();
-      expect(await client.exists(prefix + session.id), use).toBe(0);
+      const { backend, clock } = await redisWithClock(client, `${prefix}${crypto.randomUUID()}:`);
+      const store = processOn(backend, () => clock.now() + offset, { idleTimeout: IDLE, absoluteTimeout: IDLE });
+      const { token } = await store.create({ userId: user(), code: "1" });
+      await clock.advance((IDLE - 2) * SECOND);
+      expect(await store.peek(token), use).not.toBeNull();
+      await clock.advance(2 * SECOND);
+      expect(await act(store, token), use).toBeNull();
     }
   });
+
+  test("K-01 K-02 can count, list, update and limit sessions without making any of them unlisted", async () => {
+    const { here, right } = hosts(onRedis, { here: offset, there: 0 });
+    const userId = user();
+    const { token } = await right.create({ userId });
+    await here.create({ userId });
+    const limited = hosts(onRedis, { here: offset, there: 0 }, { limits: { user: { max: 5, whenFull: "reject" } } });
+    await limited.here.create({ userId });
+    expect(await here.count({ user: userId })).toBe(3);
+    expect(await here.list({ user: userId })).toHaveLength(3);
+    expect(await here.updateAll({ user: userId }, { theme: "dark" })).toBe(3);
+    expect(await right.count({ user: userId })).toBe(3);
+    expect(await right.revokeAll({ user: userId })).toBe(3);
+    expect(await right.peek(token)).toBeNull();
+  });
+
+  test("K-01 K-02 keeps an index alive as long as its sessions, by creating, moving and using them", async () => {
+    const indexOf = (userId: string) => client.pTTL(`${prefix}index:user:${userId}`);
+    const { here, right } = hosts(onRedis, { here: offset, there: 0 });
+    const [created, moved] = [user(), user()];
+    const { token } = await here.create({ userId: created });
+    expect(await indexOf(created)).toBeGreaterThan(1.5 * IDLE * SECOND);
+    await here.update(token, { userId: moved });
+    expect(await indexOf(moved)).toBeGreaterThan(1.5 * IDLE * SECOND);
+    await here.setIdleTimeout(token, 3 * IDLE);
+    expect(await indexOf(moved)).toBeGreaterThan(4.5 * IDLE * SECOND);
+    expect(await right.revokeAll({ user: moved })).toBe(1);
+  });
+
+  test("K-03 gives a grace period its length by the clock of Redis", async () => {
+    const { backend, clock } = await redisWithClock(client, `${prefix}${crypto.randomUUID()}:`);
+    const here = processOn(backend, () => clock.now() + offset);
+    const right = processOn(backend, clock.now);
+    const { token } = await right.create({ userId: user() });
+    await here.rotate(token, { grace: 60 });
+    await clock.advance(59 * SECOND);
+    for (const host of [here, right]) expect(await host.get(token)).not.toBeNull();
+    await clock.advance(SECOND);
+    for (const host of [here, right]) expect(await host.get(token)).toBeNull();
+  });
+});
+
+test("K-02 a clock that jumps at every question for the time does no harm to sessions on Redis", async () => {
+  const jumps = [0, 10 * YEAR, -HOUR, 5 * MINUTE, -10 * YEAR, 3 * HOUR];
+  let asked = 0;
+  const { backend, clock } = await redisWithClock(client, `${prefix}${crypto.randomUUID()}:`);
+  const store = processOn(backend, () => clock.now() + (jumps[asked++ % jumps.length] ?? 0), { touchInterval: 60 });
+  const userId = `skewed-${crypto.randomUUID()}`;
+  const { token, session } = await store.create({ userId });
+  for (let use = 0; use < 50; use++) {
+    await clock.advance(0.4 * IDLE * SECOND);
+    expect(await store.get(token), `${use}`).not.toBeNull();
+    expect(await store.increment(token, "pageViews")).toBe(use + 1);
+    expect(await store.count({ user: userId })).toBe(1);
+  }
+  expect((await store.list({ user: userId })).map(({ id }) => id)).toEqual([session.id]);
+  expect(await store.revokeAll({ user: userId })).toBe(1);
+  expect(await store.get(token)).toBeNull();
 });
 
 describe("two hosts with different clocks", () => {
@@ -121,47 +182,19 @@ describe("two hosts with different clocks", () => {
         );
       }
     });
-
-    test(`K-03 a grace period ends by the clock of the host that is asked, on ${name}`, async () => {
-      const { here, there, right } = hosts(open(), { here: 2 * MINUTE, there: -2 * MINUTE });
-      const { token } = await right.create({ userId: "42" });
-      await right.rotate(token, { grace: 60 });
-      expect(await there.get(token)).not.toBeNull();
-      expect(await here.get(token)).toBeNull();
-    });
   }
-
-  test("K-03 a host can list and revoke sessions that a host with another clock created, on Redis", async () => {
-    const user = `skewed-${crypto.randomUUID()}`;
-    const { here, there } = hosts(onRedis, { here: 5 * MINUTE, there: -5 * MINUTE });
-    const created = [await here.create({ userId: user }), await there.create({ userId: user })];
-    expect(await there.count({ user })).toBe(2);
-    expect(await here.revokeAll({ user })).toBe(2);
-    for (const { token } of created) expect(await there.get(token)).toBeNull();
-  });
 });
 
-describe("a last-access time in the future", () => {
-  for (const [name, open] of Object.entries(backends)) {
-    for (const [far, milliseconds] of Object.entries({ minute: MINUTE, year: YEAR })) {
-      // Not an error, as nothing depends on it: the key's expiry measures the idle timeout.
-      test(`K-04 a last-access time one ${far} in the future is replaced by the next touch and extends nothing, on ${name}`, async () => {
-        const { here, right } = hosts(
-          open(),
-          { here: milliseconds, there: 0 },
-          { touchInterval: 60, absoluteTimeout: undefined },
-        );
-        const { token, session } = await here.create({ userId: "42" }, { absoluteTimeout: 2_000_000_000 });
-        expect(session.lastAccessedAt.getTime()).toBeGreaterThan(Date.now() + milliseconds - 5 * SECOND);
-        const touched = await right.get(token);
-        expect(touched?.lastAccessedAt.getTime()).toBeLessThanOrEqual(Date.now());
-        expect(touched?.expiresAt.getTime()).toBeLessThanOrEqual(Date.now() + IDLE * SECOND);
-        if (name === "Redis") {
-          expect(await stampOf(session.id)).toBeLessThanOrEqual(Date.now());
-          expect(await remaining(session.id)).toBeLessThanOrEqual(IDLE * SECOND);
-        }
-      });
-    }
+test("K-04 a last-access time in the future is replaced by the next touch and extends nothing", async () => {
+  for (const far of [MINUTE, YEAR]) {
+    const { right } = hosts(onRedis, { here: 0, there: 0 }, { touchInterval: 60 });
+    const { token, session } = await right.create({ userId: "42" });
+    await client.hSet(prefix + session.id, "last_accessed_at", new Date(Date.now() + far).toISOString());
+    const touched = await right.get(token);
+    expect(touched?.lastAccessedAt.getTime()).toBeLessThanOrEqual(Date.now());
+    expect(touched?.expiresAt.getTime()).toBeLessThanOrEqual(Date.now() + IDLE * SECOND);
+    expect(await stampOf(session.id)).toBeLessThanOrEqual(Date.now());
+    expect(await remaining(session.id)).toBeLessThanOrEqual(IDLE * SECOND);
   }
 });
 
@@ -180,14 +213,23 @@ describe("the clock of Redis", () => {
     }
   });
 
-  test("K-05 a session ends at its deadline even if Redis's clock is ahead of the application's", async () => {
-    const { here, right } = hosts(onRedis, { here: -10 * MINUTE, there: 0 });
-    const { token, session } = await here.create({ userId: "42" }, { idleTimeout: 300, absoluteTimeout: 300 });
-    // By the application's clock the deadline is five minutes away, by Redis's it passed five minutes ago.
-    expect(session.deadline?.getTime()).toBeLessThan(Date.now());
-    expect(await here.get(token)).toBeNull();
-    expect(await client.exists(prefix + session.id)).toBe(0);
-    expect(await right.get(token)).toBeNull();
+  test("K-05 a jump of Redis's clock ends sessions early or late by the jump at most, and no session becomes unlisted", async () => {
+    for (const jump of [HOUR, -HOUR, 10 * MINUTE, -10 * MINUTE]) {
+      const { backend, clock } = await redisWithClock(client, `${prefix}${crypto.randomUUID()}:`);
+      const store = processOn(backend, clock.now, { idleTimeout: IDLE, absoluteTimeout: ABSOLUTE });
+      const { token, session } = await store.create({ userId: "42" });
+      // Redis keeps the moment at which a key expires, so that a jump changes the time that each key has left.
+      await clock.advance(jump);
+      for (let use = 0; use < 30; use++) {
+        const found = await store.get(token);
+        const listed = (await store.list({ user: "42" })).map(({ id }) => id);
+        expect(listed).toEqual(found === null ? [] : [session.id]);
+        if (found === null) break;
+        await clock.advance(0.4 * IDLE * SECOND);
+      }
+      expect(await store.get(token)).toBeNull();
+      expect(clock.now()).toBeLessThanOrEqual((session.deadline?.getTime() ?? 0) + 0.4 * IDLE * SECOND);
+    }
   });
 });
 
@@ -206,17 +248,6 @@ describe("unusual clocks", () => {
         expect(await store.get(token)).not.toBeNull();
         expect(await store.increment(token, "pageViews")).toBe(at + 1);
       }
-    });
-
-    test(`K-06 times are UTC and ignore the end of daylight saving time, on ${name}`, async () => {
-      const clocksGoBack = Date.parse("2026-10-25T00:59:59.500Z");
-      let now = clocksGoBack;
-      const store = processOn(open(), () => now, { idleTimeout: IDLE, absoluteTimeout: 2_000_000_000 });
-      const { token, session } = await store.create({ userId: "42" });
-      expect(session.createdAt.toISOString()).toBe("2026-10-25T00:59:59.500Z");
-      expect(session.expiresAt.getTime()).toBe(clocksGoBack + IDLE * SECOND);
-      now += SECOND;
-      expect((await store.get(token))?.lastAccessedAt.toISOString()).toBe("2026-10-25T01:00:00.500Z");
     });
 
     test(`K-07 a clock that returns no valid time rejects every call with a TypeError and changes nothing, on ${name}`, async () => {
@@ -251,6 +282,44 @@ describe("unusual clocks", () => {
     });
   }
 
+  test("K-06 times are UTC and ignore the end of daylight saving time, in memory and on Redis", async () => {
+    const clocksGoBack = Date.parse("2026-10-25T00:59:59.500Z");
+    const grounds = [
+      { backend: memoryBackend(), clock: manualClock(new Date(clocksGoBack)) },
+      await redisWithClock(client, `${prefix}${crypto.randomUUID()}:`, clocksGoBack),
+    ];
+    for (const { backend, clock } of grounds) {
+      const store = processOn(backend, clock.now, { idleTimeout: IDLE, absoluteTimeout: 2_000_000_000 });
+      const { token, session } = await store.create({ userId: "42" });
+      expect(session.createdAt.toISOString()).toBe("2026-10-25T00:59:59.500Z");
+      expect(session.expiresAt.getTime()).toBe(clocksGoBack + IDLE * SECOND);
+      await clock.advance(SECOND);
+      expect((await store.get(token))?.lastAccessedAt.toISOString()).toBe("2026-10-25T01:00:00.500Z");
+    }
+  });
+
+  test("K-06 Redis writes every day as RFC 3339 does", async () => {
+    const script = `local here = tonumber(ARGV[1]) ${STAMP} return stamp`;
+    const day = 24 * HOUR;
+    const starts = [
+      0,
+      Date.parse("1999-12-25"),
+      Date.parse("2000-02-20"),
+      Date.parse("2026-01-01"),
+      Date.parse("9999-12-01"),
+    ];
+    const leaps = [1972, 1996, 2024, 2028, 2096, 2100, 2104, 2200, 2396, 2400, 2800].map((year) =>
+      Date.UTC(year, 1, 20),
+    );
+    for (const start of [...starts, ...leaps]) {
+      for (let at = 0; at < 25; at++) {
+        const time = start + at * day + ((at * 7_654_321) % day);
+        const text = await client.eval(script, { keys: [], arguments: [String(time)] });
+        expect(text).toBe(new Date(time).toISOString());
+      }
+    }
+  });
+
   test("K-07 fractions of a millisecond that a clock returns are cut off", async () => {
     const store = processOn(onRedis, () => Date.now() + 0.75);
     const { token, session } = await store.create({ userId: "42" });
@@ -262,14 +331,16 @@ describe("unusual clocks", () => {
 describe("the last millisecond of a session", () => {
   // R16 of wire.test.ts compares Redis and memory at the moment of expiry; test/memory/backend.test.ts is exact.
   test("K-08 a session has expired for every operation at its deadline, in memory and on Redis", async () => {
-    for (const [name, open] of Object.entries(backends)) {
-      for (const [use, act] of Object.entries(uses)) {
-        const start = Date.now();
-        let now = start;
-        const store = processOn(open(), () => now, { idleTimeout: IDLE, absoluteTimeout: ABSOLUTE });
-        const { token, session } = await store.create({ userId: "42", code: "1" });
-        now = session.deadline?.getTime() as number;
-        expect(await act(store, token), `${name} ${use}`).toBeNull();
+    for (const [use, act] of Object.entries(uses)) {
+      const grounds = [
+        { backend: memoryBackend(), clock: manualClock() },
+        await redisWithClock(client, `${prefix}${crypto.randomUUID()}:`),
+      ];
+      for (const { backend, clock } of grounds) {
+        const store = processOn(backend, clock.now, { idleTimeout: IDLE, absoluteTimeout: IDLE });
+        const { token } = await store.create({ userId: "42", code: "1" });
+        await clock.advance(IDLE * SECOND);
+        expect(await act(store, token), use).toBeNull();
       }
     }
   });

@@ -49,10 +49,5 @@ export async function redisWithClock(client: Client, prefix: string, start: numb
         await client.eval(SHORTEN, { keys: [], arguments: [prefix, String(milliseconds)] });
       },
     },
-    /** Moves only the clock, as if it had been wrong before: no key ends sooner or later. */
-    async jump(milliseconds: number): Promise<void> {
-      time += milliseconds;
-      await setClock();
-    },
   };
 }
