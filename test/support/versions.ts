@@ -1,0 +1,124 @@
+import { describe, expect, test } from "vitest";
+import * as z from "zod";
+import { createSessionStore, type SessionBackend, type SessionEvent } from "../../src/index.ts";
+import { until } from "./until.ts";
+
+const IDLE_SECONDS = 1800;
+
+/** An empty backend and the clock of the backend and of all processes. */
+export interface VersionsGround {
+  readonly backend: SessionBackend;
+  readonly clock: { readonly now: () => number; advance(milliseconds: number): unknown };
+}
+
+const first = z.object({ userId: z.string().optional(), theme: z.string().default("light") });
+const second = first.extend({ tenant: z.string().default("none"), visits: z.int().default(0) });
+
+/** Two versions of an application that use one backend at the same time, as in a rolling deploy and after a rollback. */
+export function versions(open: () => VersionsGround | Promise<VersionsGround>): void {
+  async function scene() {
+    const { backend, clock } = await open();
+    const events: SessionEvent[] = [];
+    const shared = {
+      backend,
+      now: clock.now,
+      idleTimeout: IDLE_SECONDS,
+      onEvent: (event: SessionEvent) => events.push(event),
+    };
+    return {
+      clock,
+      events,
+      /** Knows neither indexes nor the fields of the second version. */
+      bare: createSessionStore({ ...shared, schema: first }),
+      old: createSessionStore({ ...shared, schema: first, indexes: { user: "userId" } }),
+      /** Knows all fields, but only one index. */
+      between: createSessionStore({ ...shared, schema: second, indexes: { user: "userId" } }),
+      next: createSessionStore({ ...shared, schema: second, indexes: { user: "userId", tenant: "tenant" } }),
+    };
+  }
+  const data = { userId: "andrew", tenant: "acme", visits: 3 };
+
+  describe("two versions of an application on one backend", () => {
+    test("a version that declares fewer indexes keeps the entries of the others when it moves a session", async () => {
+      const { old, next } = await scene();
+      const { token, session } = await next.create(data);
+      await old.update(token, { userId: "barbara" });
+      expect((await next.list({ tenant: "acme" })).map(({ id }) => id)).toEqual([session.id]);
+      expect(await next.count({ user: "barbara" })).toBe(1);
+      expect(await next.count({ user: "andrew" })).toBe(0);
+      expect((await next.get(token))?.data).toEqual({ ...data, userId: "barbara", theme: "light" });
+      expect(await next.revokeAll({ tenant: "acme" })).toBe(1);
+      expect(await old.get(token)).toBeNull();
+    });
+
+    test("a version that declares fewer indexes keeps a session listed under the others while it alone uses it", async () => {
+      for (const which of ["bare", "old"] as const) {
+        const { clock, next, ...stores } = await scene();
+        const { token, session } = await next.create(data);
+        for (let use = 0; use < 12; use++) {
+          await clock.advance(0.6 * IDLE_SECONDS * 1000);
+          expect(await stores[which].get(token), which).not.toBeNull();
+        }
+        expect((await next.list({ tenant: "acme" })).map(({ id }) => id)).toEqual([session.id]);
+        expect((await next.list({ user: "andrew" })).map(({ id }) => id)).toEqual([session.id]);
+        expect(await next.revokeAll({ tenant: "acme" })).toBe(1);
+      }
+    });
+
+    test("a session whose data no longer has the index value is neither listed nor counted nor updated under it", async () => {
+      const { bare, between, next } = await scene();
+      const { token } = await next.create(data);
+      await between.update(token, { tenant: "globex" });
+      await bare.update(token, { userId: "barbara" });
+      for (const by of [{ tenant: "acme" }, { user: "andrew" }] as const) {
+        expect(await next.list(by)).toEqual([]);
+        expect(await next.count(by)).toBe(0);
+        expect(await next.updateAll(by, { theme: "dark" })).toBe(0);
+      }
+      expect((await next.peek(token))?.data).toEqual({ ...data, userId: "barbara", tenant: "globex", theme: "light" });
+    });
+
+    test("a get moves a session to the index values of its data after another version has changed them", async () => {
+      const { bare, between, next, events } = await scene();
+      const { token, session } = await next.create(data);
+      await between.update(token, { tenant: "globex" });
+      await bare.update(token, { userId: "barbara" });
+      expect((await next.get(token))?.data.tenant).toBe("globex");
+      for (const by of [{ tenant: "globex" }, { user: "barbara" }] as const) {
+        expect((await next.list(by)).map(({ id }) => id)).toEqual([session.id]);
+      }
+      expect(await next.revokeAll({ tenant: "acme" })).toBe(0);
+      expect(await next.revokeAll({ tenant: "globex" })).toBe(1);
+      expect(events.map(({ type }) => type)).toEqual(["created", "revoked"]);
+    });
+
+    test("a session that was created before an index was declared is listed after its next get", async () => {
+      const { bare, old, next } = await scene();
+      const sessions = [await bare.create({ userId: "andrew" }), await old.create({ userId: "andrew" })];
+      for (const { token } of sessions) await next.get(token);
+      const ids = sessions.map(({ session }) => session.id).sort();
+      expect((await next.list({ tenant: "none" })).map(({ id }) => id).sort()).toEqual(ids);
+      expect(await next.revokeAll({ user: "andrew" })).toBe(2);
+    });
+
+    test("a rollback keeps the fields of the newer version, and its logouts end every session", async () => {
+      const { old, next } = await scene();
+      const { token } = await next.create(data);
+      const rotated = await old.rotate(token, { patch: { theme: "dark" } });
+      await old.update(rotated?.token ?? "", ({ theme }) => ({ theme: `${theme}er` }));
+      expect((await next.get(rotated?.token ?? ""))?.data).toEqual({ ...data, theme: "darker" });
+      await next.create(data);
+      await old.create({ userId: "andrew" });
+      expect(await old.revokeAll({ user: "andrew" })).toBe(3);
+      await until("no entry is left", async () => (await next.count({ tenant: "acme" })) === 0);
+    });
+
+    test("data that has no index value, for example an empty text, stays usable and is reported as invalid", async () => {
+      const { bare, old, events } = await scene();
+      const { token } = await bare.create({ userId: "" });
+      events.length = 0;
+      expect((await old.get(token))?.data.userId).toBe("");
+      expect(events).toMatchObject([{ type: "invalid", issues: [{ code: "custom" }] }]);
+    });
+  });
+}
