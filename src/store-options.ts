@@ -51,8 +51,8 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
   readonly absoluteTimeout?: number | undefined;
   /**
    * The indexes by which `list`, `count`, `updateAll` and `revokeAll` find sessions, for example `{ user: "userId" }`. Index
-   * values have 1 to 512 bytes. They appear in keys of the backend, so they must not be secret. With indexes, every session
-   * has an absolute timeout; the default is then 400 days.
+   * values have 1 to 512 bytes. They appear in keys of the backend, so they must not be secret. A session that was created
+   * before an index was declared enters it with its next `get`.
    */
   readonly indexes?: { readonly [K in Index]: SessionIndex<T> } | undefined;
   /** The maximum number of sessions per index value, for each index; default: no limits. */
@@ -69,7 +69,8 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
   readonly maxBytes?: number | undefined;
   /**
    * The minimum time between two touches of a session, in seconds; default 0: every `get` touches. A longer interval saves
-   * writes, but a session may expire earlier by this time. Must be less than `idleTimeout`.
+   * writes, but a session may expire earlier by this time. At most a hundredth of the session's own idle timeout counts, so
+   * that short sessions stay alive while they are used. Must be less than `idleTimeout`.
    */
   readonly touchInterval?: number | undefined;
   /**
@@ -93,7 +94,10 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
    * updates of one session take turns within a process, and their wait is part of the duration.
    */
   readonly operationTimeoutMs?: number | undefined;
-  /** The clock of the store: returns Unix milliseconds; default `Date.now`. */
+  /**
+   * The clock of the store: returns Unix milliseconds; default `Date.now`. The memory backend has no other clock. Redis goes by
+   * its own, so there it only decides about the times of events and whether `touchInterval` is over.
+   */
   readonly now?: (() => number) | undefined;
 }
 
@@ -116,7 +120,6 @@ export type SessionEvent =
       readonly at: Date;
       readonly reason: "id" | "index" | "everybody" | "limit";
     }
-  /** A session was used after its absolute timeout. There is no event if the backend has already removed its record. */
   /** The stored data of a session does not fit the schema. */
   | {
       readonly type: "invalid";

@@ -248,6 +248,8 @@ test(
             if (field === "views" && name === "increment" && !failed) continue;
             if (field === "profile" && name === "take" && !failed) continue;
             if ([reserved.lastAccessedAt, reserved.idleTimeout].includes(field as never)) continue;
+            // A session is moved to the index entries of its data.
+            if ([reserved.index, reserved.absolute].includes(field as never)) continue;
             if (name === "rotate" && !failed && /^session_(verifier|previous|grace)$/.test(field)) continue;
             expect(kept[field], `${name}: ${field}`).toBe(was);
           }

@@ -18,8 +18,8 @@ export async function insertRecord(
   record: Readonly<Record<string, string>>,
   now: number,
 ): Promise<void> {
-  const idle = idleSeconds(record) === null ? { [reserved.idleTimeout]: "1800" } : {};
-  const inserted = await backend.insert(key, { ...record, ...idle }, {}, now);
+  const idle = { [reserved.idleTimeout]: String(idleSeconds(record) ?? 1800) };
+  const inserted = await backend.insert(key, idle, {}, now);
   if (typeof inserted === "string") throw new Error(`Cannot insert the record: ${inserted}`);
   const remove = Object.keys(inserted).filter((name) => record[name] === undefined);
   const access = { verifier: null, previous: false, now };
