@@ -193,11 +193,11 @@ export function redisBackend(client: RedisClient, options: RedisBackendOptions =
     },
 
     async enter(entry, key, lifeMs, count) {
-      return enteredOf(await runConfirmed(indexScripts.ENTER, indexKey(entry), [key, String(lifeMs), String(count)]));
+      return enteredOf(await run(indexScripts.ENTER, indexKey(entry), [key, String(lifeMs), String(count)]));
     },
 
     async extend(entry, key, lifeMs) {
-      return sampleOf(await runConfirmed(indexScripts.EXTEND, indexKey(entry), [key, String(lifeMs)]));
+      return sampleOf(await run(indexScripts.EXTEND, indexKey(entry), [key, String(lifeMs)]));
     },
 
     async page(entry, after, count) {

@@ -34,7 +34,8 @@ const rotations: Readonly<Record<string, Rotation>> = {
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 async function storedOf({ admin }: Grounds, id: string): Promise<Record<string, string>> {
-  const { last_accessed_at: _, ...rest } = await admin.hGetAll(PREFIX + id);
+  // An undone move counts as a move, and its indexes hold the session for longer.
+  const { last_accessed_at: _, session_absolute: __, session_deadline: ___, ...rest } = await admin.hGetAll(PREFIX + id);
   return rest;
 }
 

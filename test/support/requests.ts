@@ -55,11 +55,15 @@ export async function signIn(
   data: Partial<Visit> = visitor,
 ): Promise<{ readonly jar: Jar; readonly session: Session<Visit> }> {
   const jar = cookieJar();
-  const store = processOn(place.backend, () => place.now() - 2 * TOUCH_SECONDS * 1000);
+  const store = processOn(place.backend, place.now);
   const { response, result } = await send(store, jar.request(), (session) => session.create(data));
   jar.receive(response);
   if (result === undefined) throw new Error("Nobody signed in");
-  return { jar, session: result };
+  const lastAccessedAt = new Date(result.lastAccessedAt.getTime() - 2 * TOUCH_SECONDS * 1000);
+  const set = { last_accessed_at: lastAccessedAt.toISOString() };
+  const access = { verifier: null, previous: false, now: place.now() };
+  await place.backend.write(result.id, access, { set, remove: [], fields: [], touch: false });
+  return { jar, session: { ...result, lastAccessedAt } };
 }
 
 /** One way in which a request uses its session. */
