@@ -44,7 +44,7 @@ describe.each(lasting)(
         );
       }
       const jars = permutations(responses).map((answers) => {
-        const jar = cookieJar("__Host-sid", place.cookie);
+        const jar = cookieJar("__Host-Http-sid", place.cookie);
         for (const answer of answers) jar.receive(answer);
         return jar.cookie;
       });

@@ -44,7 +44,7 @@ describe("lazy backend calls", () => {
     expect(setCookies(response)).toEqual([]);
   });
 
-  test.each(["__Host-sid=x", "sid=x", `__Host-sid=${"A".repeat(65)}`, `__Host-sid=${"A".repeat(43)}`])(
+  test.each(["__Host-Http-sid=x", "sid=x", `__Host-Http-sid=${"A".repeat(65)}`, `__Host-Http-sid=${"A".repeat(43)}`])(
     "a request with the invalid cookie %s causes no backend call",
     async (cookie) => {
       const { handle, calls } = site();
@@ -70,11 +70,11 @@ describe("lazy backend calls", () => {
     const headers = {
       authorization: `Bearer ${token}`,
       "x-session-id": token,
-      "set-cookie": `__Host-sid=${token}`,
-      cookie2: `__Host-sid=${token}`,
+      "set-cookie": `__Host-Http-sid=${token}`,
+      cookie2: `__Host-Http-sid=${token}`,
     };
-    const url = `https://app.example/?__Host-sid=${token}&sid=${token}`;
-    await handle(new Request(url, { method: "POST", headers, body: `__Host-sid=${token}` }), async (session) => {
+    const url = `https://app.example/?__Host-Http-sid=${token}&sid=${token}`;
+    await handle(new Request(url, { method: "POST", headers, body: `__Host-Http-sid=${token}` }), async (session) => {
       expect(await session.get()).toBeNull();
       return new Response();
     });
@@ -209,7 +209,7 @@ describe("create on the middleware's session", () => {
   test("create does not adopt an unknown token from the cookie", async () => {
     const unknown = `${"i".repeat(22)}.${"s".repeat(43)}`;
     const { handle, store } = site();
-    const response = await handle(request(`__Host-sid=${unknown}`), async (session) => {
+    const response = await handle(request(`__Host-Http-sid=${unknown}`), async (session) => {
       await session.create({});
       return new Response();
     });
@@ -391,7 +391,7 @@ describe("Set-Cookie", () => {
     expect(answer.headers.getSetCookie()).toHaveLength(3);
     const [first, second, third, ours, ...more] = setCookies(response);
     expect([first, second, third]).toEqual(["a=1; Path=/", "b=2, 3; Expires=Thu, 01 Jan 2026 00:00:00 GMT", "a=4"]);
-    expect(ours).toMatch(/^__Host-sid=/);
+    expect(ours).toMatch(/^__Host-Http-sid=/);
     expect(more).toEqual([]);
   });
 });
@@ -893,14 +893,14 @@ describe("sessionExchange", () => {
 
   test("the finish method of an exchange returns no headers if the session was not used", () => {
     const { store } = visits();
-    expect(sessionExchange(store)("__Host-sid=x").finish(new Headers())).toEqual([]);
+    expect(sessionExchange(store)("__Host-Http-sid=x").finish(new Headers())).toEqual([]);
   });
 
   test("the abandon method of an exchange destroys a session created in it and no other session", async () => {
     const { store, backend } = visits();
     const exchangeOf = sessionExchange(store);
     const { token, session: kept } = await store.create({});
-    const reading = exchangeOf(`__Host-sid=${token}`);
+    const reading = exchangeOf(`__Host-Http-sid=${token}`);
     await reading.session.get();
     await reading.abandon();
     const creating = exchangeOf(null);

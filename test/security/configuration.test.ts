@@ -239,7 +239,11 @@ describe("invalid values of the option previous", () => {
     ],
     ["a previous __Host- name needs secure", { secure: false, previous: [{ name: "__Host-sid" }] }, "__Host-"],
     ["a previous __Secure- name needs secure", { secure: false, previous: [{ name: "__Secure-sid" }] }, "__Secure-"],
-    ["a previous scope must differ from the current scope", { previous: [{}] }, '{"name":"__Host-sid","path":"/"}'],
+    [
+      "a previous scope must differ from the current scope",
+      { previous: [{}] },
+      '{"name":"__Host-Http-sid","path":"/"}',
+    ],
     [
       "a previous scope must differ from the current one after defaults are applied",
       { previous: [{ name: undefined, path: "/" }] },
@@ -472,7 +476,10 @@ describe("T-14 nested middlewares", () => {
         return new Response();
       }),
     );
-    expect(response.headers.getSetCookie().map((line) => line.split("=")[0])).toEqual(["__Host-admin", "__Host-sid"]);
+    expect(response.headers.getSetCookie().map((line) => line.split("=")[0])).toEqual([
+      "__Host-admin",
+      "__Host-Http-sid",
+    ]);
   });
 });
 

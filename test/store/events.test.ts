@@ -173,10 +173,10 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
     [
       "a request with two values of the session cookie",
       async ({ store, token }) => {
-        const cookie = `__Host-sid=${token}; __Host-sid=${"A".repeat(22)}.${"B".repeat(43)}`;
+        const cookie = `__Host-Http-sid=${token}; __Host-Http-sid=${"A".repeat(22)}.${"B".repeat(43)}`;
         await sessionExchange(store)(cookie).session.get();
       },
-      () => [{ id: null, cookieName: "__Host-sid" }],
+      () => [{ id: null, cookieName: "__Host-Http-sid" }],
     ],
   ],
   unavailable: [

@@ -10,7 +10,7 @@ export interface Jar {
   receive(response: Response): Response;
 }
 
-export function cookieJar(name = "__Host-sid", cookie: string | null = null): Jar {
+export function cookieJar(name = "__Host-Http-sid", cookie: string | null = null): Jar {
   return {
     get cookie() {
       return cookie;
