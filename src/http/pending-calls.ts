@@ -17,9 +17,9 @@ export interface PendingCalls {
   /**
    * Waits for the calls in progress, but not for what the program does with their results. Never rejects.
    *
-   * @returns The first failure that no code has handled, or `null`. Not a promise if no call was ever made.
+   * @returns The first failure that no code has handled, or `null`.
    */
-  settle(): Promise<UnhandledFailure | null> | null;
+  settle(): Promise<UnhandledFailure | null>;
   /** Marks the response as sent. Failures of later calls no longer affect it. */
   close(): void;
 }
@@ -114,6 +114,7 @@ export function pendingCalls(): PendingCalls {
   }
 
   async function settle(): Promise<UnhandledFailure | null> {
+    if (!wasCalled) return null;
     for (let calls = [...underWay]; ; ) {
       if (calls.length > 0) await Promise.all(calls.map(settled));
       for (let turn = 0; turn < TURNS; turn++) await null;
@@ -121,12 +122,13 @@ export function pendingCalls(): PendingCalls {
       calls = [...underWay].filter((call) => call.changesToken);
       if (calls.length === 0) break;
     }
-    return failures.find(({ call }) => call.isUnhandled()) ?? null;
+    const failure = failures.find(({ call }) => call.isUnhandled());
+    return failure === undefined ? null : { error: failure.error };
   }
 
   return {
     watch,
-    settle: () => (wasCalled ? settle() : null),
+    settle,
     close() {
       isClosed = true;
       failures.length = 0;

@@ -28,7 +28,7 @@ function start(code: string) {
   const app: App = new Hono();
   const install = new Function("app", "withSession", code) as (
     app: App,
-    withSession: SessionMiddleware<Visit, NewVisit>,
+    withSession: SessionMiddleware<RequestSession<Visit, NewVisit>>,
   ) => void;
   install(app, sessionMiddleware(store));
   app.onError((_, c) => c.text("sorry", 500));

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { cookieValues } from "../../src/http/cookie-header.ts";
 import { sessionCookie, sessionExchange } from "../../src/index.ts";
+import { requestParts } from "../support/http.ts";
 import { onNode } from "../support/runtime.ts";
 import { visits } from "../support/visits.ts";
 
@@ -129,7 +130,7 @@ test(
     await check(
       fc.asyncProperty(headers, async (header) => {
         calls.length = 0;
-        const { session, finish } = exchangeOf(header);
+        const { session, finish } = exchangeOf(requestParts(header));
         const read = await session.get();
         const lines = finish(new Headers()).map(([field]) => field);
         const token = tokenIn(header);

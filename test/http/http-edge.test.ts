@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { sessionCookie, sessionExchange } from "../../src/index.ts";
 import { keysOf } from "../support/backends.ts";
 import { idle } from "../support/gate.ts";
-import { cookieJar, request, tokenOf } from "../support/http.ts";
+import { cookieJar, request, requestParts, tokenOf } from "../support/http.ts";
 import { type Handler, setCookies, signedIn, site } from "../support/sites.ts";
 
 const rotate: Handler = (session) => session.rotate();
@@ -130,12 +130,12 @@ describe("handlers that set a cookie with the session cookie's name", () => {
     const { store } = site();
     const exchangeOf = sessionExchange(store);
     const headersWith = (...lines: string[]) => answerWith(lines).headers;
-    expect(exchangeOf(null).finish(headersWith("a=1"))).toEqual([]);
-    expect(exchangeOf(null).finish(headersWith("__Host-Http-sid=x"))).toEqual([["Set-Cookie"]]);
-    expect(exchangeOf(null).finish(headersWith("a=1", "__Host-Http-sid=x", "a=2"))).toEqual([
+    expect(exchangeOf(requestParts()).finish(headersWith("a=1"))).toEqual([]);
+    expect(exchangeOf(requestParts()).finish(headersWith("__Host-Http-sid=x"))).toEqual([["Set-Cookie"]]);
+    expect(exchangeOf(requestParts()).finish(headersWith("a=1", "__Host-Http-sid=x", "a=2"))).toEqual([
       ["Set-Cookie", "a=1", "a=2"],
     ]);
-    const creating = exchangeOf(null);
+    const creating = exchangeOf(requestParts());
     await creating.session.create({});
     expect(creating.finish(headersWith("a=1", "__Host-Http-sid=x"))[0]).toEqual([
       "Set-Cookie",
@@ -336,7 +336,7 @@ describe("C-24 hostile requests", () => {
     for (let time = 0; time < 2; time++) {
       const answer = handle(asked, () => expect.fail("called"));
       await expect(answer).rejects.toThrow(
-        /^Cannot (handle a request as its headers|read the session cookie as the Cookie header)/,
+        /^Cannot (handle a request as its headers|read the session token as the Cookie header)/,
       );
       await expect(answer).rejects.toBeInstanceOf(TypeError);
     }
@@ -349,7 +349,7 @@ describe("C-24 hostile requests", () => {
   test("sessionExchange rejects a Cookie header that is not a string with a TypeError", () => {
     const { store } = site();
     for (const header of [5, ["a=b"], {}, true]) {
-      expect(() => sessionExchange(store)(header as never)).toThrow(TypeError);
+      expect(() => sessionExchange(store)({ ...requestParts(), header: () => header as never })).toThrow(TypeError);
     }
   });
 

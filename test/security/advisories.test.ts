@@ -10,7 +10,7 @@ import { manualClock } from "../../src/testing/index.ts";
 import { accounts, advisories, expectNothingOpens, type Ground, madeUp } from "../support/advisories.ts";
 import { counted, intercept, keysOf } from "../support/backends.ts";
 import { never } from "../support/gate.ts";
-import { request } from "../support/http.ts";
+import { request, requestParts } from "../support/http.ts";
 import { visits } from "../support/visits.ts";
 
 // One test or more for each vulnerability of other libraries. Those about storage also run on Redis:
@@ -31,7 +31,7 @@ describe("R-15 empty tokens", () => {
     const { backend, calls } = counted(memoryBackend());
     const store = accounts({ ...ground(), backend });
     const { token } = await store.create({});
-    const { session } = sessionExchange(store)(`__Host-Http-sid=${token}`);
+    const { session } = sessionExchange(store)(requestParts(`__Host-Http-sid=${token}`));
     await session.destroy();
     calls.length = 0;
     expect(await session.update({ role: "admin" })).toBeNull();

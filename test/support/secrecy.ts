@@ -17,7 +17,7 @@ import {
 } from "../../src/index.ts";
 import type { Ground } from "./advisories.ts";
 import { intercept } from "./backends.ts";
-import { request, tokenOf } from "./http.ts";
+import { request, requestParts, tokenOf } from "./http.ts";
 
 type Inspect = (value: unknown, options: object) => string;
 const runtimes = globalThis as { Bun?: { inspect: Inspect }; Deno?: { inspect: Inspect } };
@@ -174,7 +174,7 @@ export function secrecy(open: () => Ground | Promise<Ground>): void {
     things["a middleware"] = middleware;
     const exchangeOf = sessionExchange(store);
     things["the function that starts exchanges"] = exchangeOf;
-    const exchange = exchangeOf(`__Host-Http-sid=${token}`);
+    const exchange = exchangeOf(requestParts(`__Host-Http-sid=${token}`));
     await exchange.session.get();
     things["an exchange"] = exchange;
     things["the session of a request"] = exchange.session;
@@ -246,7 +246,7 @@ export function secrecy(open: () => Ground | Promise<Ground>): void {
       "a malformed token for a cookie": await errorOf((async () => sessionCookie().write(`${token};`))()),
       "a negative Max-Age": await errorOf((async () => sessionCookie().write(token, -1))()),
     };
-    const late = sessionExchange(store)(`__Host-Http-sid=${token}`);
+    const late = sessionExchange(store)(requestParts(`__Host-Http-sid=${token}`));
     late.finish(new Headers());
     errors["a create after the response"] = await errorOf(late.session.create({ userId: DATA }));
     const failures: Record<string, () => unknown> = {
