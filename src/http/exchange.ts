@@ -5,6 +5,7 @@ import { answerHeaders } from "./answer-headers.ts";
 import { type AnswerHeader, isPrivate } from "./cache-headers.ts";
 import { MAX_AGE_SECONDS } from "./cookie.ts";
 import { cookieValues } from "./cookie-header.ts";
+import { tokenDelivery } from "./delivery.ts";
 import { answerOf } from "./handler-answer.ts";
 import { endScope, isInside, noteUse, runInside } from "./nesting.ts";
 import { type HttpSettings, readHttpOptions, type SessionHttpOptions, type SessionTransport } from "./options.ts";
@@ -122,16 +123,14 @@ function exchange<T, New, Index extends string, Transport extends SessionTranspo
   key: object,
 ): SessionExchange<RequestSession<T, New, Index, Transport>> {
   const { cookie, isPersistent, isPassive, onBackendError, onUnauthenticated } = settings;
-  const { carried, request, scope, token } = shared;
+  const { request, scope, token } = shared;
   const calls = pendingCalls();
-  // An inner handler returns its response to the outer one, whose response then carries the cookie.
   const isInner = isInside(scope);
+  const delivery = tokenDelivery(store, shared, cookie !== null, isInner);
   if (!isInner) shared.running++;
   let isRunning = true;
   let isUsed = false;
   let isPublic = false;
-  let isLeftToOthers = isInner;
-  let line: string | null = null;
   let over: AbortController | null = null;
 
   function use(): void {
@@ -155,39 +154,23 @@ function exchange<T, New, Index extends string, Transport extends SessionTranspo
     leaveRequest(key);
   }
 
-  function carry(setCookie: string | null): void {
-    if (line !== null) carried.splice(carried.indexOf(line), 1);
-    line = isInner ? null : setCookie;
-    if (line !== null) carried.push(line);
-  }
-
-  const isCarried = (): boolean => token.setCookie !== null && carried.includes(token.setCookie);
-
   function finish(answer: Headers | null): readonly AnswerHeader[] {
     if (answer === null) {
-      const isCookieIssued = token.issued !== null && token.setCookie !== null;
-      if (isCookieIssued && !isInner && shared.running === 1 && !isCarried()) throw new TypeError(NO_RESPONSE);
+      if (delivery.needsResponse()) throw new TypeError(NO_RESPONSE);
       end();
       return [];
     }
-    const setCookie = isLeftToOthers && !isInner ? null : token.setCookie;
     const isUsedHere = isUsed || scope.isUsedInside;
-    const headers = answerHeaders(cookie, scope, answer, setCookie, isUsedHere, token.issued !== null);
-    carry(setCookie);
+    const headers = answerHeaders(cookie, scope, answer, delivery.setCookie(), isUsedHere, token.issued !== null);
+    delivery.succeed();
     isPublic = !isUsed && !isPrivate(answer);
     end();
     return headers;
   }
 
-  /** Ends the handler without a response, and the session whose token nobody receives. */
   async function drop(keepsRotated: boolean): Promise<void> {
-    carry(null);
     end();
-    isLeftToOthers = isInner || shared.running > 0 || isCarried();
-    if (isLeftToOthers || (keepsRotated && token.setCookie !== null && token.issued !== null && !token.isNew)) return;
-    const orphan = token.issued;
-    token.issued = token.setCookie = null;
-    if (orphan !== null) await store.destroy(orphan).catch(() => {});
+    await delivery.fail(keepsRotated);
   }
 
   async function abandon(error?: unknown): Promise<Response | null> {
@@ -220,7 +203,7 @@ function exchange<T, New, Index extends string, Transport extends SessionTranspo
       calls,
       clearedCookie: () => cookie?.clear() ?? null,
       cookieFor,
-      handOut: (issued) => (cookie === null ? issued : issued.session) as Issued<T, Transport>,
+      handOut: (issued) => delivery.handOut(issued) as Issued<T, Transport>,
       isOver: () => !isRunning || scope.isOver,
       isPassive() {
         shared.isPassive ??= isPassive(request);

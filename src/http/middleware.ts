@@ -22,7 +22,7 @@ export type SessionMiddleware<S> = <Answer extends Response | undefined>(
 /**
  * Creates a middleware for handlers of web-standard requests: `Bun.serve`, `Deno.serve`, route handlers, hooks.
  *
- * Only `create`, `rotate` and `destroy` set the session cookie, once per response. A touch does not set it, and a token
+ * Only `create`, `rotate`, `destroy` and `destroyAll` set the session cookie, once per response. A touch does not set it, and a token
  * without a session does not clear it, so a late response does not overwrite a newer cookie. If the handler itself sets
  * a cookie with the same name, it is removed, unless it was issued for a request that the handler made within this
  * request.
@@ -31,8 +31,9 @@ export type SessionMiddleware<S> = <Answer extends Response | undefined>(
  * handler throws an error that is not a `Response`, a session that it created or rotated is ended, because nobody can
  * receive its token. Handlers of the same `Request` that run at the same time share one session.
  *
- * @throws {TypeError} If an option is unknown, or the attributes of the cookie contradict each other. For a request, if
- * the handler returns neither a `Response` nor `undefined`, or if its response cannot carry the cookie.
+ * @throws {TypeError} If the first argument is not a store, if an option is unknown or has the wrong type, or if options
+ * contradict each other. For a request, if the handler returns neither a `Response` nor `undefined`, or if its response
+ * cannot carry the cookie.
  */
 export function sessionMiddleware<T, New, Index extends string = never, Transport extends SessionTransport = "cookie">(
   store: SessionStore<T, New, Index>,

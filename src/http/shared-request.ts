@@ -12,7 +12,7 @@ export interface SharedRequest<T> {
   readonly scope: Scope;
   /** The number of handlers that have not returned or failed yet, without those that run inside another one. */
   running: number;
-  /** The session cookies in the responses of this request so far, as `Set-Cookie` values. */
+  /** The session cookies in the responses of this request so far, as `Set-Cookie` values; or the bearer tokens. */
   readonly carried: string[];
   /** Whether `passive` applies to the request; `null` until it was called. */
   isPassive: boolean | null;

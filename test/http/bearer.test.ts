@@ -9,6 +9,7 @@ import {
 } from "../../src/index.ts";
 import { testSession } from "../../src/testing/index.ts";
 import { keysOf } from "../support/backends.ts";
+import { gate } from "../support/gate.ts";
 import { setCookies } from "../support/sites.ts";
 import { type NewVisit, type Visit, visits } from "../support/visits.ts";
 
@@ -258,6 +259,43 @@ describe("failures with the transport bearer", () => {
     });
     await expect(answer).rejects.toThrow("handler");
     expect(await keysOf(backend)).toEqual([]);
+  });
+});
+
+describe("concurrent handlers of one request with the transport bearer", () => {
+  /** Handles one request twice at the same time. The first handler creates a session, and then the second one ends. */
+  async function twice(endOfFirst: () => unknown, endOfSecond: () => unknown) {
+    const { store, backend } = visits();
+    const handle = sessionMiddleware(store, { transport: "bearer" });
+    const request = new Request("https://api.example/");
+    const created = gate();
+    const second = gate();
+    const handled = await Promise.allSettled([
+      handle(request, async (session) => {
+        await session.create({});
+        created.open();
+        await endOfFirst();
+        return new Response();
+      }).finally(second.open),
+      handle(request, async () => {
+        await created.passed;
+        await second.passed;
+        await endOfSecond();
+        return new Response();
+      }),
+    ]);
+    return { statuses: handled.map(({ status }) => status), keys: await keysOf(backend) };
+  }
+  const fail = () => Promise.reject(new Error("handler"));
+
+  test("a session stays if the handler that created it answered and another one fails", async () => {
+    const { statuses, keys } = await twice(() => {}, fail);
+    expect([statuses, keys.length]).toEqual([["fulfilled", "rejected"], 1]);
+  });
+
+  test("a session ends if the handler that created it fails, as no other handler has its token", async () => {
+    const { statuses, keys } = await twice(fail, () => {});
+    expect([statuses, keys.length]).toEqual([["rejected", "fulfilled"], 0]);
   });
 });
 
