@@ -1,5 +1,4 @@
 import { kindOf } from "../base/checks.ts";
-import { isToken } from "../base/token.ts";
 
 /** The scheme is case-insensitive (RFC 9110, section 11.1). Two headers, which are joined by a comma, do not match. */
 const BEARER = /^bearer +([A-Za-z0-9._-]+)$/i;
@@ -76,8 +75,7 @@ export function tokenHeader(request: SessionRequest, name: "Cookie" | "Authoriza
   return header;
 }
 
-/** Returns the token in an `Authorization` header (RFC 6750, section 2.1); `null` if it is missing or malformed. */
+/** Returns the token in an `Authorization` header (RFC 6750, section 2.1); `null` if there is none. */
 export function bearerToken(authorization: string): string | null {
-  const [, token] = BEARER.exec(authorization) ?? [];
-  return token !== undefined && isToken(token) ? token : null;
+  return BEARER.exec(authorization)?.[1] ?? null;
 }

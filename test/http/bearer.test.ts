@@ -161,6 +161,19 @@ describe("the transport bearer", () => {
   });
 });
 
+test("a request can be handled by two middlewares with bearer tokens at the same time", async () => {
+  const { store, bearer } = await api();
+  const request = new Request("https://api.example/", { headers: bearer });
+  const users: unknown[] = [];
+  await sessionMiddleware(visits().store, { transport: "bearer" })(request, (own) =>
+    sessionMiddleware(store, { transport: "bearer" })(request, async (other) => {
+      users.push(await own.get(), (await other.get())?.data.userId);
+      return new Response();
+    }),
+  );
+  expect(users).toEqual([null, "42"]);
+});
+
 describe("Authorization headers", () => {
   const id = "A".repeat(22);
   const secret = "b".repeat(43);
@@ -228,6 +241,8 @@ describe("failures with the transport bearer", () => {
   test.each([
     ["no Authorization header", {}, "Bearer"],
     ["another scheme", { authorization: "Basic eDp5" }, "Bearer"],
+    ["a scheme that begins with Bearer", { authorization: "Bearers x" }, "Bearer"],
+    ["a parameter named bearer", { authorization: "Digest bearer=1" }, "Bearer"],
     ["a malformed token", { authorization: "Bearer x" }, 'Bearer error="invalid_token"'],
     ["the scheme only", { authorization: "bearer" }, 'Bearer error="invalid_token"'],
   ])("a required session with %s gets 401 with a challenge", async (_, headers, challenge) => {
