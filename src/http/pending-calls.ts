@@ -1,4 +1,4 @@
-import { SessionBackendError } from "../errors.ts";
+import { SessionBackendError, SessionRequiredError } from "../errors.ts";
 
 /** The failure of a call that no code handles. */
 export interface UnhandledFailure {
@@ -102,8 +102,9 @@ export function pendingCalls(): PendingCalls {
         (error: unknown) => {
           underWay.delete(watched);
           if (!isClosed) failures.push({ call: watched, error });
-          // The store reports backend failures as events. Any other late error is a bug and stays unhandled.
-          if (!isLate || error instanceof SessionBackendError) watched.silence();
+          // The store reports backend failures as events, and a missing session is no failure. Other late errors are bugs.
+          const isExpected = error instanceof SessionBackendError || error instanceof SessionRequiredError;
+          if (!isLate || isExpected) watched.silence();
           reject(error);
         },
       );

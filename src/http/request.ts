@@ -24,30 +24,19 @@ export function webRequest(request: Request): SessionRequest {
   if (typeof request?.headers?.get !== "function") {
     throw new TypeError(`Cannot handle a request as it must be a web-standard Request: received ${kindOf(request)}`);
   }
-  return new WebRequest(request);
-}
-
-/** Reads the properties only when they are used, because some servers compute them on demand. */
-class WebRequest implements SessionRequest {
-  readonly #request: Request;
-  readonly header: (name: string) => string | null;
-
-  constructor(request: Request) {
-    this.#request = request;
-    this.header = (name) => request.headers.get(name);
-  }
-
-  get method(): string {
-    return this.#request.method;
-  }
-
-  get url(): string {
-    return this.#request.url;
-  }
-
-  get path(): string {
-    return URL.parse(this.url)?.pathname ?? this.url;
-  }
+  // Some servers compute these properties on demand.
+  return {
+    get method() {
+      return request.method;
+    },
+    get url() {
+      return request.url;
+    },
+    get path() {
+      return URL.parse(request.url)?.pathname ?? request.url;
+    },
+    header: (name) => request.headers.get(name),
+  };
 }
 
 /**
