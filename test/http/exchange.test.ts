@@ -13,6 +13,7 @@ import { intercept, keysOf } from "../support/backends.ts";
 import { gate } from "../support/gate.ts";
 import { cookieJar, requestParts, tokenOf } from "../support/http.ts";
 import { nodeListener } from "../support/node-http.ts";
+import { onNode } from "../support/runtime.ts";
 import { type Visit, visits } from "../support/visits.ts";
 
 const failure = new SessionBackendError("The server is gone", { reason: "unavailable", outcome: "not-applied" });
@@ -258,5 +259,67 @@ describe("an adapter for node:http that is made of an exchange", () => {
     const response = await visit("/broken", "POST");
     expect([response.status, response.headers.getSetCookie()]).toEqual([500, []]);
     expect((await keysOf(backend)).filter((key) => !before.includes(key))).toEqual([]);
+  });
+});
+
+describe.runIf(onNode)("an adapter for node:http that adds the headers when they are about to be sent", () => {
+  const { store } = visits();
+  const begin = sessionExchange(store);
+
+  /** As in Express, the handler ends the response itself, and errors reach a handler of their own. */
+  const server = createServer(async (request, response) => {
+    const { headers, method = "GET", url = "/" } = request;
+    const exchange = begin({ method, url, path: url, header: (name) => headers[name]?.toString() });
+    const { writeHead } = response;
+    response.writeHead = (...args: never[]) => {
+      const given = new Headers();
+      for (const name of response.getHeaderNames()) {
+        for (const value of [response.getHeader(name)].flat()) given.append(name, String(value));
+      }
+      for (const [name, ...values] of exchange.finish(given)) {
+        if (values.length === 0) response.removeHeader(name);
+        else response.setHeader(name, values);
+      }
+      return Reflect.apply(writeHead, response, args);
+    };
+    try {
+      if (method === "POST") await (url === "/login" ? exchange.session.create({}) : exchange.session.rotate());
+      if (url === "/down") throw failure;
+      response.setHeader("set-cookie", ["theme=dark"]);
+      response.end((await exchange.session.require()).id);
+    } catch (error) {
+      const answer = await exchange.abandon(error);
+      response.statusCode = answer?.status ?? 500;
+      if (answer !== null) response.setHeaders(answer.headers);
+      response.end(await answer?.text());
+    }
+  });
+  const jar = cookieJar();
+
+  beforeAll(() => new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve)));
+  afterAll(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+
+  async function visit(path: string, method = "GET"): Promise<Response> {
+    const { port } = server.address() as AddressInfo;
+    const init = { method, headers: { cookie: jar.cookie ?? "" } };
+    return jar.receive(await fetch(`http://127.0.0.1:${port}${path}`, init));
+  }
+
+  test("the response has one session cookie beside those of the handler", async () => {
+    const response = await visit("/login", "POST");
+    expect(response.headers.getSetCookie()).toEqual(["theme=dark", expect.stringMatching(/^__Host-Http-sid=/)]);
+    expect(await (await visit("/")).text()).toBe(tokenOf(jar.cookie).slice(0, 22));
+  });
+
+  test("the 503 response has the cookie of a rotation once, although finish is called for it again", async () => {
+    const before = jar.cookie;
+    const response = await visit("/down", "POST");
+    expect([response.status, response.headers.getSetCookie().length]).toEqual([503, 1]);
+    expect(response.headers.get("vary")).toBe("Cookie");
+    expect(jar.cookie).not.toBe(before);
+    expect((await visit("/")).status).toBe(200);
   });
 });

@@ -484,6 +484,22 @@ describe("T-13 changes to an options object after its use", () => {
   });
 });
 
+test("T-13 each option of sessionMiddleware is read only once", () => {
+  const read: string[] = [];
+  const options = new Proxy(
+    { transport: "cookie", cookie: {}, persistent: true, crossOriginProtection: true },
+    {
+      get(target, name, receiver) {
+        read.push(String(name));
+        return Reflect.get(target, name, receiver);
+      },
+    },
+  );
+  sessionMiddleware(visits().store, options as object);
+  expect(read.length).toBe(new Set(read).size);
+  expect(read).toContain("cookie");
+});
+
 describe("T-14 nested middlewares", () => {
   const { store } = visits();
 
