@@ -14,7 +14,7 @@ const CACHING: readonly AnswerHeader[] = [
   ["Vary", "Cookie"],
 ];
 const COOKIE: readonly AnswerHeader[] = [
-  ["Set-Cookie", `__Host-sid=${"i".repeat(22)}.${"s".repeat(43)}; Path=/; Secure; HttpOnly; SameSite=Lax`],
+  ["Set-Cookie", `__Host-Http-sid=${"i".repeat(22)}.${"s".repeat(43)}; Path=/; Secure; HttpOnly; SameSite=Lax`],
   ["Cache-Control", "no-store"],
   ["Vary", "Cookie"],
 ];

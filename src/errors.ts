@@ -83,3 +83,16 @@ export class SessionBackendError extends Error {
     this.done = options.done ?? 0;
   }
 }
+
+/**
+ * The error of `require` for a request without a session. The middleware answers it with 401, unless the handler catches
+ * it.
+ */
+export class SessionRequiredError extends Error {
+  override readonly name = "SessionRequiredError" as const;
+  readonly code = "ERR_SESSION_REQUIRED" as const;
+
+  constructor(message = "Cannot handle the request as it has no session") {
+    super(message);
+  }
+}

@@ -14,22 +14,25 @@ export type {
   SessionBackend,
 } from "./backend.ts";
 export type { NewSession, NumberField, OptionalField, PatchInput, SessionPatch, SessionSchema } from "./data.ts";
-export { SessionBackendError, SessionConflictError, SessionDataError, type SessionIssue } from "./errors.ts";
+export {
+  SessionBackendError,
+  SessionConflictError,
+  SessionDataError,
+  type SessionIssue,
+  SessionRequiredError,
+} from "./errors.ts";
 export type { AnswerHeader } from "./http/cache-headers.ts";
 export { type CookieOptions, type CookieScope, type SessionCookie, sessionCookie } from "./http/cookie.ts";
 export {
   type CrossOriginOptions,
   type CrossOriginProtection,
   crossOriginProtection,
-  type OriginatedRequest,
 } from "./http/cross-origin.ts";
-export {
-  type SessionExchange,
-  type SessionExchangeOptions,
-  sessionExchange,
-} from "./http/exchange.ts";
-export { type SessionMiddleware, type SessionMiddlewareOptions, sessionMiddleware } from "./http/middleware.ts";
-export type { RequestSession } from "./http/request-session.ts";
+export { type SessionExchange, sessionExchange } from "./http/exchange.ts";
+export { type SessionMiddleware, sessionMiddleware } from "./http/middleware.ts";
+export type { SessionHttpOptions, SessionTransport, WithCookie } from "./http/options.ts";
+export type { SessionRequest } from "./http/request.ts";
+export type { Issued, RequestSession } from "./http/request-session.ts";
 export { type MemoryBackendOptions, memoryBackend } from "./memory/backend.ts";
 export type { Absence, Access, StoredSession } from "./record.ts";
 export type {

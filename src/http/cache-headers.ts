@@ -21,18 +21,28 @@ const DIRECTIVES = /(?:[^,"]|"(?:[^"\\]|\\.)*"?)+/g;
 const MISLEADING = /^(?:(?:public|s-maxage)\s*(?:=.*)?|(?:private|no-store)\s*=\s*(?:"\s*"?)?)$/i;
 
 /**
- * Returns the headers to add to a response that depends on the session, so that no shared cache stores it. With a
- * session cookie no cache may store it at all: `Set-Cookie` alone does not prevent that (RFC 9111, section 7.3; ASVS
- * 5.0 14.2.2). `Expires` may stay, because `private` and `no-store` override it.
+ * Returns the headers to add to a response that depends on the session, so that no shared cache stores it. `private` also
+ * overrides the directives that allow shared caches to store responses to requests with `Authorization` (RFC 9111,
+ * section 3.5). With a new token no cache may store the response at all: `Set-Cookie` alone does not prevent that (RFC
+ * 9111, section 7.3; RFC 6750, section 5.3; ASVS 5.0 14.2.2). `Expires` may stay, because `private` and `no-store`
+ * override it.
+ *
+ * @param carrier The request header that carries the token.
  */
-export function cachingHeaders(answer: Headers, withCookie: boolean): AnswerHeader[] {
+export function cachingHeaders(
+  answer: Headers,
+  withToken: boolean,
+  carrier: "Cookie" | "Authorization" = "Cookie",
+): AnswerHeader[] {
   const headers: AnswerHeader[] = overridingHeaders(answer).map((name) => [name]);
   const given = answer.get("cache-control") ?? "";
-  const cacheControl = withCookie ? "no-store" : privateControl(given);
+  const cacheControl = withToken ? "no-store" : privateControl(given);
   if (cacheControl !== given) headers.push(["Cache-Control", cacheControl]);
   const vary = answer.get("vary") ?? "";
   const names = vary.split(",").map((name) => name.trim().toLowerCase());
-  if (!names.includes("*") && !names.includes("cookie")) headers.push(["Vary", vary ? `${vary}, Cookie` : "Cookie"]);
+  if (!names.includes("*") && !names.includes(carrier.toLowerCase())) {
+    headers.push(["Vary", vary ? `${vary}, ${carrier}` : carrier]);
+  }
   return headers;
 }
 

@@ -1,9 +1,14 @@
 import { kindOf, knownOptions, ofType, wholeNumber } from "../base/checks.ts";
 import { isToken } from "../base/token.ts";
+import { cookieValues } from "./cookie-header.ts";
 
 /** Options for the session cookie, which is always HttpOnly. */
 export interface CookieOptions {
-  /** The cookie name. Default: `__Host-sid`; `__Secure-sid` with a domain or a path; `sid` with `secure: false`. */
+  /**
+   * The cookie name. Default: `__Host-Http-sid`; `__Http-sid` with a domain or a path; `sid` with `secure: false`. Browsers
+   * that know the prefix accept such a cookie only from a `Set-Cookie` header with `HttpOnly`, so no script can plant it
+   * (RFC 6265bis, section 4.1.3). Other browsers apply the rules of `__Host-` to the first name.
+   */
   readonly name?: string | undefined;
   /** The path of the cookie. Default: `/`. */
   readonly path?: string | undefined;
@@ -36,6 +41,18 @@ export interface CookieScope {
 /** Reads and writes the session cookie, for code without a `Request`: server components, sockets, custom adapters. */
 export interface SessionCookie {
   readonly name: string;
+  /**
+   * The attributes, for cookie jars of frameworks: `jar.set(cookie.name, token, cookie.attributes)`. To clear the cookie,
+   * set an empty value and add `maxAge: 0`.
+   */
+  readonly attributes: {
+    readonly httpOnly: true;
+    readonly secure: boolean;
+    readonly sameSite: "lax" | "strict" | "none";
+    readonly path: string;
+    readonly domain?: string;
+    readonly partitioned?: true;
+  };
   /** Returns the token in a `Cookie` header; `null` if it is missing, malformed, or there are two different values. */
   read(header: string | null | undefined): string | null;
   /**
@@ -57,8 +74,6 @@ const ACTION = "create a session cookie";
 const MAX_COOKIE_BYTES = 4096;
 /** The maximum length of an attribute in browsers (RFC 6265bis, section 5.7). */
 const MAX_ATTRIBUTE_BYTES = 1024;
-/** The maximum length of a `Cookie` header. A longer one is ignored. */
-const MAX_HEADER_LENGTH = 32_768;
 /**
  * The maximum number of previous scopes. Each adds a header line, and servers and proxies limit the size of headers.
  */
@@ -83,7 +98,7 @@ interface Scope {
 
 /**
  * Creates the functions that read and write the session cookie. The defaults follow ASVS 5.0 3.3.1 to 3.3.4:
- * `__Host-sid; Path=/; HttpOnly; Secure; SameSite=Lax`.
+ * `__Host-Http-sid; Path=/; HttpOnly; Secure; SameSite=Lax`.
  *
  * @throws {TypeError} If an option is unknown or has an invalid value, or if the attributes contradict each other or
  * the prefix of the name.
@@ -99,7 +114,7 @@ export function sessionCookie(options: CookieOptions = {}): SessionCookie {
     ...rest
   } = knownOptions(ACTION, options, ["name", "path", "domain", "sameSite", "secure", "partitioned", "previous"]);
   checkFlags({ sameSite, secure, partitioned });
-  const { name = secure ? (domain === undefined && path === "/" ? "__Host-sid" : "__Secure-sid") : "sid" } = rest;
+  const { name = secure ? (domain === undefined && path === "/" ? "__Host-Http-sid" : "__Http-sid") : "sid" } = rest;
   const scope: Scope = { name, path, domain };
   checkScope(scope, secure);
   const flags = ["HttpOnly", ...(secure ? ["Secure"] : []), ...(partitioned ? ["Partitioned"] : [])];
@@ -119,6 +134,14 @@ export function sessionCookie(options: CookieOptions = {}): SessionCookie {
 
   return Object.freeze({
     name,
+    attributes: Object.freeze({
+      httpOnly: true,
+      secure,
+      sameSite,
+      path,
+      ...(domain === undefined ? {} : { domain }),
+      ...(partitioned ? { partitioned } : {}),
+    }),
     read(header: string | null | undefined) {
       const [value, other] = cookieValues(name, header);
       return value !== undefined && other === undefined && isToken(value) ? value : null;
@@ -131,50 +154,6 @@ export function sessionCookie(options: CookieOptions = {}): SessionCookie {
     clear: () => clearing(scope),
     clearPrevious: () => clearingPrevious,
   });
-}
-
-/**
- * Returns the distinct values of the cookies with this name, at most the first two. With two values, it is impossible
- * to tell which one is right. Nothing is decoded, and only spaces and tabs are trimmed, as browsers do (RFC 6265bis,
- * section 5.6).
- */
-export function cookieValues(name: string, header: string | null | undefined): readonly string[] {
-  const values: string[] = [];
-  if (typeof header !== "string" || header.length > MAX_HEADER_LENGTH) return values;
-  let equals = header.indexOf("=");
-  for (let start = 0; equals !== -1 && start < header.length; ) {
-    const semicolon = header.indexOf(";", start);
-    const end = semicolon === -1 ? header.length : semicolon;
-    // Searches only once, not again for each pair without "=", so that the time stays linear.
-    if (equals < start) equals = header.indexOf("=", start);
-    if (equals !== -1 && equals < end && trimmed(header, start, equals) === name) {
-      const value = trimmed(header, equals + 1, end);
-      if (!values.includes(value) && values.push(value) === 2) break;
-    }
-    start = end + 1;
-  }
-  return values;
-}
-
-function trimmed(text: string, start: number, end: number): string {
-  const blank = (at: number): boolean => text[at] === " " || text[at] === "\t";
-  while (start < end && blank(start)) start++;
-  while (end > start && blank(end - 1)) end--;
-  return text.slice(start, end);
-}
-
-/**
- * Whether a browser that receives this `Set-Cookie` line would later send a value under this name. A line with an empty
- * value only clears the cookie. A browser sends a cookie without a name as its value alone. This value may look like a
- * name and a value, even an empty one (RFC 6265bis, sections 5.6 and 5.8.3).
- */
-export function setsCookie(name: string, line: string): boolean {
-  const [pair = ""] = line.split(";", 1);
-  const nameless = trimmed(pair, 0, pair.length).startsWith("=");
-  const start = nameless ? pair.indexOf("=") + 1 : 0;
-  const equals = pair.indexOf("=", start);
-  if (equals === -1 || trimmed(pair, start, equals) !== name) return false;
-  return nameless || trimmed(pair, equals + 1, pair.length) !== "";
 }
 
 // ------------------------------------------------------------------------------------------ checks

@@ -1,4 +1,5 @@
 import { kindOf, knownOptions } from "../base/checks.ts";
+import type { SessionRequest } from "./request.ts";
 
 /** Whether unsafe cross-origin requests are rejected, and which origins are exempt. */
 export type CrossOriginProtection = boolean | CrossOriginOptions;
@@ -12,21 +13,13 @@ export interface CrossOriginOptions {
   readonly trustedOrigins: readonly string[];
 }
 
-/** The parts of a request that the check uses. A `Request` is accepted. */
-export interface OriginatedRequest {
-  readonly method: string;
-  /** The URL of the request. Only its host and port are used. A URL without a host, such as `/path`, is not used. */
-  readonly url: string;
-  readonly headers: { get(name: string): string | null };
-}
-
 const SAFE_METHODS = ["GET", "HEAD", "OPTIONS"];
 
 /** Origins of apps and browser extensions. URL parsers do not know their schemes and report the origin `null`. */
 const APP_ORIGIN = /^(?!(?:https?|wss?|ftp|file|data|blob|about|javascript):)[a-z][a-z0-9+.-]*:\/\/[a-z0-9[\]:._~-]+$/;
 
 /**
- * Creates the check that `sessionMiddleware` makes before anything else, for code without a `Request`. The rule is that
+ * Creates the check that `sessionMiddleware` makes before anything else, for code without it. The rule is that
  * of Go's `net/http.CrossOriginProtection`, extended to WebSockets. A request passes if one of these holds:
  *
  * - It has a safe method, which must change nothing: GET, HEAD or OPTIONS. A WebSocket handshake is not safe, although
@@ -45,17 +38,19 @@ const APP_ORIGIN = /^(?!(?:https?|wss?|ftp|file|data|blob|about|javascript):)[a-
  * @returns A function that returns whether a request passes.
  * @throws {TypeError} If an option is unknown or a trusted origin is not spelled as browsers spell it.
  */
-export function crossOriginProtection(options: CrossOriginProtection = true): (request: OriginatedRequest) => boolean {
+export function crossOriginProtection(
+  options: CrossOriginProtection = true,
+): (request: Omit<SessionRequest, "path">) => boolean {
   if (options === false) return () => true;
   const trusted = options === true ? new Set<string>() : trustedOriginsOf(options);
 
-  return ({ method, url, headers }) => {
-    if (SAFE_METHODS.includes(method) && !isWebSocketHandshake(headers)) return true;
-    const site = headers.get("sec-fetch-site");
-    const origin = headers.get("origin");
+  return (request) => {
+    if (SAFE_METHODS.includes(request.method) && !isWebSocketHandshake(request.header("upgrade"))) return true;
+    const site = request.header("sec-fetch-site");
+    const origin = request.header("origin");
     if (origin && trusted.has(origin)) return true;
     if (site) return site === "same-origin" || site === "none";
-    return !origin || isSameHost(origin, [URL.parse(url)?.host, headers.get("host")]);
+    return !origin || isSameHost(origin, [URL.parse(request.url)?.host, request.header("host")]);
   };
 }
 
@@ -63,8 +58,8 @@ export function crossOriginProtection(options: CrossOriginProtection = true): (r
  * Whether the request is a WebSocket handshake. `Upgrade` is a list and is case-insensitive (RFC 9110, section 7.8).
  * Over HTTP/2 the handshake has the method CONNECT, which is not safe.
  */
-function isWebSocketHandshake(headers: OriginatedRequest["headers"]): boolean {
-  return /\bwebsocket\b/i.test(headers.get("upgrade") ?? "");
+function isWebSocketHandshake(upgrade: string | null | undefined): boolean {
+  return /\bwebsocket\b/i.test(upgrade ?? "");
 }
 
 /**

@@ -1,36 +1,44 @@
-import { kindOf, knownOptions } from "../base/checks.ts";
-import { serially } from "../base/turns.ts";
-import type { Session, SessionStore } from "../session.ts";
-import { type AnswerHeader, cachingHeaders, isPrivate } from "./cache-headers.ts";
-import { type CookieOptions, cookieValues, MAX_AGE_SECONDS, sessionCookie, setsCookie } from "./cookie.ts";
-import { beginScope, endScope, isInside, issueFrom, noteUse, runInside, wasIssuedInside } from "./nesting.ts";
-import { pendingCalls, type UnhandledFailure } from "./pending-calls.ts";
-import { type RequestSession, requestSession, type SharedToken } from "./request-session.ts";
+import { SessionBackendError, SessionRequiredError } from "../errors.ts";
+import type { IssuedSession, Session, SessionStore } from "../session.ts";
+import { withHeaders } from "./answer.ts";
+import { answerHeaders } from "./answer-headers.ts";
+import { type AnswerHeader, isPrivate } from "./cache-headers.ts";
+import { MAX_AGE_SECONDS } from "./cookie.ts";
+import { cookieValues } from "./cookie-header.ts";
+import { tokenDelivery } from "./delivery.ts";
+import { answerOf } from "./handler-answer.ts";
+import { endScope, isInside, noteUse, runInside } from "./nesting.ts";
+import { type HttpSettings, readHttpOptions, type SessionHttpOptions, type SessionTransport } from "./options.ts";
+import { refused } from "./own-answers.ts";
+import { pendingCalls } from "./pending-calls.ts";
+import { bearerToken, type SessionRequest, tokenHeader } from "./request.ts";
+import { requestSession } from "./request-methods.ts";
+import type { Issued, RequestSession } from "./request-session.ts";
+import { leaveRequest, newSharedRequest, type SharedRequest, shareRequest } from "./shared-request.ts";
 
 const NO_RESPONSE = "Cannot set the session cookie as the handler returned no response that could carry it";
 const TOO_LATE =
   "Cannot use the session for the first time after the response headers were sent: call get() before returning the stream, or send Cache-Control: private";
 
-/** Options for `sessionExchange`. */
-export interface SessionExchangeOptions<in T = unknown> {
-  readonly cookie?: CookieOptions | undefined;
-  /**
-   * Whether the cookie survives closing the browser. A function is called each time the cookie is written, so it also
-   * applies after a rotation. A persistent cookie lasts until the session's deadline, at most 400 days. Default: false.
-   */
-  readonly persistent?: boolean | ((session: Session<T>) => boolean) | undefined;
-}
-
 /**
- * The session of one request, for adapters to frameworks without `Request` and `Response`.
+ * One request and its response, for adapters to frameworks without `Request` and `Response`.
  *
- * 1. Call the handler with `session` inside `run`.
- * 2. If the handler succeeds, await `settle`. If this returns a failure, treat the failure as if the handler had thrown
- *    it. Otherwise set the headers that `finish` returns.
- * 3. If the handler fails, await `abandon`.
+ * 1. If `response` is not `null`, send it and do not call the handler.
+ * 2. Call the handler with `session`, inside `run` if requests may be nested.
+ * 3. If the handler succeeds, await `settle`. If there is no failure, set the headers that `finish` returns.
+ * 4. If the handler fails or `settle` returns a failure, await `abandon` with the error. Send the response that it returns;
+ *    if it returns `null`, throw the error on.
+ *
+ * @typeParam S The session for the handler.
  */
-export interface SessionExchange<T, New = T> {
-  readonly session: RequestSession<T, New>;
+export interface SessionExchange<S> {
+  /** The session for the handler. */
+  readonly session: S;
+  /**
+   * The response of the library itself, without any handler: 403 for an unsafe request from another origin. `null` if the
+   * handler is to be called.
+   */
+  readonly response: Response | Promise<Response> | null;
   /**
    * Runs the handler. If an exchange inside the handler issues a session cookie, `finish` allows this cookie in the
    * response.
@@ -40,9 +48,9 @@ export interface SessionExchange<T, New = T> {
    * Waits for calls on the session that are still in progress, so that a missing `await` loses no cookie. Never
    * rejects.
    *
-   * @returns The first failure that no code has handled, or `null`.
+   * @returns The first failure that no code has handled, for `abandon`; `null` if there is none.
    */
-  settle(): Promise<UnhandledFailure | null> | null;
+  settle(): Promise<{ readonly error: unknown } | null>;
   /**
    * Returns the headers to set. Call it once, before the headers of the response are sent. After that `create` and
    * `rotate` throw a `TypeError`. So does the first use of the session, unless `Cache-Control` of the response contains
@@ -59,186 +67,159 @@ export interface SessionExchange<T, New = T> {
    */
   finish(answer: Headers | null): readonly AnswerHeader[];
   /**
-   * Called instead of `finish` if the handler's response is not sent. Ends the session that this request created or
-   * rotated, because nobody receives its token. This includes a `create` or `rotate` still in progress.
+   * Called instead of `finish` if the handler failed, or if its response is not sent. Ends the session that this request
+   * created or rotated, because nobody receives its token. This includes a `create` or `rotate` still in progress. If the
+   * library answers the error, it keeps a session that was only rotated, and the response sets its cookie.
    *
-   * @param keepsRotated `true` if `finish` will be called later with another response. A rotated session is then kept,
-   * and its cookie is sent with that response. A session that was created is ended in any case.
+   * @returns The response to send, with all headers: 503 for a `SessionBackendError`, 401 for a `SessionRequiredError`, or
+   * what `onBackendError` or `onUnauthenticated` returns. `null` for all other errors, and for a call that its own caller
+   * aborted.
    */
-  abandon(keepsRotated?: boolean): Promise<void>;
+  abandon(error?: unknown): Promise<Response | null>;
 }
 
 /**
- * Returns a function that takes the `Cookie` header of a request and returns its exchange. The function makes no
- * backend call.
+ * Returns a function that begins the exchange of a request. It makes no backend call. Exchanges of the same request object
+ * share one session.
  *
- * @throws {TypeError} If an option is unknown, or the attributes of the cookie contradict each other. The returned
- * function throws if the header is not a string.
+ * @throws {TypeError} If an option is unknown or has the wrong type, or if options contradict each other. The returned
+ * function throws if the request has no `header` method, or if the header with the token is not a string.
  */
-export function sessionExchange<T, New>(
-  store: SessionStore<T, New>,
-  options: SessionExchangeOptions<NoInfer<T>> = {},
-): (cookieHeader: string | null | undefined) => SessionExchange<T, New> {
-  const begin = sharedExchange(store, options);
-  return (cookieHeader) => begin(cookieHeader).join();
+export function sessionExchange<T, New, Index extends string = never, Transport extends SessionTransport = "cookie">(
+  store: SessionStore<T, New, Index>,
+  options: SessionHttpOptions<NoInfer<T>, Transport> = {},
+): (request: SessionRequest) => SessionExchange<RequestSession<T, New, Index, Transport>> {
+  const begin = exchanges("create a session exchange", store, options);
+  return (request) => begin(request, request);
 }
 
-/** An exchange that the handlers of one request share. It is over when all of them have returned or failed. */
-export interface SharedExchange<T, New> {
-  /** Adds a handler, with its own `finish` and `abandon`. */
-  join(): SessionExchange<T, New>;
-  /** Whether all handlers have returned or failed. */
-  isOver(): boolean;
+/**
+ * Like `sessionExchange`, for `sessionMiddleware`. The returned function also takes the object that is the same for all
+ * handlers of a request.
+ */
+export function exchanges<T, New, Index extends string, Transport extends SessionTransport>(
+  action: string,
+  store: SessionStore<T, New, Index>,
+  options: SessionHttpOptions<NoInfer<T>, Transport>,
+): (request: SessionRequest, key: object) => SessionExchange<RequestSession<T, New, Index, Transport>> {
+  const settings = readHttpOptions(action, store, options);
+  const { cookie } = settings;
+
+  return (request, key) => {
+    const header = tokenHeader(request, cookie === null ? "Authorization" : "Cookie");
+    const begin = () =>
+      newSharedRequest<T>(request, header, cookie === null ? bearerToken(header) : cookie.read(header));
+    if (!settings.passes(request)) return { ...exchange(store, settings, begin(), key), response: refused() };
+    const shared = shareRequest(key, settings, cookie?.name ?? null, begin);
+    return exchange(store, settings, shared, key);
+  };
 }
 
-/** Like `sessionExchange`, for requests with several handlers. */
-export function sharedExchange<T, New>(
-  store: SessionStore<T, New>,
-  options: SessionExchangeOptions<NoInfer<T>> = {},
-): (cookieHeader: string | null | undefined) => SharedExchange<T, New> {
-  const action = "create a session exchange";
-  const { cookie: attributes, persistent = false } = knownOptions(action, options, ["cookie", "persistent"]);
-  if (typeof persistent !== "boolean" && typeof persistent !== "function") {
-    throw new TypeError(
-      `Cannot ${action} as persistent must be true, false or a function: received ${kindOf(persistent)}`,
-    );
+/** Adds a handler to a request. The request is over when all of its handlers have returned or failed. */
+function exchange<T, New, Index extends string, Transport extends SessionTransport>(
+  store: SessionStore<T, New, Index>,
+  settings: HttpSettings<T>,
+  shared: SharedRequest<T>,
+  key: object,
+): SessionExchange<RequestSession<T, New, Index, Transport>> {
+  const { cookie, isPersistent, isPassive, onBackendError, onUnauthenticated } = settings;
+  const { request, scope, token } = shared;
+  const calls = pendingCalls();
+  const isInner = isInside(scope);
+  const delivery = tokenDelivery(store, shared, cookie !== null, isInner);
+  if (!isInner) shared.running++;
+  let isRunning = true;
+  let isUsed = false;
+  let isPublic = false;
+  let over: AbortController | null = null;
+
+  function use(): void {
+    if (isUsed) return;
+    if (isPublic) throw new TypeError(TOO_LATE);
+    isUsed = true;
+    if (isInner) scope.isUsedInside = true;
+    noteUse(scope);
+    if (cookie === null || shared.isReported || token.token !== null) return;
+    shared.isReported = true;
+    if (cookieValues(cookie.name, shared.header).length > 1) store["~twoCookies"]?.(cookie.name);
   }
-  const cookie = sessionCookie(attributes);
 
-  function cookieFor(token: string, session: Session<T>): string {
-    const isPersistent = typeof persistent === "function" ? persistent(session) : persistent;
-    return cookie.write(token, isPersistent ? lastingSeconds(session) : undefined);
+  function end(): void {
+    if (isRunning && !isInner) shared.running--;
+    isRunning = false;
+    over?.abort();
+    calls.close();
+    if (shared.running > 0) return;
+    endScope(scope);
+    leaveRequest(key);
   }
 
-  return (cookieHeader) => {
-    if (typeof (cookieHeader ?? "") !== "string") {
-      throw new TypeError(
-        `Cannot read the session cookie as the Cookie header must be a string: received ${kindOf(cookieHeader)}`,
-      );
+  function finish(answer: Headers | null): readonly AnswerHeader[] {
+    if (answer === null) {
+      if (delivery.needsResponse()) throw new TypeError(NO_RESPONSE);
+      end();
+      return [];
     }
-    const shared: SharedToken<T> = {
-      token: cookie.read(cookieHeader),
-      issued: null,
-      isNew: false,
-      setCookie: null,
-      known: null,
-      inTurn: serially(),
-    };
-    const scope = beginScope();
-    /** The number of handlers that have not returned or failed yet, without those that run inside another one. */
-    let running = 0;
-    /** The session cookies in the responses of this request so far, as `Set-Cookie` values. */
-    const carried: string[] = [];
-    let isReported = false;
+    const isUsedHere = isUsed || scope.isUsedInside;
+    const headers = answerHeaders(cookie, scope, answer, delivery.setCookie(), isUsedHere, token.issued !== null);
+    delivery.succeed();
+    isPublic = !isUsed && !isPrivate(answer);
+    end();
+    return headers;
+  }
 
-    function reportTwoCookies(): void {
-      if (isReported || shared.token !== null) return;
-      isReported = true;
-      if (cookieValues(cookie.name, cookieHeader).length > 1) store["~twoCookies"]?.(cookie.name);
+  async function drop(keepsRotated: boolean): Promise<void> {
+    end();
+    await delivery.fail(keepsRotated);
+  }
+
+  async function abandon(error?: unknown): Promise<Response | null> {
+    const isRequired = error instanceof SessionRequiredError;
+    // An abort by the program's own signal says nothing about the backend.
+    if (!isRequired && !(error instanceof SessionBackendError && error.reason !== "aborted")) {
+      await drop(false);
+      return null;
     }
-
-    /**
-     * Returns the headers to set on a response.
-     *
-     * @param setCookie The session cookie of this response, as a `Set-Cookie` value.
-     */
-    function headersFor(answer: Headers, setCookie: string | null, isUsed: boolean): readonly AnswerHeader[] {
-      const own = setCookie === null ? [] : [...cookie.clearPrevious(), setCookie];
-      const given = answer.getSetCookie();
-      if (given.length === 0 && setCookie === null) return isUsed ? cachingHeaders(answer, false) : [];
-      issueFrom(scope, own);
-      const inner = given.filter((line) => wasIssuedInside(scope, line));
-      const passes = (line: string): boolean =>
-        !setsCookie(cookie.name, line) || (setCookie === null && inner.includes(line));
-      const lines = given.filter((line) => passes(line) && !own.includes(line));
-      const isIssued = setCookie !== null || inner.length > 0;
-      const caching = isUsed || isIssued ? cachingHeaders(answer, isIssued) : [];
-      return setCookie === null && lines.length === given.length
-        ? caching
-        : [["Set-Cookie", ...lines, ...own], ...caching];
+    // Wait for a rotation still in progress, so that the response carries its cookie.
+    await calls.settle();
+    await drop(true);
+    try {
+      const { answer } = isRequired
+        ? await answerOf("onUnauthenticated", () => onUnauthenticated(request))
+        : await answerOf("onBackendError", () => onBackendError(error, request));
+      return await withHeaders(answer, finish(answer.headers));
+    } catch (secondError) {
+      await drop(false);
+      throw secondError;
     }
+  }
 
-    function join(): SessionExchange<T, New> {
-      const calls = pendingCalls();
-      // An inner handler returns its response to the outer one, whose response then carries the cookie.
-      const isInner = isInside(scope);
-      if (!isInner) running++;
-      let isRunning = true;
-      let isUsed = false;
-      let isPublic = false;
-      let isLeftToOthers = isInner;
-      let line: string | null = null;
-      let over: AbortController | null = null;
+  function cookieFor({ token, session }: IssuedSession<T>): string | null {
+    return cookie?.write(token, isPersistent(session) ? lastingSeconds(session) : undefined) ?? null;
+  }
 
-      function use(): void {
-        if (isUsed) return;
-        if (isPublic) {
-          throw new TypeError(TOO_LATE);
-        }
-        isUsed = true;
-        if (isInner) scope.isUsedInside = true;
-        noteUse(scope);
-        reportTwoCookies();
-      }
-
-      function end(): void {
-        if (isRunning && !isInner) running--;
-        isRunning = false;
-        over?.abort();
-        calls.close();
-        if (running === 0) endScope(scope);
-      }
-
-      function carry(setCookie: string | null): void {
-        if (line !== null) carried.splice(carried.indexOf(line), 1);
-        line = isInner ? null : setCookie;
-        if (line !== null) carried.push(line);
-      }
-
-      const isCarried = (): boolean => shared.setCookie !== null && carried.includes(shared.setCookie);
-
-      return {
-        session: requestSession(store, shared, {
-          calls,
-          clearedCookie: cookie.clear,
-          cookieFor,
-          isOver: () => !isRunning || scope.isOver,
-          overSignal() {
-            over ??= new AbortController();
-            return over.signal;
-          },
-          use,
-        }),
-        run: (handler) => runInside(scope, handler),
-        settle: calls.settle,
-        finish(answer) {
-          if (answer === null) {
-            if (shared.issued !== null && !isInner && running === 1 && !isCarried()) throw new TypeError(NO_RESPONSE);
-            end();
-            return [];
-          }
-          const setCookie = isLeftToOthers && !isInner ? null : shared.setCookie;
-          const headers = headersFor(answer, setCookie, isUsed || scope.isUsedInside);
-          carry(setCookie);
-          isPublic = !isUsed && !isPrivate(answer);
-          end();
-          return headers;
-        },
-        async abandon(keepsRotated = false) {
-          // Wait for a rotation still in progress, so that the other response carries its cookie.
-          if (keepsRotated) await calls.settle();
-          carry(null);
-          end();
-          isLeftToOthers = isInner || running > 0 || isCarried();
-          if (isLeftToOthers || (keepsRotated && shared.issued !== null && !shared.isNew)) return;
-          const orphan = shared.issued;
-          shared.issued = shared.setCookie = null;
-          if (orphan !== null) await store.destroy(orphan).catch(() => {});
-        },
-      };
-    }
-
-    return { join, isOver: () => scope.isOver };
+  return {
+    session: requestSession(store, token, {
+      calls,
+      clearedCookie: () => cookie?.clear() ?? null,
+      cookieFor,
+      handOut: (issued) => delivery.handOut(issued) as Issued<T, Transport>,
+      isOver: () => !isRunning || scope.isOver,
+      isPassive() {
+        shared.isPassive ??= isPassive(request);
+        return shared.isPassive;
+      },
+      overSignal() {
+        over ??= new AbortController();
+        return over.signal;
+      },
+      use,
+    }),
+    response: null,
+    run: (handler) => runInside(scope, handler),
+    settle: calls.settle,
+    finish,
+    abandon,
   };
 }
 

@@ -1,4 +1,4 @@
-import { SessionBackendError } from "../errors.ts";
+import { SessionBackendError, SessionRequiredError } from "../errors.ts";
 
 /** The failure of a call that no code handles. */
 export interface UnhandledFailure {
@@ -17,9 +17,9 @@ export interface PendingCalls {
   /**
    * Waits for the calls in progress, but not for what the program does with their results. Never rejects.
    *
-   * @returns The first failure that no code has handled, or `null`. Not a promise if no call was ever made.
+   * @returns The first failure that no code has handled, or `null`.
    */
-  settle(): Promise<UnhandledFailure | null> | null;
+  settle(): Promise<UnhandledFailure | null>;
   /** Marks the response as sent. Failures of later calls no longer affect it. */
   close(): void;
 }
@@ -102,8 +102,9 @@ export function pendingCalls(): PendingCalls {
         (error: unknown) => {
           underWay.delete(watched);
           if (!isClosed) failures.push({ call: watched, error });
-          // The store reports backend failures as events. Any other late error is a bug and stays unhandled.
-          if (!isLate || error instanceof SessionBackendError) watched.silence();
+          // The store reports backend failures as events, and a missing session is no failure. Other late errors are bugs.
+          const isExpected = error instanceof SessionBackendError || error instanceof SessionRequiredError;
+          if (!isLate || isExpected) watched.silence();
           reject(error);
         },
       );
@@ -114,6 +115,7 @@ export function pendingCalls(): PendingCalls {
   }
 
   async function settle(): Promise<UnhandledFailure | null> {
+    if (!wasCalled) return null;
     for (let calls = [...underWay]; ; ) {
       if (calls.length > 0) await Promise.all(calls.map(settled));
       for (let turn = 0; turn < TURNS; turn++) await null;
@@ -121,12 +123,13 @@ export function pendingCalls(): PendingCalls {
       calls = [...underWay].filter((call) => call.changesToken);
       if (calls.length === 0) break;
     }
-    return failures.find(({ call }) => call.isUnhandled()) ?? null;
+    const failure = failures.find(({ call }) => call.isUnhandled());
+    return failure === undefined ? null : { error: failure.error };
   }
 
   return {
     watch,
-    settle: () => (wasCalled ? settle() : null),
+    settle,
     close() {
       isClosed = true;
       failures.length = 0;

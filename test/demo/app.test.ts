@@ -38,7 +38,7 @@ describe.each(storages)("the demo app on $storage", (options) => {
 
     const login = await user.post("/login", "username=+Andrew+&ttl=15");
     expect(login.response.headers.get("set-cookie")).toMatch(
-      /^__Host-sid=.*; Path=\/; HttpOnly; Secure; SameSite=Lax$/,
+      /^__Host-Http-sid=.*; Path=\/; HttpOnly; Secure; SameSite=Lax$/,
     );
     const made = login.json();
     expect(made).toEqual({
@@ -68,7 +68,7 @@ describe.each(storages)("the demo app on $storage", (options) => {
 
     const logout = await user.post("/logout");
     expect(logout.json()).toEqual({ authenticated: false, session: null });
-    expect(logout.response.headers.get("set-cookie")).toMatch(/^__Host-sid=; Max-Age=0;/);
+    expect(logout.response.headers.get("set-cookie")).toMatch(/^__Host-Http-sid=; Max-Age=0;/);
     expect((await user.get("/session")).json()).toEqual({ authenticated: false, session: null });
     expect((await user.post("/logout")).json()).toEqual({ authenticated: false, session: null });
     user.expectNoToken();
@@ -92,7 +92,7 @@ describe.each(storages)("the demo app on $storage", (options) => {
     const rotated = await done("/rotate");
     expect(rotated).toContain(`>Token rotated in ${storage} and cookie reissued.<`);
 
-    const id = user.cookie?.slice("__Host-sid=".length).split(".")[0];
+    const id = user.cookie?.slice("__Host-Http-sid=".length).split(".")[0];
     expect(rotated).toContain(`<code>${options.prefix}${id}</code>`);
     expect(rotated).toContain("<dt>page_views</dt><dd>2</dd>");
     expect(rotated).toContain("<dt>session_ttl</dt><dd>50</dd>");
@@ -189,7 +189,7 @@ describe.each(storages)("the demo app on $storage", (options) => {
   test("no invalid cookie crashes the app", async () => {
     const user = visitor(app);
     for (const value of ["%E0%A4%A", "x", "", '"', `${"a".repeat(22)}.${"b".repeat(43)}`, "../..", "a".repeat(43)]) {
-      user.cookie = `x=%E0%A4%A; =; ;;; __Host-sid=${value}`;
+      user.cookie = `x=%E0%A4%A; =; ;;; __Host-Http-sid=${value}`;
       for (const path of ["/", "/session"]) expect((await user.get(path)).response.status).toBe(200);
       expect((await user.post("/increment")).response.status).toBe(401);
       expect((await user.post("/logout")).response.status).toBe(200);

@@ -33,7 +33,7 @@ describe.runIf(canRun("browser tests", missingChromium() ?? missingRuntime("bun"
   const status = (page: Page, text: string) => page.waitForSelector(`#status:text-is("${text}")`);
 
   async function cookieOf(context: BrowserContext) {
-    return (await context.cookies(demo.url)).find(({ name }) => name === "__Host-sid");
+    return (await context.cookies(demo.url)).find(({ name }) => name === "__Host-Http-sid");
   }
 
   async function logIn(page: Page, username: string, ttl: string): Promise<void> {
@@ -79,6 +79,23 @@ describe.runIf(canRun("browser tests", missingChromium() ?? missingRuntime("bun"
     await page.waitForSelector('#current:has-text("No active session")');
     expect(await cookieOf(context)).toBeUndefined();
     expect(await page.evaluate(() => "stayed" in globalThis)).toBe(true);
+  });
+
+  test.each(["localhost", "127.0.0.1"])("the default cookie is kept and sent over plain http on %s", async (host) => {
+    const { page, context } = await open();
+    const { port } = new URL(demo.url);
+    await page.goto(`http://${host}:${port}/`);
+    await logIn(page, "Andrew", "60");
+    expect((await context.cookies(page.url())).map(({ name }) => name)).toEqual(["__Host-Http-sid"]);
+    await page.click("#increment");
+    await status(page, "Session updated in memory and TTL refreshed.");
+  });
+
+  test("a script of the page cannot set a cookie with the default name", async () => {
+    const { page, context } = await open();
+    const lines = ["__Host-sid", "__Host-Http-sid"].map((name) => `${name}=planted; Path=/; Secure`);
+    await page.evaluate(lines.map((line) => `document.cookie = ${JSON.stringify(line)}`).join(";"));
+    expect((await context.cookies(demo.url)).map(({ name }) => name)).toEqual(["__Host-sid"]);
   });
 
   test("the page counts down to the end of the session without extending it", async () => {

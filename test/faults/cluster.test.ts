@@ -48,7 +48,7 @@ describe("a client of one cluster node", () => {
           else {
             others++;
             expectFailure(outcome.error, { reason: "unavailable", outcome: "not-applied" }, use);
-            const response = await sessionMiddleware(store)(request(`__Host-sid=${token}`), async (visitor) => {
+            const response = await sessionMiddleware(store)(request(`__Host-Http-sid=${token}`), async (visitor) => {
               await visitor.get();
               return new Response();
             });

@@ -83,7 +83,7 @@ const changes: typeof looks = {
 
 /** Checks that a request that reads and changes the session is anonymous, succeeds and sets no cookie. */
 async function expectAnonymous(store: Store, token: string): Promise<void> {
-  const response = await sessionMiddleware(store)(request(`__Host-sid=${token}`), async (session) => {
+  const response = await sessionMiddleware(store)(request(`__Host-Http-sid=${token}`), async (session) => {
     expect(await session.get()).toBeNull();
     expect(await session.update(() => ({ code: "x" }))).toBeNull();
     return new Response("served");
@@ -177,7 +177,7 @@ describe("the key of a session", () => {
   test("S-24 a session that Redis evicts during a request is absent for the rest of it and is not created again", async () => {
     const { store } = open();
     const { token } = await store.create({ userId: "andrew" });
-    const response = await sessionMiddleware(store)(request(`__Host-sid=${token}`), async (session) => {
+    const response = await sessionMiddleware(store)(request(`__Host-Http-sid=${token}`), async (session) => {
       expect(await session.get()).not.toBeNull();
       await client.unlink(keyOf(token));
       expect(await session.update({ code: "x" })).toBeNull();

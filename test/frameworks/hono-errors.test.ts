@@ -28,7 +28,7 @@ function start(code: string) {
   const app: App = new Hono();
   const install = new Function("app", "withSession", code) as (
     app: App,
-    withSession: SessionMiddleware<Visit, NewVisit>,
+    withSession: SessionMiddleware<RequestSession<Visit, NewVisit>>,
   ) => void;
   install(app, sessionMiddleware(store));
   app.onError((_, c) => c.text("sorry", 500));
@@ -49,7 +49,7 @@ async function failures({ app, backend, store }: ReturnType<typeof start>) {
   const failed = await app.request("/login?fails=1");
   const kept = (await keysOf(backend)).length;
   const { token } = await store.create({ userId: "42" });
-  const down = await app.request("/down", { headers: { cookie: `__Host-sid=${token}` } });
+  const down = await app.request("/down", { headers: { cookie: `__Host-Http-sid=${token}` } });
   return { statuses: [failed.status, down.status], cookies: sessionCookies(failed).length, kept };
 }
 

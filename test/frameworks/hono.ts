@@ -19,7 +19,7 @@ export type Serve = (
 type VisitSession = RequestSession<Visit, NewVisit>;
 type Handler = (session: VisitSession, user: string | undefined) => Promise<Response>;
 type Handlers = Readonly<Record<string, Handler>>;
-type Glue = (withSession: SessionMiddleware<Visit, NewVisit>, handlers: Handlers) => Hono;
+type Glue = (withSession: SessionMiddleware<RequestSession<Visit, NewVisit>>, handlers: Handlers) => Hono;
 
 const FRONT = "https://front.example";
 const UPSTREAM_TEXT = "from upstream";

@@ -18,7 +18,7 @@ import { browser, listOf, sessionCookies } from "./browser.ts";
 
 type VisitSession = RequestSession<Visit, NewVisit>;
 type Body = (session: VisitSession) => Promise<Response>;
-type WithSession = SessionMiddleware<Visit, NewVisit>;
+type WithSession = SessionMiddleware<RequestSession<Visit, NewVisit>>;
 
 /** A place where an application can put the session middleware. */
 interface Place {

@@ -1,8 +1,9 @@
 import process from "node:process";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { cookieValues } from "../../src/http/cookie.ts";
+import { cookieValues } from "../../src/http/cookie-header.ts";
 import { sessionCookie, sessionExchange } from "../../src/index.ts";
+import { requestParts } from "../support/http.ts";
 import { onNode } from "../support/runtime.ts";
 import { visits } from "../support/visits.ts";
 
@@ -11,7 +12,7 @@ const RUNS = Number(process.env["FUZZ_RUNS"] ?? (onNode ? 100_000 : 20_000));
 const SEED = process.env["FUZZ_SEED"];
 const TIMEOUT_MS = 60_000 + RUNS;
 
-const NAME = "__Host-sid";
+const NAME = "__Host-Http-sid";
 const G = `${"AbCdEfGhIjKlMnOpQrStUv"}.${"0123456789-_abcdefghijklmnopqrstuvwxyzABCDE"}`;
 const BARE = G.slice(23);
 const MOST = 32_768;
@@ -55,7 +56,15 @@ const name = fc.oneof(
   { weight: 6, arbitrary: fc.constant(NAME) },
   {
     weight: 1,
-    arbitrary: fc.constantFrom("__host-sid", "__Host%2Dsid", "__Host-sid2", "x__Host-sid", "__proto__", "", "$Path"),
+    arbitrary: fc.constantFrom(
+      "__host-http-sid",
+      "__Host%2DHttp-sid",
+      "__Host-Http-sid2",
+      "x__Host-Http-sid",
+      "__proto__",
+      "",
+      "$Path",
+    ),
   },
   { weight: 1, arbitrary: noise },
 );
@@ -121,7 +130,7 @@ test(
     await check(
       fc.asyncProperty(headers, async (header) => {
         calls.length = 0;
-        const { session, finish } = exchangeOf(header);
+        const { session, finish } = exchangeOf(requestParts(header));
         const read = await session.get();
         const lines = finish(new Headers()).map(([field]) => field);
         const token = tokenIn(header);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { SessionMiddlewareOptions } from "../../src/index.ts";
+import type { SessionHttpOptions } from "../../src/index.ts";
 import { cookieJar, request, tokenOf } from "../support/http.ts";
 import { type Handler, setCookies, signedIn } from "../support/sites.ts";
 import type { Visit } from "../support/visits.ts";
@@ -16,7 +16,7 @@ const acts = {
 } satisfies Readonly<Record<string, Handler>>;
 type Act = keyof typeof acts;
 
-const lasting: readonly (readonly [string, SessionMiddlewareOptions<Visit>])[] = [
+const lasting: readonly (readonly [string, SessionHttpOptions<Visit>])[] = [
   ["that ends when the browser closes", {}],
   ["that is persistent", { persistent: true }],
 ];
@@ -44,7 +44,7 @@ describe.each(lasting)(
         );
       }
       const jars = permutations(responses).map((answers) => {
-        const jar = cookieJar("__Host-sid", place.cookie);
+        const jar = cookieJar("__Host-Http-sid", place.cookie);
         for (const answer of answers) jar.receive(answer);
         return jar.cookie;
       });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { cookieValues, setsCookie } from "../../src/http/cookie.ts";
+import { cookieValues, setsCookie } from "../../src/http/cookie-header.ts";
 import { type CookieOptions, sessionCookie } from "../../src/index.ts";
 import { signedIn } from "../support/sites.ts";
 
@@ -10,13 +10,13 @@ const BARE = G.slice(23);
 const { read } = sessionCookie();
 
 describe("sessionCookie: write and clear", () => {
-  const pair = `__Host-sid=${G}`;
+  const pair = `__Host-Http-sid=${G}`;
   const gone = "Expires=Thu, 01 Jan 1970 00:00:00 GMT";
   test.each<[CookieOptions, string, string]>([
     [
       {},
       `${pair}; Path=/; HttpOnly; Secure; SameSite=Lax`,
-      `__Host-sid=; Max-Age=0; Path=/; ${gone}; HttpOnly; Secure; SameSite=Lax`,
+      `__Host-Http-sid=; Max-Age=0; Path=/; ${gone}; HttpOnly; Secure; SameSite=Lax`,
     ],
     [
       { secure: false },
@@ -25,18 +25,18 @@ describe("sessionCookie: write and clear", () => {
     ],
     [
       { domain: "app.example" },
-      `__Secure-sid=${G}; Domain=app.example; Path=/; HttpOnly; Secure; SameSite=Lax`,
-      `__Secure-sid=; Max-Age=0; Domain=app.example; Path=/; ${gone}; HttpOnly; Secure; SameSite=Lax`,
+      `__Http-sid=${G}; Domain=app.example; Path=/; HttpOnly; Secure; SameSite=Lax`,
+      `__Http-sid=; Max-Age=0; Domain=app.example; Path=/; ${gone}; HttpOnly; Secure; SameSite=Lax`,
     ],
     [
       { path: "/app" },
-      `__Secure-sid=${G}; Path=/app; HttpOnly; Secure; SameSite=Lax`,
-      `__Secure-sid=; Max-Age=0; Path=/app; ${gone}; HttpOnly; Secure; SameSite=Lax`,
+      `__Http-sid=${G}; Path=/app; HttpOnly; Secure; SameSite=Lax`,
+      `__Http-sid=; Max-Age=0; Path=/app; ${gone}; HttpOnly; Secure; SameSite=Lax`,
     ],
     [
       { sameSite: "none", partitioned: true },
       `${pair}; Path=/; HttpOnly; Secure; Partitioned; SameSite=None`,
-      `__Host-sid=; Max-Age=0; Path=/; ${gone}; HttpOnly; Secure; Partitioned; SameSite=None`,
+      `__Host-Http-sid=; Max-Age=0; Path=/; ${gone}; HttpOnly; Secure; Partitioned; SameSite=None`,
     ],
     [
       { name: "__Host-Http-id", sameSite: "strict" },
@@ -52,8 +52,24 @@ describe("sessionCookie: write and clear", () => {
     expect(cookie.read(written.split(";")[0])).toBe(G);
   });
 
+  test.each<[CookieOptions, object]>([
+    [{}, { httpOnly: true, secure: true, sameSite: "lax", path: "/" }],
+    [
+      { secure: false, sameSite: "strict" },
+      { httpOnly: true, secure: false, sameSite: "strict", path: "/" },
+    ],
+    [
+      { domain: "app.example", path: "/app", sameSite: "none", partitioned: true },
+      { httpOnly: true, secure: true, sameSite: "none", path: "/app", domain: "app.example", partitioned: true },
+    ],
+  ])("attributes of a cookie with the options %j are an object for cookie jars", (options, expected) => {
+    const { attributes } = sessionCookie(options);
+    expect(attributes).toStrictEqual(expected);
+    expect(Object.isFrozen(attributes)).toBe(true);
+  });
+
   test("write accepts a plain session ID as the token", () => {
-    expect(sessionCookie().write(BARE)).toBe(`__Host-sid=${BARE}; Path=/; HttpOnly; Secure; SameSite=Lax`);
+    expect(sessionCookie().write(BARE)).toBe(`__Host-Http-sid=${BARE}; Path=/; HttpOnly; Secure; SameSite=Lax`);
   });
 
   test.each([1, 34_560_000])("write accepts a Max-Age of %d", (maxAge) => {
@@ -129,41 +145,41 @@ describe("the Set-Cookie grammar of RFC 6265bis, section 4.1.1", () => {
 
 describe("setsCookie", () => {
   test.each([
-    "__Host-sid=x",
-    " __Host-sid = x",
-    "\t__Host-sid\t=x; Path=/",
-    `__Host-sid=${G}; Max-Age=0`,
-    "=__Host-sid=x",
-    " = __Host-sid =x",
-    '__Host-sid=""; Max-Age=0',
-    "__Host-sid==",
-    "__Host-sid=\u00a0",
-    // A cookie without a name, which the browser sends as `__Host-sid=` and which clears nothing.
-    "=__Host-sid=",
-    " =\t__Host-sid = ; Max-Age=0",
+    "__Host-Http-sid=x",
+    " __Host-Http-sid = x",
+    "\t__Host-Http-sid\t=x; Path=/",
+    `__Host-Http-sid=${G}; Max-Age=0`,
+    "=__Host-Http-sid=x",
+    " = __Host-Http-sid =x",
+    '__Host-Http-sid=""; Max-Age=0',
+    "__Host-Http-sid==",
+    "__Host-Http-sid=\u00a0",
+    // A cookie without a name, which the browser sends as `__Host-Http-sid=` and which clears nothing.
+    "=__Host-Http-sid=",
+    " =\t__Host-Http-sid = ; Max-Age=0",
   ])("setsCookie returns true for %j, as a browser would send the cookie back", (line) => {
-    expect(setsCookie("__Host-sid", line)).toBe(true);
+    expect(setsCookie("__Host-Http-sid", line)).toBe(true);
   });
 
   test.each([
     "",
-    "__Host-sid",
+    "__Host-Http-sid",
     "__host-sid=x",
-    "x__Host-sid=x",
-    "__Host-sidx=x",
-    "a=__Host-sid=x",
-    "a=b, __Host-sid=x",
-    "a; __Host-sid=x",
-    "==__Host-sid=x",
-    "\u00a0__Host-sid=x",
+    "x__Host-Http-sid=x",
+    "__Host-Http-sidx=x",
+    "a=__Host-Http-sid=x",
+    "a=b, __Host-Http-sid=x",
+    "a; __Host-Http-sid=x",
+    "==__Host-Http-sid=x",
+    "\u00a0__Host-Http-sid=x",
     // These clear the cookie in one scope or another.
-    "__Host-sid=",
-    "__Host-sid",
-    " __Host-sid = \t; Path=/app; Max-Age=0",
-    `__Host-sid=; Domain=app.example; Comment=${G}`,
+    "__Host-Http-sid=",
+    "__Host-Http-sid",
+    " __Host-Http-sid = \t; Path=/app; Max-Age=0",
+    `__Host-Http-sid=; Domain=app.example; Comment=${G}`,
     sessionCookie().clear(),
   ])("setsCookie returns false for %j, as a browser would not send the cookie back", (line) => {
-    expect(setsCookie("__Host-sid", line)).toBe(false);
+    expect(setsCookie("__Host-Http-sid", line)).toBe(false);
   });
 });
 
@@ -239,14 +255,15 @@ describe("the option previous of sessionCookie", () => {
 
 test("a handler can clear the session cookie in another scope but cannot set it", async () => {
   const { visit } = await signedIn();
-  const clearing = sessionCookie({ name: "__Secure-sid", path: "/app" }).clear().replace("__Secure-", "__Host-");
+  const clearing = sessionCookie({ name: "__Http-sid", path: "/app" }).clear().replace("__Http-", "__Host-Http-");
   const answer = new Response();
-  for (const line of ["a=1", clearing, `__Host-sid=${G}`, `=__Host-sid=`]) answer.headers.append("set-cookie", line);
+  for (const line of ["a=1", clearing, `__Host-Http-sid=${G}`, `=__Host-Http-sid=`])
+    answer.headers.append("set-cookie", line);
   const { headers } = await visit(
     (session) => session.rotate(),
     () => answer,
   );
-  expect(headers.getSetCookie()).toEqual(["a=1", clearing, expect.stringMatching(/^__Host-sid=[^;]{66};/)]);
+  expect(headers.getSetCookie()).toEqual(["a=1", clearing, expect.stringMatching(/^__Host-Http-sid=[^;]{66};/)]);
 });
 
 describe("cookieValues", () => {
@@ -280,26 +297,26 @@ describe("sessionCookie: read", () => {
   );
 
   test.each([
-    "__Host-sid",
-    "__Host-sid=",
-    "__Host-sid=;",
-    "__Host-sid= ",
-    "__Host-sid;x=1",
-    "__Host-sid==",
-    `__Host-sid;=${G}`,
+    "__Host-Http-sid",
+    "__Host-Http-sid=",
+    "__Host-Http-sid=;",
+    "__Host-Http-sid= ",
+    "__Host-Http-sid;x=1",
+    "__Host-Http-sid==",
+    `__Host-Http-sid;=${G}`,
   ])("C-02 read returns null for the Cookie header %j, where the session cookie has no value", (header) => {
     expect(read(header)).toBeNull();
   });
 
   test.each([
-    `__Host-sid=${G}`,
-    `other=1; __Host-sid=${G}; x=2`,
-    `other=1;__Host-sid=${G};x=2`,
-    `other=1;\t__Host-sid=${G}\t; x=2`,
-    `  __Host-sid=${G}  `,
-    `;; __Host-sid=${G};;`,
-    `other; __Host-sid=${G}; other`,
-    `a=1; ${"b=2; ".repeat(50)}__Host-sid=${G}`,
+    `__Host-Http-sid=${G}`,
+    `other=1; __Host-Http-sid=${G}; x=2`,
+    `other=1;__Host-Http-sid=${G};x=2`,
+    `other=1;\t__Host-Http-sid=${G}\t; x=2`,
+    `  __Host-Http-sid=${G}  `,
+    `;; __Host-Http-sid=${G};;`,
+    `other; __Host-Http-sid=${G}; other`,
+    `a=1; ${"b=2; ".repeat(50)}__Host-Http-sid=${G}`,
   ])("C-03 read finds the token in %j", (header) => {
     expect(read(header)).toBe(G);
   });
@@ -312,23 +329,23 @@ describe("sessionCookie: read", () => {
   );
 
   test.each([
-    `__Host-sid=${A}; __Host-sid=${G}`,
-    `__Host-sid=${G}; __Host-sid=${A}`,
-    `__Host-sid=${G}; __Host-sid=${A}; __Host-sid=${G}`,
-    `__Host-sid=${G}; __Host-sid=x`,
-    `__Host-sid=x; __Host-sid=${G}`,
-    `__Host-sid=; __Host-sid=${G}`,
-    `__Host-sid=${G}; __Host-sid=`,
-    `__Host-sid=${G}; __Host-sid=${BARE}`,
+    `__Host-Http-sid=${A}; __Host-Http-sid=${G}`,
+    `__Host-Http-sid=${G}; __Host-Http-sid=${A}`,
+    `__Host-Http-sid=${G}; __Host-Http-sid=${A}; __Host-Http-sid=${G}`,
+    `__Host-Http-sid=${G}; __Host-Http-sid=x`,
+    `__Host-Http-sid=x; __Host-Http-sid=${G}`,
+    `__Host-Http-sid=; __Host-Http-sid=${G}`,
+    `__Host-Http-sid=${G}; __Host-Http-sid=`,
+    `__Host-Http-sid=${G}; __Host-Http-sid=${BARE}`,
   ])("C-05 read returns null if the cookie occurs with two different values: %j", (header) => {
     expect(read(header)).toBeNull();
   });
 
   test("C-05 read returns the token if the cookie occurs twice with the same value", () => {
-    expect(read(`__Host-sid=${G}; a=b; __Host-sid=${G};__Host-sid = ${G}`)).toBe(G);
+    expect(read(`__Host-Http-sid=${G}; a=b; __Host-Http-sid=${G};__Host-Http-sid = ${G}`)).toBe(G);
   });
 
-  test.each([`%5F%5FHost-sid=${G}`, `__Host%2Dsid=${G}`, `__Host-sid%3D${G}`])(
+  test.each([`%5F%5FHost-Http-sid=${G}`, `__Host%2DHttp-sid=${G}`, `__Host-Http-sid%3D${G}`])(
     "C-06 a cookie name is not percent-decoded: %j",
     (header) => {
       expect(read(header)).toBeNull();
@@ -338,42 +355,49 @@ describe("sessionCookie: read", () => {
   test.each(["\u00a0", "\u2003", "\ufeff", "\v", "\f", "\u0085", "\r", "\n", "\0"])(
     "C-07 only space and tab are trimmed around names and values, not %j",
     (blank) => {
-      expect(read(`${blank}__Host-sid=${G}`)).toBeNull();
-      expect(read(`__Host-sid${blank}=${G}`)).toBeNull();
-      expect(read(`__Host-sid=${blank}${G}`)).toBeNull();
-      expect(read(`__Host-sid=${G}${blank}`)).toBeNull();
-      expect(read(`${blank}__Host-sid=${A}; __Host-sid=${G}`)).toBe(G);
-      expect(read(`__Host-sid=${G}; __Host-sid${blank}=${A}`)).toBe(G);
+      expect(read(`${blank}__Host-Http-sid=${G}`)).toBeNull();
+      expect(read(`__Host-Http-sid${blank}=${G}`)).toBeNull();
+      expect(read(`__Host-Http-sid=${blank}${G}`)).toBeNull();
+      expect(read(`__Host-Http-sid=${G}${blank}`)).toBeNull();
+      expect(read(`${blank}__Host-Http-sid=${A}; __Host-Http-sid=${G}`)).toBe(G);
+      expect(read(`__Host-Http-sid=${G}; __Host-Http-sid${blank}=${A}`)).toBe(G);
     },
   );
 
-  test.each([`__Host-sid =${G}`, `__Host-sid= ${G}`, `__Host-sid\t=\t${G}`, ` __Host-sid \t = \t ${G} \t`])(
-    "C-08 space and tab are trimmed around the equals sign: %j",
-    (header) => {
-      expect(read(header)).toBe(G);
-    },
-  );
+  test.each([
+    `__Host-Http-sid =${G}`,
+    `__Host-Http-sid= ${G}`,
+    `__Host-Http-sid\t=\t${G}`,
+    ` __Host-Http-sid \t = \t ${G} \t`,
+  ])("C-08 space and tab are trimmed around the equals sign: %j", (header) => {
+    expect(read(header)).toBe(G);
+  });
 
-  test.each([`=__Host-sid=${G}`, `=${G}`, G, `;=__Host-sid=${G}`])(
+  test.each([`=__Host-Http-sid=${G}`, `=${G}`, G, `;=__Host-Http-sid=${G}`])(
     "C-09 a cookie without a name is ignored: %j",
     (header) => {
       expect(read(header)).toBeNull();
     },
   );
 
-  test.each(["__Host.sid", "__Host_sid", "__Host[sid", " _Host-sid", "_Host-sid", "-Host-sid", "__Host-sid "])(
-    "C-10 only the exact cookie name matches, apart from surrounding spaces: %j",
-    (name) => {
-      expect(read(`${name}=${G}`)).toBe(name.trim() === "__Host-sid" ? G : null);
-    },
-  );
+  test.each([
+    "__Host.Http-sid",
+    "__Host_Http-sid",
+    "__Host[Http-sid",
+    " _Host-Http-sid",
+    "_Host-Http-sid",
+    "-Host-Http-sid",
+    "__Host-Http-sid ",
+  ])("C-10 only the exact cookie name matches, apart from surrounding spaces: %j", (name) => {
+    expect(read(`${name}=${G}`)).toBe(name.trim() === "__Host-Http-sid" ? G : null);
+  });
 
   test.each([
-    `x__Host-sid=${G}`,
-    `__Host-sidx=${G}`,
-    `a=b__Host-sid=${G}`,
-    `a=__Host-sid=${G}`,
-    `a="; x__Host-sid=${G}`,
+    `x__Host-Http-sid=${G}`,
+    `__Host-Http-sidx=${G}`,
+    `a=b__Host-Http-sid=${G}`,
+    `a=__Host-Http-sid=${G}`,
+    `a="; x__Host-Http-sid=${G}`,
   ])("C-11 a cookie whose name only contains the session cookie's name is ignored: %j", (header) => {
     expect(read(header)).toBeNull();
   });
@@ -381,7 +405,7 @@ describe("sessionCookie: read", () => {
   test("C-12 cookies named like properties of Object.prototype are handled like any other cookie", () => {
     const names = ["__proto__", "constructor", "hasOwnProperty", "toString", "prototype"];
     const before = Reflect.ownKeys(Object.prototype);
-    expect(read(`${names.map((name) => `${name}=x; `).join("")}__Host-sid=${G}`)).toBe(G);
+    expect(read(`${names.map((name) => `${name}=x; `).join("")}__Host-Http-sid=${G}`)).toBe(G);
     expect(Reflect.ownKeys(Object.prototype)).toEqual(before);
     for (const name of names.slice(1)) expect(sessionCookie({ name }).read(`a=${G}`)).toBeNull();
   });
@@ -389,21 +413,23 @@ describe("sessionCookie: read", () => {
   test.each([`"${G}"`, `"${G}`, `${G}"`, `'${G}'`])(
     "C-13 quotes are part of the value, so %j is not a token",
     (value) => {
-      expect(read(`__Host-sid=${value}`)).toBeNull();
+      expect(read(`__Host-Http-sid=${value}`)).toBeNull();
     },
   );
 
-  test.each([`__Host-sid=${G},`, `__Host-sid=${G}, a=b`, `__Host-sid=${G},__Host-sid=${G}`, `a=b, __Host-sid=${G}`])(
-    "C-14 a comma does not separate cookies: %j",
-    (header) => {
-      expect(read(header)).toBeNull();
-    },
-  );
+  test.each([
+    `__Host-Http-sid=${G},`,
+    `__Host-Http-sid=${G}, a=b`,
+    `__Host-Http-sid=${G},__Host-Http-sid=${G}`,
+    `a=b, __Host-Http-sid=${G}`,
+  ])("C-14 a comma does not separate cookies: %j", (header) => {
+    expect(read(header)).toBeNull();
+  });
 
   test.each([`${G}=`, `${G}==`, `${G}=x`, `=${G}`])(
     "C-15 an equals sign is part of the value, so %j is not a token",
     (value) => {
-      expect(read(`__Host-sid=${value}`)).toBeNull();
+      expect(read(`__Host-Http-sid=${value}`)).toBeNull();
     },
   );
 
@@ -414,35 +440,35 @@ describe("sessionCookie: read", () => {
     G.replace("_", "/"),
     G.replace(".", "%2E"),
   ])("C-16 a value is not decoded, so %j is not a token", (value) => {
-    expect(read(`__Host-sid=${value}`)).toBeNull();
+    expect(read(`__Host-Http-sid=${value}`)).toBeNull();
   });
 
   test("C-17 a value with a control character is not a token", () => {
     for (const code of [...Array.from({ length: 0x20 }, (_, at) => at), 0x7f]) {
       const character = String.fromCharCode(code);
-      expect(read(`__Host-sid=${G.slice(0, 30)}${character}${G.slice(30)}`)).toBeNull();
-      expect(read(`__Host-sid=${G.slice(0, 30)}${character}${G.slice(31)}`)).toBeNull();
+      expect(read(`__Host-Http-sid=${G.slice(0, 30)}${character}${G.slice(30)}`)).toBeNull();
+      expect(read(`__Host-Http-sid=${G.slice(0, 30)}${character}${G.slice(31)}`)).toBeNull();
     }
   });
 
   test.each(["é", "Ã©", "\xff", "\x80", "а", "😀", "\ud800"])(
     "C-18 a value with the non-ASCII character %j is not a token",
     (character) => {
-      expect(read(`__Host-sid=${G.slice(0, -1)}${character}`)).toBeNull();
-      expect(read(`__Host-sid=${G}${character}`)).toBeNull();
-      expect(read(`x=${character}; __Host-sid=${G}`)).toBe(G);
+      expect(read(`__Host-Http-sid=${G.slice(0, -1)}${character}`)).toBeNull();
+      expect(read(`__Host-Http-sid=${G}${character}`)).toBeNull();
+      expect(read(`x=${character}; __Host-Http-sid=${G}`)).toBe(G);
     },
   );
 
   describe("C-19 long headers", () => {
     const most = 32_768;
-    const found = `;__Host-sid=${G}`;
+    const found = `;__Host-Http-sid=${G}`;
 
-    test.each(["a=b; ", '"', "=;", ";", '\\"', " ", "\t;", "=", "a", "__Host-sid", `__Host-sid=${G};`])(
+    test.each(["a=b; ", '"', "=;", ";", '\\"', " ", "\t;", "=", "a", "__Host-Http-sid", `__Host-Http-sid=${G};`])(
       "a Cookie header made of %j is read up to 32 KB and ignored if it is longer",
       (piece) => {
         const filler = piece.repeat(most).slice(0, most - found.length);
-        const whole = piece.startsWith("__Host-sid=") ? filler.slice(0, filler.lastIndexOf(";")) : filler;
+        const whole = piece.startsWith("__Host-Http-sid=") ? filler.slice(0, filler.lastIndexOf(";")) : filler;
         expect(read(whole + found)).toBe(G);
         expect(read(`${filler.padEnd(most - found.length, " ")}${found} `)).toBeNull();
         expect(read(piece.repeat(1_000_000 / piece.length) + found)).toBeNull();
@@ -454,8 +480,8 @@ describe("sessionCookie: read", () => {
 
   test("C-20 read finds the token in two Cookie header lines joined with a semicolon", () => {
     for (const lines of [
-      ["a=b", `__Host-sid=${G}`],
-      [`__Host-sid=${G}`, "a=b"],
+      ["a=b", `__Host-Http-sid=${G}`],
+      [`__Host-Http-sid=${G}`, "a=b"],
     ]) {
       expect(read(lines.join("; "))).toBe(G);
     }
@@ -470,18 +496,18 @@ describe("sessionCookie: read", () => {
     "0".repeat(64),
     "0".repeat(32),
   ])("C-21 a session cookie of another library is not a token: %s", (value) => {
-    expect(read(`__Host-sid=${value}`)).toBeNull();
+    expect(read(`__Host-Http-sid=${value}`)).toBeNull();
     expect(read(`sid=${G}`)).toBeNull();
   });
 
   test("C-22 the attributes of RFC 2965 are read as cookies with other names", () => {
-    expect(read(`$Version=1; __Host-sid=${G}; $Path=/; $Domain=app.example`)).toBe(G);
+    expect(read(`$Version=1; __Host-Http-sid=${G}; $Path=/; $Domain=app.example`)).toBe(G);
   });
 
   // C-23 (a token outside the Cookie header) and C-24 (a hostile request) are in test/http/http-edge.test.ts.
 
   test("read finds a plain session ID, for stores with plainIds", () => {
-    expect(read(`__Host-sid=${BARE}`)).toBe(BARE);
+    expect(read(`__Host-Http-sid=${BARE}`)).toBe(BARE);
   });
 
   test("a cookie name with regular expression characters is matched literally", () => {

@@ -159,12 +159,12 @@ describe("responses to a backend failure", () => {
   });
 
   test("the response of onBackendError is copied and gets the cookie of a rotation", async () => {
-    const SORRY = new Response("sorry", { status: 500, headers: { "set-cookie": "__Host-sid=planted" } });
+    const SORRY = new Response("sorry", { status: 500, headers: { "set-cookie": "__Host-Http-sid=planted" } });
     const { handled, jar, store } = await broken((session) => session.rotate(), { onBackendError: () => SORRY });
     const response = await handled;
     expect(await response.text()).toBe("sorry");
     expect(setCookies(response)).toHaveLength(1);
-    expect(setCookies(SORRY)).toEqual(["__Host-sid=planted"]);
+    expect(setCookies(SORRY)).toEqual(["__Host-Http-sid=planted"]);
     expect(await store.get(tokenOf(jar.cookie))).not.toBeNull();
   });
 
@@ -227,7 +227,7 @@ describe("responses to a backend failure", () => {
 });
 
 describe("requests with two values of the session cookie", () => {
-  const two = `__Host-sid=${"A".repeat(22)}.${"B".repeat(43)}; __Host-sid=${"C".repeat(22)}.${"D".repeat(43)}`;
+  const two = `__Host-Http-sid=${"A".repeat(22)}.${"B".repeat(43)}; __Host-Http-sid=${"C".repeat(22)}.${"D".repeat(43)}`;
 
   test("a request with two cookie values has no session, and is reported once if it uses the session", async () => {
     const { handle, events, at } = site();
@@ -236,7 +236,7 @@ describe("requests with two values of the session cookie", () => {
       expect(await session.get()).toBeNull();
       return new Response();
     });
-    expect(events).toEqual([{ type: "two-cookies", id: null, at: at(), cookieName: "__Host-sid" }]);
+    expect(events).toEqual([{ type: "two-cookies", id: null, at: at(), cookieName: "__Host-Http-sid" }]);
   });
 
   test("a request with two cookie values is not reported if it does not use the session", async () => {

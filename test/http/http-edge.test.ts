@@ -4,21 +4,27 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { sessionCookie, sessionExchange } from "../../src/index.ts";
 import { keysOf } from "../support/backends.ts";
 import { idle } from "../support/gate.ts";
-import { cookieJar, request, tokenOf } from "../support/http.ts";
+import { cookieJar, request, requestParts, tokenOf } from "../support/http.ts";
 import { type Handler, setCookies, signedIn, site } from "../support/sites.ts";
 
 const rotate: Handler = (session) => session.rotate();
 
 /** Set-Cookie lines of a handler that use the session cookie's name. */
 const planted = [
-  "__Host-sid=planted",
-  " __Host-sid = planted; Path=/",
-  "__Host-sid=x; Max-Age=0",
-  `=__Host-sid=${"i".repeat(22)}.${"s".repeat(43)}`,
+  "__Host-Http-sid=planted",
+  " __Host-Http-sid = planted; Path=/",
+  "__Host-Http-sid=x; Max-Age=0",
+  `=__Host-Http-sid=${"i".repeat(22)}.${"s".repeat(43)}`,
   sessionCookie().write(`${"i".repeat(22)}.${"s".repeat(43)}`, 60),
 ];
 /** Set-Cookie lines of a handler for other cookies. */
-const others = ["a=1; Path=/", "__host-sid=2", "b=2, 3; Expires=Thu, 01 Jan 2026 00:00:00 GMT", "__Host-sidx=3", "a=4"];
+const others = [
+  "a=1; Path=/",
+  "__host-http-sid=2",
+  "b=2, 3; Expires=Thu, 01 Jan 2026 00:00:00 GMT",
+  "__Host-Http-sidx=3",
+  "a=4",
+];
 const mixed = [
   others[0],
   planted[0],
@@ -85,7 +91,7 @@ describe("handlers that set a cookie with the session cookie's name", () => {
         const response = await visit(handler, () => given);
         const lines = setCookies(response);
         expect(lines.slice(0, -1)).toEqual(others);
-        expect(lines.at(-1)).toMatch(/^__Host-sid=.{66}; Path=\/; HttpOnly; Secure; SameSite=Lax$/);
+        expect(lines.at(-1)).toMatch(/^__Host-Http-sid=.{66}; Path=\/; HttpOnly; Secure; SameSite=Lax$/);
         expect(await store.peek(tokenOf(jar.cookie))).not.toBeNull();
         expect(response.status).toBe(given.status);
       },
@@ -124,15 +130,17 @@ describe("handlers that set a cookie with the session cookie's name", () => {
     const { store } = site();
     const exchangeOf = sessionExchange(store);
     const headersWith = (...lines: string[]) => answerWith(lines).headers;
-    expect(exchangeOf(null).finish(headersWith("a=1"))).toEqual([]);
-    expect(exchangeOf(null).finish(headersWith("__Host-sid=x"))).toEqual([["Set-Cookie"]]);
-    expect(exchangeOf(null).finish(headersWith("a=1", "__Host-sid=x", "a=2"))).toEqual([["Set-Cookie", "a=1", "a=2"]]);
-    const creating = exchangeOf(null);
+    expect(exchangeOf(requestParts()).finish(headersWith("a=1"))).toEqual([]);
+    expect(exchangeOf(requestParts()).finish(headersWith("__Host-Http-sid=x"))).toEqual([["Set-Cookie"]]);
+    expect(exchangeOf(requestParts()).finish(headersWith("a=1", "__Host-Http-sid=x", "a=2"))).toEqual([
+      ["Set-Cookie", "a=1", "a=2"],
+    ]);
+    const creating = exchangeOf(requestParts());
     await creating.session.create({});
-    expect(creating.finish(headersWith("a=1", "__Host-sid=x"))[0]).toEqual([
+    expect(creating.finish(headersWith("a=1", "__Host-Http-sid=x"))[0]).toEqual([
       "Set-Cookie",
       "a=1",
-      expect.stringMatching(/^__Host-sid=.{66};/),
+      expect.stringMatching(/^__Host-Http-sid=.{66};/),
     ]);
   });
 
@@ -291,12 +299,12 @@ describe("H-10 responses of status 5xx", () => {
 
 describe("C-23 tokens outside the Cookie header", () => {
   test.each<[string, (token: string) => Request]>([
-    ["the query", (token) => new Request(`https://app.example/?__Host-sid=${token}&sid=${token}&token=${token}`)],
-    ["the body", (token) => new Request("https://app.example/", { method: "POST", body: `__Host-sid=${token}` })],
+    ["the query", (token) => new Request(`https://app.example/?__Host-Http-sid=${token}&sid=${token}&token=${token}`)],
+    ["the body", (token) => new Request("https://app.example/", { method: "POST", body: `__Host-Http-sid=${token}` })],
     ...["authorization", "set-cookie", "cookie2", "x-session-id", "x-cookie", "__host-sid"].map(
       (name): [string, (token: string) => Request] => [
         `the header ${name}`,
-        (token) => new Request("https://app.example/", { headers: { [name]: `__Host-sid=${token}` } }),
+        (token) => new Request("https://app.example/", { headers: { [name]: `__Host-Http-sid=${token}` } }),
       ],
     ),
   ])("a token in %s does not authenticate the request and causes no backend call", async (_, ask) => {
@@ -320,15 +328,15 @@ describe("C-24 hostile requests", () => {
       },
     ],
     ["whose cookie is a number", () => 5],
-    ["whose cookie is an array", () => ["__Host-sid=x"]],
-    ["whose cookie is an object", () => ({ toString: () => "__Host-sid=x" })],
+    ["whose cookie is an array", () => ["__Host-Http-sid=x"]],
+    ["whose cookie is an object", () => ({ toString: () => "__Host-Http-sid=x" })],
   ])("a request %s is rejected with a TypeError before the handler runs", async (_, get) => {
     const { handle, calls } = site();
     const asked = asking(get);
     for (let time = 0; time < 2; time++) {
       const answer = handle(asked, () => expect.fail("called"));
       await expect(answer).rejects.toThrow(
-        /^Cannot (handle a request as its headers|read the session cookie as the Cookie header)/,
+        /^Cannot (handle a request as its headers|read the session token as the Cookie header)/,
       );
       await expect(answer).rejects.toBeInstanceOf(TypeError);
     }
@@ -341,7 +349,7 @@ describe("C-24 hostile requests", () => {
   test("sessionExchange rejects a Cookie header that is not a string with a TypeError", () => {
     const { store } = site();
     for (const header of [5, ["a=b"], {}, true]) {
-      expect(() => sessionExchange(store)(header as never)).toThrow(TypeError);
+      expect(() => sessionExchange(store)({ ...requestParts(), header: () => header as never })).toThrow(TypeError);
     }
   });
 
@@ -355,7 +363,7 @@ describe("C-24 hostile requests", () => {
 
 test("create replaces a session cookie that was planted in the browser", async () => {
   const { handle, store } = site();
-  const jar = cookieJar("__Host-sid", "__Host-sid=planted");
+  const jar = cookieJar("__Host-Http-sid", "__Host-Http-sid=planted");
   const response = await handle(jar.request(), async (session) => {
     await session.create({});
     return answerWith([planted[0]]);

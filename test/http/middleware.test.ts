@@ -13,7 +13,7 @@ import {
 } from "../../src/index.ts";
 import { type BackendMethod, intercept, keysOf } from "../support/backends.ts";
 import { gate } from "../support/gate.ts";
-import { request, tokenOf } from "../support/http.ts";
+import { request, requestParts, tokenOf } from "../support/http.ts";
 import { type Handler, setCookies, signedIn, site } from "../support/sites.ts";
 import { type NewVisit, type Visit, visits } from "../support/visits.ts";
 
@@ -44,7 +44,7 @@ describe("lazy backend calls", () => {
     expect(setCookies(response)).toEqual([]);
   });
 
-  test.each(["__Host-sid=x", "sid=x", `__Host-sid=${"A".repeat(65)}`, `__Host-sid=${"A".repeat(43)}`])(
+  test.each(["__Host-Http-sid=x", "sid=x", `__Host-Http-sid=${"A".repeat(65)}`, `__Host-Http-sid=${"A".repeat(43)}`])(
     "a request with the invalid cookie %s causes no backend call",
     async (cookie) => {
       const { handle, calls } = site();
@@ -70,11 +70,11 @@ describe("lazy backend calls", () => {
     const headers = {
       authorization: `Bearer ${token}`,
       "x-session-id": token,
-      "set-cookie": `__Host-sid=${token}`,
-      cookie2: `__Host-sid=${token}`,
+      "set-cookie": `__Host-Http-sid=${token}`,
+      cookie2: `__Host-Http-sid=${token}`,
     };
-    const url = `https://app.example/?__Host-sid=${token}&sid=${token}`;
-    await handle(new Request(url, { method: "POST", headers, body: `__Host-sid=${token}` }), async (session) => {
+    const url = `https://app.example/?__Host-Http-sid=${token}&sid=${token}`;
+    await handle(new Request(url, { method: "POST", headers, body: `__Host-Http-sid=${token}` }), async (session) => {
       expect(await session.get()).toBeNull();
       return new Response();
     });
@@ -209,7 +209,7 @@ describe("create on the middleware's session", () => {
   test("create does not adopt an unknown token from the cookie", async () => {
     const unknown = `${"i".repeat(22)}.${"s".repeat(43)}`;
     const { handle, store } = site();
-    const response = await handle(request(`__Host-sid=${unknown}`), async (session) => {
+    const response = await handle(request(`__Host-Http-sid=${unknown}`), async (session) => {
       await session.create({});
       return new Response();
     });
@@ -391,7 +391,7 @@ describe("Set-Cookie", () => {
     expect(answer.headers.getSetCookie()).toHaveLength(3);
     const [first, second, third, ours, ...more] = setCookies(response);
     expect([first, second, third]).toEqual(["a=1; Path=/", "b=2, 3; Expires=Thu, 01 Jan 2026 00:00:00 GMT", "a=4"]);
-    expect(ours).toMatch(/^__Host-sid=/);
+    expect(ours).toMatch(/^__Host-Http-sid=/);
     expect(more).toEqual([]);
   });
 });
@@ -663,7 +663,8 @@ describe("backend failures", () => {
     const { handle, jar } = await signedIn(
       {
         async onBackendError(failure, asked) {
-          seen.push(failure, asked);
+          const { method, url, path } = asked;
+          seen.push(failure, { method, url, path, cookie: asked.header("cookie") });
           return new Response("later", { status: 500 });
         },
       },
@@ -676,7 +677,7 @@ describe("backend failures", () => {
       return new Response();
     });
     expect(response.status).toBe(500);
-    expect(seen).toEqual([error, asked]);
+    expect(seen).toEqual([error, { method: "GET", url: asked.url, path: "/", cookie: jar.cookie }]);
     expect([...response.headers.keys()]).not.toContain("set-cookie");
   });
 
@@ -862,10 +863,10 @@ describe("the same request object", () => {
 });
 
 describe("sessionExchange", () => {
-  test("sessionExchange takes the Cookie header and returns the response headers to set", async () => {
+  test("sessionExchange takes the parts of a request and returns the response headers to set", async () => {
     const { store } = visits();
     const exchangeOf = sessionExchange(store, { persistent: true });
-    const first = exchangeOf(null);
+    const first = exchangeOf(requestParts());
     const created = await first.session.create({ userId: "42" });
     const [setCookie, ...others] = first.finish(new Headers());
     expect(setCookie?.[0]).toBe("Set-Cookie");
@@ -875,7 +876,7 @@ describe("sessionExchange", () => {
       ["Vary", "Cookie"],
     ]);
 
-    const second = exchangeOf(setCookie?.[1]?.split(";")[0]);
+    const second = exchangeOf(requestParts(setCookie?.[1]?.split(";")[0]));
     expect(await second.session.get()).toEqual(created);
     expect(second.finish(new Headers({ vary: "Accept", "cache-control": "private, no-cache" }))).toEqual([
       ["Vary", "Accept, Cookie"],
@@ -884,7 +885,7 @@ describe("sessionExchange", () => {
 
   test("the finish method of an exchange does not modify the given headers", async () => {
     const { store } = visits();
-    const { session, finish } = sessionExchange(store)(undefined);
+    const { session, finish } = sessionExchange(store)(requestParts());
     await session.create({});
     const answer = new Headers({ "cache-control": "public" });
     finish(answer);
@@ -893,17 +894,17 @@ describe("sessionExchange", () => {
 
   test("the finish method of an exchange returns no headers if the session was not used", () => {
     const { store } = visits();
-    expect(sessionExchange(store)("__Host-sid=x").finish(new Headers())).toEqual([]);
+    expect(sessionExchange(store)(requestParts("__Host-Http-sid=x")).finish(new Headers())).toEqual([]);
   });
 
   test("the abandon method of an exchange destroys a session created in it and no other session", async () => {
     const { store, backend } = visits();
     const exchangeOf = sessionExchange(store);
     const { token, session: kept } = await store.create({});
-    const reading = exchangeOf(`__Host-sid=${token}`);
+    const reading = exchangeOf(requestParts(`__Host-Http-sid=${token}`));
     await reading.session.get();
     await reading.abandon();
-    const creating = exchangeOf(null);
+    const creating = exchangeOf(requestParts());
     await creating.session.create({});
     expect(await keysOf(backend)).toHaveLength(2);
     await creating.abandon();
@@ -915,10 +916,10 @@ describe("sessionExchange", () => {
   test("sessionExchange works with a store that uses plainIds", async () => {
     const { store } = visits({ plainIds: true });
     const exchangeOf = sessionExchange(store);
-    const { session, finish } = exchangeOf(null);
+    const { session, finish } = exchangeOf(requestParts());
     const { id } = await session.create({});
     const [, line = ""] = finish(new Headers())[0] ?? [];
     expect(tokenOf(line)).toHaveLength(43);
-    expect((await exchangeOf(line.split(";")[0]).session.get())?.id).toBe(id);
+    expect((await exchangeOf(requestParts(line.split(";")[0])).session.get())?.id).toBe(id);
   });
 });

@@ -373,7 +373,7 @@ describe("concurrent handlers of one Request", () => {
     const other = sessionMiddleware(store);
     const asked = jar.request();
     const message =
-      "Cannot handle a request in two session middlewares at the same time as both use the cookie __Host-sid: use one middleware, or give each its own cookie name";
+      "Cannot handle a request in two session middlewares at the same time as both use the cookie __Host-Http-sid: use one middleware, or give each its own cookie name";
     await handle(asked, async () => {
       await expect(other(asked, () => new Response())).rejects.toThrow(new TypeError(message));
       return new Response();

@@ -266,6 +266,24 @@ describe("calls that fail after the response", () => {
     expect(events.map(({ type }) => type)).toContain("unavailable");
   });
 
+  test("a require that finds no session and that no code handles does not end the process", async () => {
+    const { handle } = site();
+    const missing: Promise<unknown>[] = [];
+    const fails = handle(request(), (session) => {
+      missing.push(session.require());
+      throw new Error("handler");
+    });
+    await expect(fails).rejects.toThrow("handler");
+    await handle(request(), async (session) => {
+      await session.get();
+      setTimeout(() => missing.push(session.require()));
+      return new Response();
+    });
+    await new Promise((resolve) => setTimeout(resolve));
+    await idle();
+    expect(missing).toHaveLength(2);
+  });
+
   test("a handler that threw while a create was under way leaves no session and no unhandled rejection", async () => {
     const { handle, held, jar, store, token } = await holding("insert");
     const error = new Error("handler");

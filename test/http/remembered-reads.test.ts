@@ -70,7 +70,7 @@ describe("changes elsewhere during a request", () => {
     const wrapped = { ...store };
     const handle = sessionMiddleware(wrapped);
     const { token } = await store.create({ userId: "43" });
-    await handle(request(`__Host-sid=${token}`), async (session) => {
+    await handle(request(`__Host-Http-sid=${token}`), async (session) => {
       await session.get();
       await wrapped.revokeAll({ user: "43" });
       expect(await session.get()).toBeNull();

@@ -115,7 +115,7 @@ type Open = (port: number, cookie: string) => Promise<Connection>;
 async function signIn(port: number, userId: string): Promise<string> {
   const response = await fetch(`http://localhost:${port}/login`, { method: "POST", body: userId });
   const [pair = ""] = response.headers.getSetCookie().map((line) => line.split(";")[0] ?? "");
-  expect(pair).toMatch(/^__Host-sid=/);
+  expect(pair).toMatch(/^__Host-Http-sid=/);
   return pair;
 }
 

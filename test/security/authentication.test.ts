@@ -76,7 +76,7 @@ describe("an action that requires recent authentication", () => {
     await logIn();
     advance(FRESH + 1);
     const rotated = await store.rotate(tokenOf(jar.cookie), { patch: { theme: "dark" } });
-    const copy = cookieJar("__Host-sid", `__Host-sid=${rotated?.token}`);
+    const copy = cookieJar("__Host-Http-sid", `__Host-Http-sid=${rotated?.token}`);
     await store.update(rotated?.token ?? "", { pageViews: 1 });
     const response = await sessionMiddleware(store)(copy.request(), async (session) => {
       const current = await session.get();

@@ -239,7 +239,11 @@ describe("invalid values of the option previous", () => {
     ],
     ["a previous __Host- name needs secure", { secure: false, previous: [{ name: "__Host-sid" }] }, "__Host-"],
     ["a previous __Secure- name needs secure", { secure: false, previous: [{ name: "__Secure-sid" }] }, "__Secure-"],
-    ["a previous scope must differ from the current scope", { previous: [{}] }, '{"name":"__Host-sid","path":"/"}'],
+    [
+      "a previous scope must differ from the current scope",
+      { previous: [{}] },
+      '{"name":"__Host-Http-sid","path":"/"}',
+    ],
     [
       "a previous scope must differ from the current one after defaults are applied",
       { previous: [{ name: undefined, path: "/" }] },
@@ -401,12 +405,43 @@ describe("T-12 unknown options and options of the wrong type", () => {
 
   test("a callback option that is not a function is rejected", () => {
     for (const name of ["migrate", "onEvent", "now"]) expect(storeWith({ [name]: "now" })).toThrow(TypeError);
-    expect(() => sessionMiddleware(store, { onBackendError: 503 as never })).toThrow(TypeError);
+    for (const name of ["onBackendError", "onUnauthenticated", "passive"]) {
+      expect(() => sessionMiddleware(store, { [name]: 503 })).toThrow(`${name} must be a function: received number`);
+    }
   });
 
   test("a value of persistent that is not a boolean or a function is rejected", () => {
     expect(() => sessionMiddleware(store, { persistent: "yes" as never })).toThrow(TypeError);
     expect(() => sessionExchange(store, { persistent: 5 as never })).toThrow(TypeError);
+  });
+
+  test.each<[string, unknown, string]>([
+    ["an object with the store", { store }, "object"],
+    ["undefined", undefined, "undefined"],
+    ["a promise of the store", Promise.resolve(store), "a promise"],
+  ])("%s in the place of the store is rejected with a TypeError that says what to pass", (_, given, kind) => {
+    for (const [make, name] of [
+      [sessionMiddleware, "middleware"],
+      [sessionExchange, "exchange"],
+    ] as const) {
+      expect(() => make(given as never)).toThrow(
+        new TypeError(
+          `Cannot create a session ${name} as its first argument must be a session store, the result of createSessionStore: received ${kind}`,
+        ),
+      );
+    }
+  });
+
+  test("a middleware that is called without a handler or without a Request rejects with a TypeError that says what to pass", async () => {
+    const handle = sessionMiddleware(store) as (...args: unknown[]) => Promise<Response>;
+    await expect(handle(request())).rejects.toThrow(
+      new TypeError(
+        "Cannot handle a request as the second argument must be a handler, a function of the session: received undefined",
+      ),
+    );
+    await expect(handle({ req: {} }, () => new Response())).rejects.toThrow(
+      new TypeError("Cannot handle a request as it must be a web-standard Request: received object"),
+    );
   });
 
   test("a value of plainIds that is not a boolean is rejected", () => {
@@ -449,6 +484,22 @@ describe("T-13 changes to an options object after its use", () => {
   });
 });
 
+test("T-13 each option of sessionMiddleware is read only once", () => {
+  const read: string[] = [];
+  const options = new Proxy(
+    { transport: "cookie", cookie: {}, persistent: true, crossOriginProtection: true },
+    {
+      get(target, name, receiver) {
+        read.push(String(name));
+        return Reflect.get(target, name, receiver);
+      },
+    },
+  );
+  sessionMiddleware(visits().store, options as object);
+  expect(read.length).toBe(new Set(read).size);
+  expect(read).toContain("cookie");
+});
+
 describe("T-14 nested middlewares", () => {
   const { store } = visits();
 
@@ -472,7 +523,10 @@ describe("T-14 nested middlewares", () => {
         return new Response();
       }),
     );
-    expect(response.headers.getSetCookie().map((line) => line.split("=")[0])).toEqual(["__Host-admin", "__Host-sid"]);
+    expect(response.headers.getSetCookie().map((line) => line.split("=")[0])).toEqual([
+      "__Host-admin",
+      "__Host-Http-sid",
+    ]);
   });
 });
 

@@ -25,7 +25,7 @@ test("the default cookie has the __Host- prefix, no Domain, Path=/, HttpOnly, Se
     return new Response();
   });
   const [pair, ...attributes] = response.headers.getSetCookie().join().split("; ");
-  expect(pair).toMatch(/^__Host-sid=[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}$/);
+  expect(pair).toMatch(/^__Host-Http-sid=[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}$/);
   expect(attributes).toEqual(["Path=/", "HttpOnly", "Secure", "SameSite=Lax"]);
 });
 

@@ -11,6 +11,7 @@ import { manualClock } from "../../src/testing/index.ts";
 import { intercept } from "../support/backends.ts";
 import { timedOnArrival } from "../support/explore.ts";
 import { never } from "../support/gate.ts";
+import { requestParts } from "../support/http.ts";
 import { indexes, type MemberOptions, member, memberStore, members } from "../support/members.ts";
 
 const SECRET = "s3cret";
@@ -160,10 +161,10 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
     [
       "a request with two values of the session cookie",
       async ({ store, token }) => {
-        const cookie = `__Host-sid=${token}; __Host-sid=${"A".repeat(22)}.${"B".repeat(43)}`;
-        await sessionExchange(store)(cookie).session.get();
+        const cookie = `__Host-Http-sid=${token}; __Host-Http-sid=${"A".repeat(22)}.${"B".repeat(43)}`;
+        await sessionExchange(store)(requestParts(cookie)).session.get();
       },
-      () => [{ id: null, cookieName: "__Host-sid" }],
+      () => [{ id: null, cookieName: "__Host-Http-sid" }],
     ],
   ],
   unavailable: [

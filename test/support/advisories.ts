@@ -178,7 +178,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     const store = accounts(ground);
     const chosen = madeUp();
     const [id = ""] = chosen.split(".");
-    const response = await sessionMiddleware(store)(request(`__Host-sid=${chosen}`), async (session) => {
+    const response = await sessionMiddleware(store)(request(`__Host-Http-sid=${chosen}`), async (session) => {
       expect(await session.update({ role: "admin" })).toBeNull();
       await session.create({ userId: "42" });
       return new Response();
@@ -310,7 +310,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
         return new Response();
       });
     for (let round = 0; round < 20; round++) {
-      const cookies = Array.from({ length: 100 }, () => `__Host-sid=${madeUp()}`);
+      const cookies = Array.from({ length: 100 }, () => `__Host-Http-sid=${madeUp()}`);
       const responses = await Promise.all(
         cookies.flatMap((cookie) => [ask(cookie, false), ask(cookie, true), ask(null, true)]),
       );
@@ -422,7 +422,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
       Array.from({ length: 1000 }, async (_, round) => {
         const own = round % tokens.length;
         const wrong: unknown[] = [];
-        await handle(request(`__Host-sid=${tokens[own]}`), async (session) => {
+        await handle(request(`__Host-Http-sid=${tokens[own]}`), async (session) => {
           for (const read of [session.peek, session.get]) {
             const userId = (await read())?.data.userId;
             if (userId !== `u${own}`) wrong.push(userId);
@@ -439,7 +439,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     const store = accounts(await open());
     const handle = sessionMiddleware(store);
     const { token } = await store.create({ userId: "42" });
-    const asked = request(`__Host-sid=${token}`);
+    const asked = request(`__Host-Http-sid=${token}`);
     const clone = asked.clone();
     await handle(asked, async (one) => {
       await handle(clone, async (other) => {

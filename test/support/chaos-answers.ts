@@ -4,8 +4,9 @@ export type Route = "/" | "/session" | "/login" | "/increment" | "/ttl" | "/rota
 
 const OPERATION_MS = 2000;
 const MARGIN_MS = 500;
-export const ISSUED = /^__Host-sid=([A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}); Path=\/; HttpOnly; Secure; SameSite=Lax$/;
-export const CLEARED = /^__Host-sid=; Max-Age=0;/;
+export const ISSUED =
+  /^__Host-Http-sid=([A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}); Path=\/; HttpOnly; Secure; SameSite=Lax$/;
+export const CLEARED = /^__Host-Http-sid=; Max-Age=0;/;
 
 /** The maximum number of consecutive store operations in a request. */
 function operations(route: Route, cookie: string | null, { status }: Answer, navigates: boolean): number {

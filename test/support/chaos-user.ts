@@ -59,7 +59,7 @@ export async function live(world: World, at: number): Promise<void> {
   function receive({ setCookie }: Answer): string | null {
     const [line = ""] = setCookie;
     const [, token] = ISSUED.exec(line) ?? [];
-    if (token !== undefined) cookie = `__Host-sid=${token}`;
+    if (token !== undefined) cookie = `__Host-Http-sid=${token}`;
     if (CLEARED.test(line)) cookie = null;
     return token ?? null;
   }

@@ -29,7 +29,7 @@ export function concurrency(open: () => Ground | Promise<Ground>): void {
       await atEveryCall(open, async ({ clock, backend: inner }, { around, backend, where }) => {
         const store = accounts({ backend: inner, clock });
         const { token } = await store.create({ userId: "42" });
-        const jar = cookieJar("__Host-sid", `__Host-sid=${token}`);
+        const jar = cookieJar("__Host-Http-sid", `__Host-Http-sid=${token}`);
         const [one, other] = [jar.request(), jar.request()];
         const logIn = (on: typeof backend) =>
           sessionMiddleware(accounts({ backend: on, clock }))(one, async (session) => {
@@ -59,7 +59,7 @@ export function concurrency(open: () => Ground | Promise<Ground>): void {
     const { clock, backend } = await open();
     const store = accounts({ backend, clock });
     const { token } = await store.create({ userId: "42", role: "old" });
-    const response = await sessionMiddleware(store)(request(`__Host-sid=${token}`), async (session) => {
+    const response = await sessionMiddleware(store)(request(`__Host-Http-sid=${token}`), async (session) => {
       await session.get();
       for (let minute = 0; minute < 10; minute++) {
         clock.advance(60_000);
@@ -113,7 +113,7 @@ export function concurrency(open: () => Ground | Promise<Ground>): void {
     const store = accounts(await open());
     const handle = sessionMiddleware(store);
     const { token } = await store.create({ userId: "42" });
-    const asked = request(`__Host-sid=${token}`);
+    const asked = request(`__Host-Http-sid=${token}`);
     for (const expected of [0, 1]) {
       const response = await handle(asked, async (session) => {
         expect((await session.get())?.data.views).toBe(expected);

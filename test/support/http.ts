@@ -1,3 +1,11 @@
+import type { SessionRequest } from "../../src/index.ts";
+
+/** Creates a request with this `Cookie` header, for an exchange. */
+export function requestParts(cookie?: string | null, headers: Readonly<Record<string, string>> = {}): SessionRequest {
+  const all: Readonly<Record<string, string | null | undefined>> = { ...headers, cookie };
+  return { method: "GET", url: "/", path: "/", header: (name) => all[name] };
+}
+
 /** Creates a request with this `Cookie` header. */
 export function request(cookie?: string | null): Request {
   return new Request("https://app.example/", { headers: cookie ? { cookie } : {} });
@@ -10,7 +18,7 @@ export interface Jar {
   receive(response: Response): Response;
 }
 
-export function cookieJar(name = "__Host-sid", cookie: string | null = null): Jar {
+export function cookieJar(name = "__Host-Http-sid", cookie: string | null = null): Jar {
   return {
     get cookie() {
       return cookie;

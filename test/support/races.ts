@@ -78,7 +78,7 @@ async function scene({ backend, now, expire }: Ground) {
     whole,
     expire: () => expire(session.id),
     /** Another browser with a copy of the cookie. */
-    copy: () => cookieJar("__Host-sid", jar.cookie),
+    copy: () => cookieJar("__Host-Http-sid", jar.cookie),
     stored: async () => (await store.peek(tokenOf(jar.cookie)))?.data ?? null,
     keys: () => keysOf(backend),
   };

@@ -17,7 +17,7 @@ import {
 } from "../../src/index.ts";
 import type { Ground } from "./advisories.ts";
 import { intercept } from "./backends.ts";
-import { request, tokenOf } from "./http.ts";
+import { request, requestParts, tokenOf } from "./http.ts";
 
 type Inspect = (value: unknown, options: object) => string;
 const runtimes = globalThis as { Bun?: { inspect: Inspect }; Deno?: { inspect: Inspect } };
@@ -167,18 +167,18 @@ export function secrecy(open: () => Ground | Promise<Ground>): void {
     if (!plainIds)
       things["a list"] = await (store as unknown as { list(by: object): Promise<unknown> }).list({ user: DATA });
     const cookie = sessionCookie();
-    cookie.read(`__Host-sid=${token}`);
+    cookie.read(`__Host-Http-sid=${token}`);
     cookie.write(token);
     things["a cookie"] = cookie;
     const middleware = sessionMiddleware(store);
     things["a middleware"] = middleware;
     const exchangeOf = sessionExchange(store);
     things["the function that starts exchanges"] = exchangeOf;
-    const exchange = exchangeOf(`__Host-sid=${token}`);
+    const exchange = exchangeOf(requestParts(`__Host-Http-sid=${token}`));
     await exchange.session.get();
     things["an exchange"] = exchange;
     things["the session of a request"] = exchange.session;
-    await middleware(request(`__Host-sid=${token}`), async (session: RequestSession<Data, never>) => {
+    await middleware(request(`__Host-Http-sid=${token}`), async (session: RequestSession<Data, never>) => {
       things["the result of get in a request"] = await session.get();
       things["the session of a middleware"] = session;
       return new Response();
@@ -246,7 +246,7 @@ export function secrecy(open: () => Ground | Promise<Ground>): void {
       "a malformed token for a cookie": await errorOf((async () => sessionCookie().write(`${token};`))()),
       "a negative Max-Age": await errorOf((async () => sessionCookie().write(token, -1))()),
     };
-    const late = sessionExchange(store)(`__Host-sid=${token}`);
+    const late = sessionExchange(store)(requestParts(`__Host-Http-sid=${token}`));
     late.finish(new Headers());
     errors["a create after the response"] = await errorOf(late.session.create({ userId: DATA }));
     const failures: Record<string, () => unknown> = {
@@ -304,7 +304,7 @@ export function secrecy(open: () => Ground | Promise<Ground>): void {
       failing(() => Promise.reject(new Error(DATA)));
       await errorOf(store.get(token));
       failing(null);
-      const response = await sessionMiddleware(store)(request(`__Host-sid=${token}`), async (session) => {
+      const response = await sessionMiddleware(store)(request(`__Host-Http-sid=${token}`), async (session) => {
         await session.get();
         await session.create({ userId: DATA });
         return new Response();

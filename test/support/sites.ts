@@ -1,9 +1,4 @@
-import {
-  type RequestSession,
-  type SessionMiddlewareOptions,
-  sessionCookie,
-  sessionMiddleware,
-} from "../../src/index.ts";
+import { type RequestSession, type SessionHttpOptions, sessionCookie, sessionMiddleware } from "../../src/index.ts";
 import { cookieJar, tokenOf } from "./http.ts";
 import { type NewVisit, type Visit, type VisitOptions, visits } from "./visits.ts";
 
@@ -11,7 +6,7 @@ import { type NewVisit, type Visit, type VisitOptions, visits } from "./visits.t
 export type Handler = (session: RequestSession<Visit, NewVisit>) => unknown;
 
 /** A middleware with its own store, and a browser without a cookie. */
-export function site(options: SessionMiddlewareOptions<Visit> = {}, storeOptions: VisitOptions = {}) {
+export function site(options: SessionHttpOptions<Visit> = {}, storeOptions: VisitOptions = {}) {
   const base = visits(storeOptions);
   const handle = sessionMiddleware(base.store, options);
   const jar = cookieJar(sessionCookie(options.cookie).name);
@@ -31,7 +26,7 @@ export function site(options: SessionMiddlewareOptions<Visit> = {}, storeOptions
 }
 
 /** A site whose browser has a session. */
-export async function signedIn(options?: SessionMiddlewareOptions<Visit>, storeOptions?: VisitOptions) {
+export async function signedIn(options?: SessionHttpOptions<Visit>, storeOptions?: VisitOptions) {
   const made = site(options, storeOptions);
   await made.visit((session) => session.create({ userId: "42", flash: "hi" }));
   const cookie = made.jar.cookie;

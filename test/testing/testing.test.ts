@@ -52,7 +52,7 @@ describe("testSession", () => {
       expect(value).toBe(token);
       names.push(name as string);
     }
-    expect(names).toEqual(["__Host-sid", "__Host-sid", "sid", "__Secure-sid", "visit"]);
+    expect(names).toEqual(["__Host-Http-sid", "__Host-Http-sid", "sid", "__Http-sid", "visit"]);
   });
 
   test("testSession rejects invalid cookie options and unknown options", async () => {

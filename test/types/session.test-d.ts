@@ -426,7 +426,7 @@ describe("sessionMiddleware", () => {
   const request = new Request("http://localhost/");
 
   test("the session of a request has the methods of the store without the token", () => {
-    expectTypeOf(middleware).toEqualTypeOf<SessionMiddleware<Visit, NewVisit>>();
+    expectTypeOf(middleware).toEqualTypeOf<SessionMiddleware<RequestSession<Visit, NewVisit>>>();
     middleware(request, async (session) => {
       expectTypeOf(session).toEqualTypeOf<RequestSession<Visit, NewVisit>>();
       expectTypeOf(session.get()).toEqualTypeOf<Promise<Session<Visit> | null>>();
@@ -481,11 +481,11 @@ describe("sessionMiddleware", () => {
   });
 
   test("sessionExchange returns a session without Request and Response", () => {
-    const exchange = sessionExchange(store)("sid=1");
-    expectTypeOf(exchange).toEqualTypeOf<SessionExchange<Visit, NewVisit>>();
-    expectTypeOf(exchange.session).toEqualTypeOf<RequestSession<Visit, NewVisit>>();
-    sessionExchange(store)(null);
-    sessionExchange(store)(undefined);
+    const exchange = sessionExchange(store)({ method: "GET", url: "/", path: "/", header: () => undefined });
+    expectTypeOf(exchange).toEqualTypeOf<SessionExchange<RequestSession<Visit, NewVisit>>>();
+    expectTypeOf(exchange.abandon(new Error())).toEqualTypeOf<Promise<Response | null>>();
+    // @ts-expect-error A web-standard request has no header method.
+    sessionExchange(store)(request);
   });
 });
 
