@@ -13,6 +13,7 @@ export type {
   Revoked,
   SessionBackend,
 } from "./backend.ts";
+export type { Duration } from "./base/durations.ts";
 export type { NewSession, NumberField, OptionalField, PatchInput, SessionPatch, SessionSchema } from "./data.ts";
 export { SessionBackendError, SessionConflictError, SessionDataError, type SessionIssue } from "./errors.ts";
 export type { AnswerHeader } from "./http/cache-headers.ts";

@@ -1,3 +1,4 @@
+import type { Duration } from "./base/durations.ts";
 import type { NumberField, OptionalField, PatchInput } from "./data.ts";
 
 /** A snapshot of a session: a frozen plain object without methods. It contains no session token, so it is safe to log. */
@@ -41,10 +42,13 @@ export interface CallOptions {
 
 /** Options for `create`. */
 export interface CreateOptions extends CallOptions {
-  /** The idle timeout of this session in seconds; default: that of the store. */
-  readonly idleTimeout?: number | undefined;
-  /** The absolute timeout of this session in seconds; default: that of the store. Must be at least the idle timeout. */
-  readonly absoluteTimeout?: number | undefined;
+  /** The idle timeout of this session, in whole seconds; default: that of the store. */
+  readonly idleTimeout?: Duration | undefined;
+  /**
+   * The absolute timeout of this session, in whole seconds and at least the idle timeout; `"none"` for no absolute timeout.
+   * Default: that of the store.
+   */
+  readonly absoluteTimeout?: Duration | "none" | undefined;
 }
 
 /** Options for `create` of a store. The session of a request replaces the session that the request came with. */
@@ -64,8 +68,8 @@ export type RotateOptions<T> = RotateWithChange<T> | RotateWithGrace;
 export interface RotateWithChange<T> extends CallOptions {
   /** Changes of the session data, applied in the same step. */
   readonly patch?: PatchInput<T> | undefined;
-  /** A new idle timeout in seconds; default: unchanged. */
-  readonly idleTimeout?: number | undefined;
+  /** A new idle timeout, in whole seconds; default: unchanged. */
+  readonly idleTimeout?: Duration | undefined;
   /**
    * Whether to set `authenticatedAt` to the current time; default false. Use it after the user entered a password, passkey
    * or second factor.
@@ -77,10 +81,10 @@ export interface RotateWithChange<T> extends CallOptions {
 /** Options for a `rotate` that keeps the old token valid for a short time. Everything else stays as it is. */
 export interface RotateWithGrace extends CallOptions {
   /**
-   * The seconds during which the old token can still read and write the session, but not rotate it, so that requests sent
-   * before the rotation are not answered as if there were no session. At most 60 and less than the idle timeout.
+   * How long the old token can still read and write the session, but not rotate it, so that requests sent before the
+   * rotation are not answered as if there were no session. At most 60 seconds and less than the idle timeout.
    */
-  readonly grace: number;
+  readonly grace: Duration;
   readonly patch?: undefined;
   readonly idleTimeout?: undefined;
   readonly authenticated?: undefined;
@@ -137,7 +141,7 @@ export interface SessionStore<T, New = T, Index extends string = never> {
   /**
    * Creates a session with new timeouts. Use it for every login. No other method creates a session.
    *
-   * @throws {RangeError} If a timeout is not a positive whole number, or the idle timeout exceeds the absolute timeout.
+   * @throws {RangeError} If a timeout is not a positive number of whole seconds, or the idle timeout exceeds the absolute timeout.
    * @throws {SessionConflictError} With the reason `limit`, if an index value has the maximum number of sessions; with
    * `revoked`, if `revokeAll` ran concurrently for one of its index values.
    */
@@ -175,8 +179,8 @@ export interface SessionStore<T, New = T, Index extends string = never> {
     field: K,
     options?: CallOptions,
   ): Promise<Exclude<T[K], undefined> | null>;
-  /** Changes the idle timeout of the session, in seconds, and restarts it. */
-  setIdleTimeout(token: string, seconds: number, options?: CallOptions): Promise<Session<T> | null>;
+  /** Changes the idle timeout of the session, in whole seconds, and restarts it. */
+  setIdleTimeout(token: string, idleTimeout: Duration, options?: CallOptions): Promise<Session<T> | null>;
   /**
    * Replaces the token of the session (regenerates it, in the words of express-session). The old token becomes invalid. The
    * session ID, `createdAt` and the deadline stay the same. Of several concurrent calls with the same token, one gets the
@@ -187,7 +191,7 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * this store wait for the result; other processes may report the token as `reused` until then.
    *
    * @throws {TypeError} With `plainIds`: create a new session instead. Also if `grace` is combined with a change.
-   * @throws {RangeError} If `grace` is more than 60 or not less than the idle timeout.
+   * @throws {RangeError} If `grace` is more than 60 seconds or not less than the idle timeout.
    */
   rotate(token: string, options?: RotateOptions<T>): Promise<IssuedSession<T> | null>;
   /** Ends the session, for example at logout. Returns whether it existed. */

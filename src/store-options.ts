@@ -1,4 +1,5 @@
 import type { SessionBackend } from "./backend.ts";
+import type { Duration } from "./base/durations.ts";
 import type { SessionSchema } from "./data.ts";
 import type { SessionBackendError, SessionIssue } from "./errors.ts";
 
@@ -40,15 +41,15 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
   /** The backend that stores the sessions, from `redisBackend` or `memoryBackend`. */
   readonly backend: SessionBackend;
   /**
-   * The time without access after which a session expires, in seconds; default 1800. The OWASP session management cheat
-   * sheet recommends 15 to 30 minutes.
+   * The time without access after which a session expires, in whole seconds; default `"30m"`. The OWASP session management
+   * cheat sheet recommends 15 to 30 minutes.
    */
-  readonly idleTimeout?: number | undefined;
+  readonly idleTimeout?: Duration | undefined;
   /**
-   * The maximum lifetime of a session in seconds, regardless of activity; default: no maximum. Set it to the same value as
-   * `idleTimeout` for a fixed lifetime.
+   * The maximum lifetime of a session, in whole seconds, regardless of activity; default `"none"`. Set it to the same value
+   * as `idleTimeout` for a fixed lifetime.
    */
-  readonly absoluteTimeout?: number | undefined;
+  readonly absoluteTimeout?: Duration | "none" | undefined;
   /**
    * The indexes by which `list`, `count`, `updateAll` and `revokeAll` find sessions, for example `{ user: "userId" }`. Index
    * values have 1 to 512 bytes. They appear in keys of the backend, so they must not be secret. With indexes, every session
@@ -68,10 +69,10 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
    */
   readonly maxBytes?: number | undefined;
   /**
-   * The minimum time between two touches of a session, in seconds; default 0: every `get` touches. A longer interval saves
-   * writes, but a session may expire earlier by this time. Must be less than `idleTimeout`.
+   * The minimum time between two touches of a session; default 0: every `get` touches. A longer interval saves writes, but a
+   * session may expire earlier by this time. Must be less than `idleTimeout`.
    */
-  readonly touchInterval?: number | undefined;
+  readonly touchInterval?: Duration | undefined;
   /**
    * Upgrades stored data that does not fit the schema. The result is validated like the data of `create`, but keys that are
    * not in the schema are ignored. Valid data is written back by compare-and-set. Otherwise the call fails with a
@@ -89,10 +90,10 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
    */
   readonly plainIds?: boolean | undefined;
   /**
-   * The maximum duration of a call in milliseconds; default 2000, at most 30000. Then it fails with `timeout`. Function
+   * The maximum duration of a call; default `"2s"`, at most `"30s"`. Then it fails with `timeout`. Function
    * updates of one session take turns within a process, and their wait is part of the duration.
    */
-  readonly operationTimeoutMs?: number | undefined;
+  readonly operationTimeout?: Duration | undefined;
   /** The clock of the store: returns Unix milliseconds; default `Date.now`. */
   readonly now?: (() => number) | undefined;
 }

@@ -107,7 +107,7 @@ export function sharedExchange<T, New>(
 
   function cookieFor(token: string, session: Session<T>): string {
     const isPersistent = typeof persistent === "function" ? persistent(session) : persistent;
-    return cookie.write(token, isPersistent ? lastingSeconds(session) : undefined);
+    return cookie.write(token, isPersistent ? `${lastingSeconds(session)}s` : undefined);
   }
 
   return (cookieHeader) => {

@@ -1,4 +1,5 @@
 import { changesMade } from "../base/changes.ts";
+import type { Duration } from "../base/durations.ts";
 import type { serially } from "../base/turns.ts";
 import type { NumberField, OptionalField, PatchInput } from "../data.ts";
 import { SessionDataError } from "../errors.ts";
@@ -33,7 +34,7 @@ export interface RequestSession<T, New = T> {
   update(patch: PatchInput<T>, options?: CallOptions): Promise<Session<T> | null>;
   increment(field: NumberField<T>, by?: number, options?: CallOptions): Promise<number | null>;
   take<K extends OptionalField<T>>(field: K, options?: CallOptions): Promise<Exclude<T[K], undefined> | null>;
-  setIdleTimeout(seconds: number, options?: CallOptions): Promise<Session<T> | null>;
+  setIdleTimeout(idleTimeout: Duration, options?: CallOptions): Promise<Session<T> | null>;
   rotate(options?: RotateOptions<T>): Promise<Session<T> | null>;
   destroy(options?: CallOptions): Promise<boolean>;
 
@@ -214,7 +215,7 @@ export function requestSession<T, New>(
     update: (patch, options) => watch(changed((token) => store.update(token, patch, options))),
     increment: (field, by, options) => watch(changing((token) => store.increment(token, field, by, options))),
     take: (field, options) => watch(changing((token) => store.take(token, field, options))),
-    setIdleTimeout: (seconds, options) => watch(changed((token) => store.setIdleTimeout(token, seconds, options))),
+    setIdleTimeout: (timeout, options) => watch(changed((token) => store.setIdleTimeout(token, timeout, options))),
     rotate: (options) => inTurn(() => rotate(options)),
     destroy: (options) => inTurn(() => destroy(options)),
   };

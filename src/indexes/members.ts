@@ -12,7 +12,7 @@ export interface Context {
   emit(event: SessionEvent): void;
 }
 
-/** The maximum time between entering an index and writing the session; the upper bound of `operationTimeoutMs`. */
+/** The maximum time between entering an index and writing the session; the upper bound of `operationTimeout`. */
 export const MAX_WRITE_DELAY_MS = 30_000;
 /**
  * The minimum age at which a member without a session is removed: the maximum write delay, and as much again for the

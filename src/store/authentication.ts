@@ -1,15 +1,17 @@
+import { type Duration, milliseconds } from "../base/durations.ts";
 import type { Session } from "../session.ts";
 
 /**
- * Whether the user was authenticated within the last `maxAge` seconds. Use it to ask for the password again before a
+ * Whether the user was authenticated within the last `maxAge`. Use it to ask for the password again before a
  * sensitive action (ASVS 5.0 7.5.1 and 7.5.3). An authentication time more than a minute in the future is not fresh.
  *
- * @param maxAge In seconds.
  * @param now The current time in Unix milliseconds.
+ * @throws {TypeError | RangeError} If `maxAge` is not a duration.
  */
-export function isFresh(session: Session<unknown>, maxAge: number, now: number = Date.now()): boolean {
+export function isFresh(session: Session<unknown>, maxAge: Duration, now: number = Date.now()): boolean {
+  const maxAgeMs = milliseconds("check the age of an authentication", "maxAge", maxAge, 0);
   const age = now - session.authenticatedAt.getTime();
-  return age >= -60_000 && age <= maxAge * 1000;
+  return age >= -60_000 && age <= maxAgeMs;
 }
 
 /**

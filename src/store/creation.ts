@@ -10,7 +10,7 @@ import { indexEntries, reserved, type StoredSession, timeText } from "../record.
 import type { Codec } from "../schema/codec.ts";
 import type { IssuedSession, StoreCreateOptions } from "../session.ts";
 import type { Runner, Target } from "./runner.ts";
-import { checkTimeouts, type Settings, UNLIMITED_SECONDS } from "./settings.ts";
+import { readTimeouts, type Settings, UNLIMITED_SECONDS } from "./settings.ts";
 import type { SizeLimit } from "./sizes.ts";
 import { snapshot } from "./snapshot.ts";
 import type { Storage } from "./storage.ts";
@@ -96,10 +96,10 @@ export function creation<T>(
 
   return async (data, options = {}) => {
     const action = "create a session";
-    const { idleTimeout = settings.idleTimeout, signal, replaces = null } = options;
+    const { signal, replaces = null } = options;
+    const { idleTimeout, ...timeouts } = readTimeouts(action, options, settings);
     const unlimited = indexes.sources.size === 0 ? undefined : Math.max(UNLIMITED_SECONDS, idleTimeout);
-    const { absoluteTimeout = settings.absoluteTimeout ?? unlimited } = options;
-    checkTimeouts(action, idleTimeout, absoluteTimeout);
+    const { absoluteTimeout = unlimited } = timeouts;
     const set = codec.encode(data);
     sizes.checkGiven(action, set);
     const stored = codec.decode(set);

@@ -1,4 +1,4 @@
-import { seconds, wholeNumber } from "../base/checks.ts";
+import { milliseconds, seconds } from "../base/durations.ts";
 import { pause } from "../base/step.ts";
 import { newSecret } from "../base/token.ts";
 import { SessionBackendError, SessionDataError } from "../errors.ts";
@@ -15,7 +15,7 @@ import type { Edit, Storage, WriteReply, Written } from "./storage.ts";
 const RECONNECT_MS = 50;
 
 /** Requests that were sent before a rotation arrive within seconds. Later, the old token is in the wrong hands. */
-const MAX_GRACE_SECONDS = 60;
+const MAX_GRACE_MS = 60_000;
 
 /** Creates the `rotate` method of a store. */
 export function rotation<T>(
@@ -52,15 +52,16 @@ export function rotation<T>(
 
   return async (token, options = {}) => {
     const action = "rotate a session";
-    const { patch = {}, idleTimeout, authenticated = false, grace = 0, signal } = options;
+    const { patch = {}, authenticated = false, grace = 0, signal } = options;
     if (settings.plainIds)
       throw new TypeError(`Cannot ${action} as with plainIds the ID is the token: create a new session instead`);
-    if (idleTimeout !== undefined) seconds(action, "idleTimeout", idleTimeout);
-    wholeNumber(action, "grace", grace, 0, Math.min(settings.idleTimeout - 1, MAX_GRACE_SECONDS));
+    const idleTimeout =
+      options.idleTimeout === undefined ? undefined : seconds(action, "idleTimeout", options.idleTimeout);
+    const graceMs = milliseconds(action, "grace", grace, 0, Math.min(settings.idleTimeout * 1000 - 1, MAX_GRACE_MS));
     const changes = Object.entries({ patch: options.patch, idleTimeout, authenticated: authenticated || undefined })
       .filter(([, change]) => change !== undefined)
       .map(([name]) => name);
-    if (grace > 0 && changes.length > 0) {
+    if (graceMs > 0 && changes.length > 0) {
       throw new TypeError(
         `Cannot ${action} as grace excludes patch, idleTimeout and authenticated, so that the old token gets no new rights: received ${listOf(changes)}`,
       );
@@ -79,11 +80,11 @@ export function rotation<T>(
             [reserved.verifier]: secret.verifier,
             [reserved.previous]: target.verifier as string,
             [reserved.rotatedAt]: timeText(at.getTime()),
-            ...(grace > 0 ? { [reserved.grace]: String(at.getTime() + grace * 1000) } : {}),
+            ...(graceMs > 0 ? { [reserved.grace]: String(at.getTime() + graceMs) } : {}),
             ...(authenticated ? { [reserved.authenticatedAt]: timeText(at.getTime()) } : {}),
             ...(idleTimeout === undefined ? {} : { [reserved.idleTimeout]: String(idleTimeout) }),
           },
-          remove: grace > 0 ? [] : [reserved.grace],
+          remove: graceMs > 0 ? [] : [reserved.grace],
           // If the reply is lost, undoing the rotation needs the values that it replaced.
           reads:
             changes.length === 0

@@ -108,7 +108,7 @@ export function createStorage<T>(
   limitedWrite: LimitedWrite,
   rotations: OpenRotations,
 ): Storage<T> {
-  const { backend, emit, migrate, time, touchInterval } = settings;
+  const { backend, emit, migrate, time, touchIntervalMs } = settings;
   const { isDecided } = rotations;
   const fields = migrate === undefined ? codec.names : null;
 
@@ -145,11 +145,11 @@ export function createStorage<T>(
 
   const readAndTouch: Storage<T>["readAndTouch"] = async (target) => {
     // A copy of any age is enough, because an old one makes the touch due, and the touch reads again.
-    const record = touchInterval === 0 ? undefined : await read(target, false, Number.POSITIVE_INFINITY);
+    const record = touchIntervalMs === 0 ? undefined : await read(target, false, Number.POSITIVE_INFINITY);
     if (record === null) return null;
     if (record !== undefined) {
       const age = time() - timeOf(record[reserved.lastAccessedAt]);
-      if (age >= 0 && age < touchInterval * 1000) return record;
+      if (age >= 0 && age < touchIntervalMs) return record;
     }
     try {
       return await read(target, true);

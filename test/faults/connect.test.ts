@@ -66,7 +66,7 @@ function storeOn(client: ConnectedRedis, operationTimeoutMs = TIME_MS) {
   return createSessionStore({
     schema: z.object({ userId: z.string(), views: z.int().default(0) }),
     backend,
-    operationTimeoutMs,
+    operationTimeout: `${operationTimeoutMs}ms`,
   });
 }
 
@@ -311,7 +311,7 @@ describe("a client from connectRedis", () => {
     for (const address of [single.url, { cluster: [node.url] }, bySentinel(sentinel)]) {
       const client = await open(address);
       expect(client.listenerCount("error")).toBe(1);
-      const waitForReplicas = { count: 1, timeoutMs: 200 };
+      const waitForReplicas = { count: 1, timeout: "200ms" } as const;
       for (const prefix of ["a:", "b:"]) {
         const backend = redisBackend(client, { prefix, waitForReplicas });
         const store = createSessionStore({ schema: z.object({}), backend });
@@ -392,8 +392,8 @@ describe("a connection that becomes silent under load", () => {
   test.concurrent("a silent connection that waits for replicas is replaced", async () => {
     const proxy = await through(await serve());
     const client = await open(`redis://127.0.0.1:${proxy.port}`);
-    const backend = redisBackend(client, { waitForReplicas: { count: 1, timeoutMs: 100 } });
-    const store = createSessionStore({ schema: z.object({}), backend, operationTimeoutMs: TIME_MS });
+    const backend = redisBackend(client, { waitForReplicas: { count: 1, timeout: "100ms" } });
+    const store = createSessionStore({ schema: z.object({}), backend, operationTimeout: `${TIME_MS}ms` });
     const issued = await Promise.all(Array.from({ length: 20 }, () => store.create({})));
     // Without a replica each logout waits for its whole timeout, on a connection of its own.
     const leave = (some: typeof issued) => Promise.allSettled(some.map(({ token }) => store.destroy(token)));

@@ -53,7 +53,10 @@ describe("a rotation that times out or is aborted while Redis stalls, and is app
             await going.passed;
           });
           const operationTimeoutMs = how === "timeout" ? TIMEOUT_MS : PATIENT_MS;
-          const store = processOn(backend, Date.now, { operationTimeoutMs, onEvent: (event) => events.push(event) });
+          const store = processOn(backend, Date.now, {
+            operationTimeout: `${operationTimeoutMs}ms`,
+            onEvent: (event) => events.push(event),
+          });
           const people = await Promise.all(
             Object.entries(rotations).map(async ([name, options]) => {
               const { token, session } = await store.create({ userId: name, code: "1" });
@@ -114,7 +117,7 @@ describe("a rotation that times out or is aborted while Redis stalls, and is app
 
 test.concurrent("a rotation that no replica confirms is undone", async () => {
   await onGrounds({ server: ["--repl-diskless-sync-delay", "0"] }, async (grounds) => {
-    const waitForReplicas = { count: 1, timeoutMs: TIMEOUT_MS };
+    const waitForReplicas = { count: 1, timeout: `${TIMEOUT_MS}ms` } as const;
     const events: SessionEvent[] = [];
     const backend = redisBackend(grounds.client, { prefix: PREFIX, waitForReplicas });
     const store = processOn(backend, Date.now, { onEvent: (event) => events.push(event) });

@@ -466,9 +466,9 @@ describe("an index", () => {
     const { store, at } = members();
     const inDays = (days: number) => new Date(at().getTime() + days * DAY_MS);
     expect((await store.create({})).session.deadline).toEqual(inDays(400));
-    expect((await store.create({}, { absoluteTimeout: 86_400 })).session.deadline).toEqual(inDays(1));
-    expect((await store.create({}, { idleTimeout: 500 * 86_400 })).session.deadline).toEqual(inDays(500));
-    const limited = members({ absoluteTimeout: 7 * 86_400 });
+    expect((await store.create({}, { absoluteTimeout: "1d" })).session.deadline).toEqual(inDays(1));
+    expect((await store.create({}, { idleTimeout: "500d" })).session.deadline).toEqual(inDays(500));
+    const limited = members({ absoluteTimeout: "7d" });
     expect((await limited.store.create({})).session.deadline).toEqual(inDays(7));
   });
 
@@ -481,7 +481,7 @@ describe("an index", () => {
 
   test("an index entry expires after the latest deadline of its sessions", async () => {
     const { store, entered, advance } = members();
-    const long = await store.create({ userId: "andrew" }, { absoluteTimeout: 100_000, idleTimeout: 100_000 });
+    const long = await store.create({ userId: "andrew" }, { absoluteTimeout: "100000s", idleTimeout: "100000s" });
     await store.create({ userId: "andrew" }, { absoluteTimeout: 2000 });
     advance(100_000);
     expect(await entered("user:andrew")).toContain(long.session.id);

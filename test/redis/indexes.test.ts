@@ -84,19 +84,19 @@ describe("an index key", () => {
   test("an index key expires after the latest deadline of its sessions", async () => {
     const userId = crypto.randomUUID();
     const left = () => client.pTTL(keyOf(`user:${userId}`));
-    const { session: short } = await store.create({ userId }, { absoluteTimeout: 86_400 });
+    const { session: short } = await store.create({ userId }, { absoluteTimeout: "1d" });
     expect(await left()).toBeGreaterThan((short.deadline?.getTime() ?? 0) - Date.now());
     expect(await left()).toBeLessThan(DAY_MS + 60_000 + NEAR_MS);
     const { session: long } = await store.create({ userId });
     expect(await left()).toBeGreaterThan((long.deadline?.getTime() ?? 0) - Date.now());
     expect(await left()).toBeLessThan(400 * DAY_MS + 60_000 + NEAR_MS);
-    await store.create({ userId }, { absoluteTimeout: 86_400 });
+    await store.create({ userId }, { absoluteTimeout: "1d" });
     expect(await left()).toBeGreaterThan((long.deadline?.getTime() ?? 0) - Date.now());
   });
 
   test("an index key that a session moves into expires after the session's deadline", async () => {
     const userId = crypto.randomUUID();
-    const { token, session } = await store.create({}, { absoluteTimeout: 7 * 86_400 });
+    const { token, session } = await store.create({}, { absoluteTimeout: "7d" });
     await store.update(token, { userId });
     const left = await client.pTTL(keyOf(`user:${userId}`));
     expect(left).toBeGreaterThan((session.deadline?.getTime() ?? 0) - Date.now());
@@ -234,7 +234,7 @@ describe("an index with many sessions", () => {
     const large = await createClient({ url: server.url }).connect();
     const beside = await createClient({ url: server.url }).connect();
     const { store: members } = memberStore(redisBackend(large, { prefix: "large:" }), Date.now, {
-      operationTimeoutMs: 30_000,
+      operationTimeout: "30s",
     });
     return { server, client: large, beside, members };
   }

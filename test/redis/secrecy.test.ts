@@ -92,7 +92,7 @@ describe("error messages when Redis fails", () => {
         schema,
         backend: redisBackend(own),
         plainIds,
-        operationTimeoutMs: 500,
+        operationTimeout: "500ms",
         onEvent: (event) => events.push(event),
       });
       const issued = await store.create({ userId: DATA, code: DATA }).catch(() => null);

@@ -229,7 +229,7 @@ describe("compatibility with the session format of Redis's guides", () => {
 
   test("R3 session_ttl is an integer from 1 to 2147483647, and the key's remaining time replaces any other value", async () => {
     for (const seconds of [1800, 1, 2_147_483_647]) {
-      const { token } = await shared.create({ username: "andrew", page_views: 1 }, { idleTimeout: seconds });
+      const { token } = await shared.create({ username: "andrew", page_views: 1 }, { idleTimeout: `${seconds}s` });
       expect((await hashOf(token))["session_ttl"]).toBe(String(seconds));
     }
     const { token } = await shared.create({ username: "andrew", page_views: 1 });

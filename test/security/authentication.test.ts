@@ -134,7 +134,7 @@ describe("the absolute timeout", () => {
     const handle = sessionMiddleware(store, { persistent: ({ data }) => data.theme === "dark" });
     const logIn = async (remember: boolean): Promise<string> => {
       const response = await handle(request(), async (session) => {
-        const lasting = remember ? { idleTimeout: 14 * DAY, absoluteTimeout: 30 * DAY } : {};
+        const lasting = remember ? ({ idleTimeout: "14d", absoluteTimeout: "30d" } as const) : {};
         const { deadline, createdAt } = await session.create({ theme: remember ? "dark" : "light" }, lasting);
         expect((deadline?.getTime() ?? 0) - createdAt.getTime()).toBe((remember ? 30 : 1) * DAY * 1000);
         return new Response();

@@ -104,7 +104,7 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
       "a read after the absolute timeout",
       async ({ store, token, advance }) => {
         for (let day = 0; day < 400; day++) {
-          await store.setIdleTimeout(token, 2 * 86_400);
+          await store.setIdleTimeout(token, "2d");
           advance(86_400);
         }
         await store.get(token);
@@ -238,7 +238,7 @@ for (const [type, ways] of Object.entries(cases)) {
 test("a call that times out is reported as unavailable with the reason timeout", async () => {
   const { store, events, at, token, id } = await scene();
   const clock = manualClock();
-  const stalled = memberStore(intercept(memoryBackend(), never), clock.now, { operationTimeoutMs: 1 });
+  const stalled = memberStore(intercept(memoryBackend(), never), clock.now, { operationTimeout: "1ms" });
   await expect(stalled.store.get(token)).rejects.toMatchObject({ reason: "timeout" });
   expect(stalled.events).toEqual([{ type: "unavailable", id, at: new Date(clock.now()), reason: "timeout" }]);
   expect(await store.get(token)).toMatchObject({ lastAccessedAt: at() });

@@ -83,7 +83,9 @@ describe("create", () => {
     [{ idleTimeout: 1.5 }, RangeError],
     [{ idleTimeout: 3601 }, RangeError],
     [{ absoluteTimeout: 599 }, RangeError],
-    [{ idleTimeout: "60" as never }, TypeError],
+    [{ idleTimeout: "60" as never }, RangeError],
+    [{ idleTimeout: null as never }, TypeError],
+    [{ absoluteTimeout: "never" as never }, RangeError],
   ])("create rejects the timeouts %j and sends nothing to the backend", async (options, kind) => {
     const { store, calls } = visits({ idleTimeout: 600, absoluteTimeout: 3600 });
     await expect(store.create({}, options)).rejects.toThrow(kind);

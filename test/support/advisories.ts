@@ -3,6 +3,7 @@ import { z } from "zod";
 import { newSecret } from "../../src/base/token.ts";
 import {
   createSessionStore,
+  type Duration,
   type SessionBackend,
   SessionConflictError,
   type SessionEvent,
@@ -33,7 +34,7 @@ const account = z.object({
 export function accounts(
   { backend, clock }: Ground,
   onEvent: (event: SessionEvent) => void = () => {},
-  options: { readonly touchInterval?: number; readonly operationTimeoutMs?: number } = {},
+  options: { readonly touchInterval?: Duration; readonly operationTimeout?: Duration } = {},
 ) {
   return createSessionStore({
     ...options,

@@ -128,7 +128,7 @@ export function concurrency(open: () => Ground | Promise<Ground>): void {
     const { clock, backend: inner } = await open();
     const { backend, calls } = counted(inner);
     const { token } = await accounts({ clock, backend }).create({ userId: "42" });
-    const store = accounts({ clock, backend }, undefined, { touchInterval: 60, operationTimeoutMs: 30_000 });
+    const store = accounts({ clock, backend }, undefined, { touchInterval: 60, operationTimeout: "30s" });
     const going = gate();
     const asked = Array.from({ length: 10_000 }, async () => {
       await going.passed;

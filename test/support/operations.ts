@@ -26,7 +26,7 @@ function storeOn(backend: SessionBackend, now: () => number) {
     indexes: { user: "userId" },
     idleTimeout: IDLE,
     now,
-    operationTimeoutMs: 30_000,
+    operationTimeout: "30s",
   });
 }
 type Store = ReturnType<typeof storeOn>;

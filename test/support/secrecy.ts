@@ -105,7 +105,7 @@ function world({ backend, clock }: Ground, plainIds: boolean) {
     backend: intercept(backend, () => fail?.()),
     ...(plainIds ? { plainIds } : { indexes: { user: "userId" as const } }),
     absoluteTimeout: 3600,
-    operationTimeoutMs: 200,
+    operationTimeout: "200ms",
     now: clock.now,
     onEvent: (event) => events.push(event),
   });

@@ -126,8 +126,18 @@ describe("createSessionStore", () => {
     });
     // @ts-expect-error
     createSessionStore({ schema: visit, backend, idleTimeOut: 60 });
-    // @ts-expect-error Seconds are a number.
-    createSessionStore({ schema: visit, backend, idleTimeout: "30m" });
+    // @ts-expect-error There is no such unit.
+    createSessionStore({ schema: visit, backend, idleTimeout: "30 minutes" });
+    // @ts-expect-error Text has a unit.
+    createSessionStore({ schema: visit, backend, idleTimeout: "1800" });
+    // @ts-expect-error Any text is no duration.
+    createSessionStore({ schema: visit, backend, operationTimeout: "2s" as string });
+    // @ts-expect-error Only the absolute timeout may be none.
+    createSessionStore({ schema: visit, backend, idleTimeout: "none" });
+    // @ts-expect-error It is "none".
+    createSessionStore({ schema: visit, backend, absoluteTimeout: "never" });
+    // @ts-expect-error The former name.
+    createSessionStore({ schema: visit, backend, operationTimeoutMs: 2000 });
     // @ts-expect-error
     createSessionStore({ schema: visit, backend, now: new Date() });
     // @ts-expect-error
@@ -317,8 +327,9 @@ describe("SessionPatch", () => {
     store.rotate(token, { patch: { userId: 1 } });
     // @ts-expect-error
     store.rotate(token, { userId: "1" });
-    // @ts-expect-error
     store.rotate(token, { grace: "10s" });
+    // @ts-expect-error There is no such unit.
+    store.rotate(token, { grace: "1min" });
   });
 });
 
