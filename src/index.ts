@@ -49,7 +49,7 @@ export type {
   WalkOptions,
   WalkProgress,
 } from "./session.ts";
-export { isFresh, timeouts } from "./store/authentication.ts";
+export { isFresh, nistTimeouts } from "./store/authentication.ts";
 export { createSessionStore } from "./store/store.ts";
 export type {
   IndexValue,

@@ -15,14 +15,14 @@ export function isFresh(session: Session<unknown>, maxAge: Duration, now: number
 }
 
 /**
- * Timeouts in seconds for the authentication assurance levels of NIST SP 800-63B-4 (sections 2.1.3, 2.2.3 and 2.3.3).
- * Spread one into the options of a store: `{ ...timeouts.aal2 }`. Level 1 does not specify an idle timeout; here it is half
- * of the absolute timeout.
+ * Timeouts for the authentication assurance levels of NIST SP 800-63B-4 (sections 2.1.3, 2.2.3 and 2.3.3). Spread one into
+ * the options of a store: `{ ...nistTimeouts.aal2 }`. Level 1 does not specify an idle timeout; here it is half of the
+ * absolute timeout.
  */
-export const timeouts: {
-  readonly [Level in "aal1" | "aal2" | "aal3"]: { readonly idleTimeout: number; readonly absoluteTimeout: number };
+export const nistTimeouts: {
+  readonly [Level in "aal1" | "aal2" | "aal3"]: { readonly idleTimeout: Duration; readonly absoluteTimeout: Duration };
 } = Object.freeze({
-  aal1: Object.freeze({ idleTimeout: 15 * 86_400, absoluteTimeout: 30 * 86_400 }),
-  aal2: Object.freeze({ idleTimeout: 3600, absoluteTimeout: 86_400 }),
-  aal3: Object.freeze({ idleTimeout: 900, absoluteTimeout: 12 * 3600 }),
+  aal1: Object.freeze({ idleTimeout: "15d", absoluteTimeout: "30d" }),
+  aal2: Object.freeze({ idleTimeout: "1h", absoluteTimeout: "24h" }),
+  aal3: Object.freeze({ idleTimeout: "15m", absoluteTimeout: "12h" }),
 });

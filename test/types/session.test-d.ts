@@ -5,6 +5,7 @@ import * as mini from "zod/mini";
 import * as floor from "zod-floor";
 import {
   createSessionStore,
+  type Duration,
   type IndexQuery,
   type IndexValue,
   type IssuedSession,
@@ -12,6 +13,7 @@ import {
   memoryBackend,
   type NewSession,
   type NumberField,
+  nistTimeouts,
   type OptionalField,
   type RequestSession,
   type Session,
@@ -26,7 +28,6 @@ import {
   type SessionStore,
   sessionExchange,
   sessionMiddleware,
-  timeouts,
 } from "../../src/index.ts";
 import { redisBackend } from "../../src/redis/index.ts";
 
@@ -108,7 +109,7 @@ describe("createSessionStore", () => {
 
   test("createSessionStore rejects unknown options and options of the wrong type", () => {
     const now = () => 0;
-    createSessionStore({ schema: visit, backend, ...timeouts.aal2, touchInterval: 60, plainIds: false, now });
+    createSessionStore({ schema: visit, backend, ...nistTimeouts.aal2, touchInterval: 60, plainIds: false, now });
     createSessionStore({ schema: visit, backend, absoluteTimeout: undefined, migrate: undefined, onEvent: undefined });
     createSessionStore({ schema: visit, backend, migrate: (stored) => ({ userId: stored["user"] }) });
     createSessionStore({
@@ -256,10 +257,13 @@ describe("Session", () => {
     isFresh(null, 300);
     // @ts-expect-error
     isFresh({} as IssuedSession<Visit>, 300);
-    expectTypeOf(timeouts.aal1).toEqualTypeOf<{ readonly idleTimeout: number; readonly absoluteTimeout: number }>();
-    expectTypeOf<keyof typeof timeouts>().toEqualTypeOf<"aal1" | "aal2" | "aal3">();
+    expectTypeOf(nistTimeouts.aal1).toEqualTypeOf<{
+      readonly idleTimeout: Duration;
+      readonly absoluteTimeout: Duration;
+    }>();
+    expectTypeOf<keyof typeof nistTimeouts>().toEqualTypeOf<"aal1" | "aal2" | "aal3">();
     // @ts-expect-error
-    timeouts.aal2.idleTimeout = 1;
+    nistTimeouts.aal2.idleTimeout = 1;
   });
 });
 
