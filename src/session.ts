@@ -1,13 +1,23 @@
 import type { Duration } from "./base/durations.ts";
 import type { NumberField, OptionalField, PatchInput } from "./data.ts";
 
+/**
+ * The session token, which authenticates requests: the value of the session cookie, and nothing else. A plain string is
+ * accepted as a token; a `SessionId` is not. The property exists only in the type.
+ */
+export type SessionToken = string & { readonly "~is"?: "token" | undefined };
+
+/**
+ * The public session ID, which stays the same when the token is rotated. It does not authenticate anyone, so it may be
+ * logged and shown. 22 base64url characters; with `plainIds`, the SHA-256 hash of the token in 43 characters. A plain string
+ * is accepted as an ID; a `SessionToken` is not. The property exists only in the type.
+ */
+export type SessionId = string & { readonly "~is"?: "id" | undefined };
+
 /** A snapshot of a session: a frozen plain object without methods. It contains no session token, so it is safe to log. */
 export interface Session<out T> {
-  /**
-   * The public session ID, which stays the same when the token is rotated. It does not authenticate anyone, so it may be
-   * logged. 22 base64url characters; with `plainIds`, the SHA-256 hash of the token in 43 characters.
-   */
-  readonly id: string;
+  /** The public session ID, which stays the same when the token is rotated. It may be logged. */
+  readonly id: SessionId;
   /** The session data. Plain objects and arrays in it are frozen at every level. */
   readonly data: Readonly<T>;
   /** The time of creation. The Unix epoch (1970) if another program stored a time that cannot be parsed. */
@@ -30,7 +40,7 @@ export interface Session<out T> {
 /** A new or rotated session with its token. The token is kept apart from the `Session`, so that it is not logged with it. */
 export interface IssuedSession<out T> {
   /** The session token. It authenticates requests: send it only in the session cookie, and never log it. */
-  readonly token: string;
+  readonly token: SessionToken;
   readonly session: Session<T>;
 }
 
@@ -58,7 +68,7 @@ export interface StoreCreateOptions extends CreateOptions {
    * and does not count toward the limits of the indexes. If `create` fails, it stays. Default: none. A token that is not
    * valid has no effect.
    */
-  readonly replaces?: string | null | undefined;
+  readonly replaces?: SessionToken | null | undefined;
 }
 
 /** Options for `rotate`: a change that comes with the new token, or a grace period for the old one, but not both. */
@@ -93,7 +103,7 @@ export interface RotateWithGrace extends CallOptions {
 /** Options for `revokeAll`. */
 export interface RevokeAllOptions extends CallOptions {
   /** A session that is not revoked, usually the current one. Any object with its `id` is accepted. */
-  readonly except?: { readonly id: string } | null | undefined;
+  readonly except?: { readonly id: SessionId } | null | undefined;
 }
 
 /** Options for `list`. */
@@ -147,9 +157,9 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    */
   create(data: New, options?: StoreCreateOptions): Promise<IssuedSession<T>>;
   /** Returns the session and restarts its idle timeout, at most once per `touchInterval`. */
-  get(token: string, options?: CallOptions): Promise<Session<T> | null>;
+  get(token: SessionToken, options?: CallOptions): Promise<Session<T> | null>;
   /** Returns the session without restarting its idle timeout. */
-  peek(token: string, options?: CallOptions): Promise<Session<T> | null>;
+  peek(token: SessionToken, options?: CallOptions): Promise<Session<T> | null>;
   /**
    * Changes the fields in the patch and returns the session. Concurrent updates of different fields do not overwrite each
    * other. A function is applied by compare-and-set: it is called again if the session was changed concurrently.
@@ -161,7 +171,7 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * with `revoked`, if moving the session to another index value took too long; with `limit`, if the patch moves the
    * session to an index value that has the maximum number of sessions.
    */
-  update(token: string, patch: PatchInput<T>, options?: CallOptions): Promise<Session<T> | null>;
+  update(token: SessionToken, patch: PatchInput<T>, options?: CallOptions): Promise<Session<T> | null>;
   /**
    * Adds to a number field atomically and returns the sum. An absent field counts as its default, or as 0 without one.
    *
@@ -169,18 +179,18 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * @throws {SessionDataError} If the sum is out of the field's bounds, or the stored number is not a safe integer. Nothing
    * is written.
    */
-  increment(token: string, field: NumberField<T>, by?: number, options?: CallOptions): Promise<number | null>;
+  increment(token: SessionToken, field: NumberField<T>, by?: number, options?: CallOptions): Promise<number | null>;
   /**
    * Returns the value of an optional field and removes the field. Only one of several concurrent calls gets the value. Use
    * it for flash messages and one-time codes. Returns `null` if the field is absent.
    */
   take<K extends OptionalField<T>>(
-    token: string,
+    token: SessionToken,
     field: K,
     options?: CallOptions,
   ): Promise<Exclude<T[K], undefined> | null>;
   /** Changes the idle timeout of the session, in whole seconds, and restarts it. */
-  setIdleTimeout(token: string, idleTimeout: Duration, options?: CallOptions): Promise<Session<T> | null>;
+  setIdleTimeout(token: SessionToken, idleTimeout: Duration, options?: CallOptions): Promise<Session<T> | null>;
   /**
    * Replaces the token of the session (regenerates it, in the words of express-session). The old token becomes invalid. The
    * session ID, `createdAt` and the deadline stay the same. Of several concurrent calls with the same token, one gets the
@@ -193,16 +203,16 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * @throws {TypeError} With `plainIds`: create a new session instead. Also if `grace` is combined with a change.
    * @throws {RangeError} If `grace` is more than 60 seconds or not less than the idle timeout.
    */
-  rotate(token: string, options?: RotateOptions<T>): Promise<IssuedSession<T> | null>;
+  rotate(token: SessionToken, options?: RotateOptions<T>): Promise<IssuedSession<T> | null>;
   /** Ends the session, for example at logout. Returns whether it existed. */
-  destroy(token: string, options?: CallOptions): Promise<boolean>;
+  destroy(token: SessionToken, options?: CallOptions): Promise<boolean>;
 
   /**
    * Ends a session by its ID instead of its token. Returns whether it existed; `false` for a malformed ID.
    *
-   * @throws {TypeError} With `plainIds`.
+   * @throws {TypeError} If it is called with a session token: use `destroy`. Also with `plainIds`.
    */
-  revoke(id: string, options?: CallOptions): Promise<boolean>;
+  revoke(id: SessionId, options?: CallOptions): Promise<boolean>;
   /**
    * Ends all sessions with an index value and returns their number, for example to log a user out on all devices. No
    * session that was created before the call remains. A concurrent `create` either fails with a `SessionConflictError`, or

@@ -2,6 +2,7 @@ import type { SessionBackend } from "./backend.ts";
 import type { Duration } from "./base/durations.ts";
 import type { SessionSchema } from "./data.ts";
 import type { SessionBackendError, SessionIssue } from "./errors.ts";
+import type { SessionId } from "./session.ts";
 
 /** The result of an index function: one value, several, or none. An empty string is a `TypeError`. */
 export type IndexValue = string | readonly string[] | null | undefined;
@@ -100,33 +101,33 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
 
 /** An event for `onEvent`. Contains session IDs, but no tokens and no values of the data. Paths in `issues` may show keys. */
 export type SessionEvent =
-  | { readonly type: "created"; readonly id: string; readonly at: Date }
-  | { readonly type: "rotated"; readonly id: string; readonly at: Date }
+  | { readonly type: "created"; readonly id: SessionId; readonly at: Date }
+  | { readonly type: "rotated"; readonly id: SessionId; readonly at: Date }
   /**
    * A request had the token from before the last rotation. If the rotation was seconds ago, the request was late; long
    * after it, the cookie may be stolen. `rotatedAt` is the time of the rotation; `null` if version 0.1.0 rotated it.
    */
-  | { readonly type: "reused"; readonly id: string; readonly at: Date; readonly rotatedAt: Date | null }
+  | { readonly type: "reused"; readonly id: SessionId; readonly at: Date; readonly rotatedAt: Date | null }
   /** A request had the ID of a session with a wrong secret: a guess, or a token from before the last two rotations. */
-  | { readonly type: "wrong-secret"; readonly id: string; readonly at: Date }
-  | { readonly type: "destroyed"; readonly id: string; readonly at: Date }
+  | { readonly type: "wrong-secret"; readonly id: SessionId; readonly at: Date }
+  | { readonly type: "destroyed"; readonly id: SessionId; readonly at: Date }
   /** The session was ended without its token: by its ID, by an index value, with all others, or because of a limit. */
   | {
       readonly type: "revoked";
-      readonly id: string;
+      readonly id: SessionId;
       readonly at: Date;
       readonly reason: "id" | "index" | "everybody" | "limit";
     }
   /** A session was used after its absolute timeout. There is no event if the backend has already removed its record. */
-  | { readonly type: "expired"; readonly id: string; readonly at: Date; readonly reason: "absolute" }
+  | { readonly type: "expired"; readonly id: SessionId; readonly at: Date; readonly reason: "absolute" }
   /** The stored data of a session does not fit the schema. */
   | {
       readonly type: "invalid";
-      readonly id: string;
+      readonly id: SessionId;
       readonly at: Date;
       readonly issues: readonly Pick<SessionIssue, "code" | "path">[];
     }
-  | { readonly type: "conflict"; readonly id: string; readonly at: Date }
+  | { readonly type: "conflict"; readonly id: SessionId; readonly at: Date }
   /**
    * A request had two different values of the session cookie and was treated as a request without a session. Either the
    * path or domain of the cookie was changed, or another host of the domain set a cookie with the same name.
@@ -135,7 +136,7 @@ export type SessionEvent =
   /** The backend failed. A call that its own caller aborted reports no event. */
   | {
       readonly type: "unavailable";
-      readonly id: string | null;
+      readonly id: SessionId | null;
       readonly at: Date;
       readonly reason: Exclude<SessionBackendError["reason"], "aborted">;
     };

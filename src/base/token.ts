@@ -79,6 +79,17 @@ export function isToken(text: string): boolean {
   return TOKEN.test(text) || PLAIN_TOKEN.test(text);
 }
 
+/**
+ * Rejects a token where an ID is needed. Otherwise the call would succeed and do nothing.
+ *
+ * @throws {TypeError} If the ID is a token with a secret. The message does not contain it.
+ */
+export function refuseToken(action: string, id: unknown): void {
+  if (typeof id === "string" && TOKEN.test(id)) {
+    throw new TypeError(`Cannot ${action} by its ID as a token is not an ID: received a session token`);
+  }
+}
+
 /** Creates a random secret and its verifier, to rotate the token of a session. */
 export function newSecret(): { readonly text: string; readonly verifier: string } {
   const text = randomText(32);

@@ -1,6 +1,7 @@
 import { kindOf, knownOptions, ofType } from "../base/checks.ts";
 import { type Duration, seconds } from "../base/durations.ts";
 import { isToken } from "../base/token.ts";
+import type { SessionToken } from "../session.ts";
 
 /** Options for the session cookie, which is always HttpOnly. */
 export interface CookieOptions {
@@ -38,12 +39,12 @@ export interface CookieScope {
 export interface SessionCookie {
   readonly name: string;
   /** Returns the token in a `Cookie` header; `null` if it is missing, malformed, or there are two different values. */
-  read(header: string | null | undefined): string | null;
+  read(header: string | null | undefined): SessionToken | null;
   /**
    * Returns the value of the `Set-Cookie` header that sets the cookie. Without `maxAge` (whole seconds, at most
    * 400 days), the browser deletes the cookie when it closes.
    */
-  write(token: string, maxAge?: Duration): string;
+  write(token: SessionToken, maxAge?: Duration): string;
   /** Returns the value of the `Set-Cookie` header that clears the cookie. */
   clear(): string;
   /** Returns the values of the `Set-Cookie` headers that clear the cookie in its `previous` scopes. */
@@ -124,7 +125,7 @@ export function sessionCookie(options: CookieOptions = {}): SessionCookie {
       const [value, other] = cookieValues(name, header);
       return value !== undefined && other === undefined && isToken(value) ? value : null;
     },
-    write(token: string, maxAge?: Duration) {
+    write(token: SessionToken, maxAge?: Duration) {
       if (!isToken(token)) throw new TypeError("Cannot write a session cookie as the token is malformed");
       if (maxAge === undefined) return line(scope, token);
       return line(scope, token, seconds("write a session cookie", "maxAge", maxAge, MAX_AGE_SECONDS));

@@ -1,6 +1,6 @@
 import { knownOptions } from "../base/checks.ts";
 import { type CookieOptions, sessionCookie } from "../http/cookie.ts";
-import type { Session, SessionStore } from "../session.ts";
+import type { Session, SessionStore, SessionToken } from "../session.ts";
 
 /**
  * Creates a session for a test and returns the request headers of a browser that is logged in.
@@ -11,7 +11,11 @@ export async function testSession<T, New>(
   store: SessionStore<T, New>,
   data: NoInfer<New>,
   options: { readonly cookie?: CookieOptions | undefined } = {},
-): Promise<{ readonly token: string; readonly session: Session<T>; readonly headers: { readonly cookie: string } }> {
+): Promise<{
+  readonly token: SessionToken;
+  readonly session: Session<T>;
+  readonly headers: { readonly cookie: string };
+}> {
   const { name } = sessionCookie(knownOptions("start a test session", options, ["cookie"]).cookie);
   const { token, session } = await store.create(data);
   return { token, session, headers: { cookie: `${name}=${token}` } };

@@ -20,12 +20,15 @@ import {
   type SessionBackend,
   type SessionEvent,
   type SessionExchange,
+  type SessionId,
   type SessionIndex,
   type SessionIssue,
   type SessionLimit,
   type SessionMiddleware,
   type SessionPatch,
   type SessionStore,
+  type SessionToken,
+  sessionCookie,
   sessionExchange,
   sessionMiddleware,
 } from "../../src/index.ts";
@@ -120,7 +123,7 @@ describe("createSessionStore", () => {
         if (event.type === "invalid") {
           expectTypeOf(event.issues).toEqualTypeOf<readonly Pick<SessionIssue, "code" | "path">[]>();
         }
-        if (event.type === "unavailable") expectTypeOf(event.id).toEqualTypeOf<string | null>();
+        if (event.type === "unavailable") expectTypeOf(event.id).toEqualTypeOf<SessionId | null>();
         // @ts-expect-error Only an invalid record has issues.
         if (event.type === "created") event.issues;
       },
@@ -221,7 +224,7 @@ describe("Session", () => {
 
   test("a session is read-only and has no token", () => {
     expectTypeOf<Session<Visit>>().toEqualTypeOf<{
-      readonly id: string;
+      readonly id: SessionId;
       readonly data: Readonly<Visit>;
       readonly createdAt: Date;
       readonly lastAccessedAt: Date;
@@ -264,6 +267,49 @@ describe("Session", () => {
     expectTypeOf<keyof typeof nistTimeouts>().toEqualTypeOf<"aal1" | "aal2" | "aal3">();
     // @ts-expect-error
     nistTimeouts.aal2.idleTimeout = 1;
+  });
+});
+
+describe("tokens and IDs", () => {
+  const session = {} as Session<Visit>;
+  const issued = {} as IssuedSession<Visit>;
+
+  test("a token and an ID are strings, and a plain string is accepted as either", () => {
+    expectTypeOf(issued.token).toEqualTypeOf<SessionToken>();
+    expectTypeOf<SessionToken>().toExtend<string>();
+    expectTypeOf<SessionId>().toExtend<string>();
+    const text: string = issued.token;
+    store.get(text);
+    store.revoke(text);
+    store.create(fresh, { replaces: text });
+    sessionCookie().write(text);
+    const byId = new Map<string, Session<Visit>>([[session.id, session]]);
+    expectTypeOf(byId.get(session.id)).toEqualTypeOf<Session<Visit> | undefined>();
+  });
+
+  test("an ID is rejected where a token is needed", () => {
+    // @ts-expect-error
+    store.get(session.id);
+    // @ts-expect-error
+    store.destroy(session.id);
+    // @ts-expect-error
+    store.rotate(session.id);
+    // @ts-expect-error
+    store.create(fresh, { replaces: session.id });
+    // @ts-expect-error
+    sessionCookie().write(session.id);
+    // @ts-expect-error The cookie may be missing.
+    store.get(sessionCookie().read("sid=x"));
+    // @ts-expect-error A session is no token.
+    store.get(session);
+  });
+
+  test("a token is rejected where an ID is needed", () => {
+    // @ts-expect-error
+    store.revoke(issued.token);
+    const { token: id } = issued;
+    // @ts-expect-error
+    store.revokeAll({} as never, { except: { id } });
   });
 });
 
@@ -430,7 +476,7 @@ describe("functions with a store parameter", () => {
 
   test("a function may be generic in the data", () => {
     const idOf = async <T, New>(of: SessionStore<T, New>) => (await of.get(token))?.id;
-    expectTypeOf(idOf(store)).toEqualTypeOf<Promise<string | undefined>>();
+    expectTypeOf(idOf(store)).toEqualTypeOf<Promise<SessionId | undefined>>();
     const read = async <T extends { userId: string }>(of: SessionStore<T, never>) => (await of.get(token))?.data;
     expectTypeOf(read(store)).toEqualTypeOf<Promise<Readonly<Visit> | undefined>>();
   });
@@ -705,9 +751,9 @@ describe("a store with indexes", () => {
   test("a revoked event has a reason and no event has a token", () => {
     const listen = (event: SessionEvent): void => {
       if (event.type === "revoked") expectTypeOf(event.reason).toEqualTypeOf<"id" | "index" | "everybody" | "limit">();
-      if (event.type === "unavailable") expectTypeOf(event.id).toEqualTypeOf<string | null>();
+      if (event.type === "unavailable") expectTypeOf(event.id).toEqualTypeOf<SessionId | null>();
       else if (event.type === "two-cookies") expectTypeOf(event.id).toEqualTypeOf<null>();
-      else expectTypeOf(event.id).toEqualTypeOf<string>();
+      else expectTypeOf(event.id).toEqualTypeOf<SessionId>();
       expectTypeOf(event.at).toEqualTypeOf<Date>();
       // @ts-expect-error
       event.token;
