@@ -14,7 +14,16 @@ export type {
   SessionBackend,
 } from "./backend.ts";
 export type { Duration } from "./base/durations.ts";
-export type { NewSession, NumberField, OptionalField, PatchInput, SessionPatch, SessionSchema } from "./data.ts";
+export type { SessionId, SessionToken } from "./base/token.ts";
+export type {
+  IndexQuery,
+  NewData,
+  NumberField,
+  OptionalField,
+  PatchInput,
+  SessionPatch,
+  SessionSchema,
+} from "./data.ts";
 export { SessionBackendError, SessionConflictError, SessionDataError, type SessionIssue } from "./errors.ts";
 export type { AnswerHeader } from "./http/cache-headers.ts";
 export { type CookieOptions, type CookieScope, type SessionCookie, sessionCookie } from "./http/cookie.ts";
@@ -30,23 +39,22 @@ export {
   sessionExchange,
 } from "./http/exchange.ts";
 export { type SessionMiddleware, type SessionMiddlewareOptions, sessionMiddleware } from "./http/middleware.ts";
-export type { RequestSession } from "./http/request-session.ts";
+export type { RequestSession, RequestSessionOf } from "./http/request-session.ts";
 export { type MemoryBackendOptions, memoryBackend } from "./memory/backend.ts";
 export type { Absence, Access, StoredSession } from "./record.ts";
 export type {
   CallOptions,
   CreateOptions,
-  IndexQuery,
+  DataOf,
   IssuedSession,
   ListOptions,
+  NewDataOf,
   RevokeAllOptions,
   RotateOptions,
   RotateWithChange,
   RotateWithGrace,
   Session,
-  SessionId,
   SessionStore,
-  SessionToken,
   StoreCreateOptions,
   WalkOptions,
   WalkProgress,

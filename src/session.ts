@@ -1,18 +1,6 @@
 import type { Duration } from "./base/durations.ts";
-import type { NumberField, OptionalField, PatchInput } from "./data.ts";
-
-/**
- * The session token, which authenticates requests: the value of the session cookie, and nothing else. A plain string is
- * accepted as a token; a `SessionId` is not. The property exists only in the type.
- */
-export type SessionToken = string & { readonly "~is"?: "token" | undefined };
-
-/**
- * The public session ID, which stays the same when the token is rotated. It does not authenticate anyone, so it may be
- * logged and shown. 22 base64url characters; with `plainIds`, the SHA-256 hash of the token in 43 characters. A plain string
- * is accepted as an ID; a `SessionToken` is not. The property exists only in the type.
- */
-export type SessionId = string & { readonly "~is"?: "id" | undefined };
+import type { SessionId, SessionToken } from "./base/token.ts";
+import type { IndexQuery, NumberField, OptionalField, PatchInput } from "./data.ts";
 
 /** A snapshot of a session: a frozen plain object without methods. It contains no session token, so it is safe to log. */
 export interface Session<out T> {
@@ -123,11 +111,6 @@ export interface WalkProgress {
   readonly seen: number;
   readonly done: number;
 }
-
-/** The name of one declared index and a value, for example `{ user: "42" }`. */
-export type IndexQuery<Index extends string, Name extends Index = Index> = Name extends unknown
-  ? Readonly<Record<Name, string> & Partial<Record<Exclude<Index, Name>, never>>>
-  : never;
 
 /**
  * A store of sessions with data of type `T`.
@@ -244,5 +227,11 @@ export interface SessionStore<T, New = T, Index extends string = never> {
   /** Internal. The middleware calls it when a request has two session cookies. A wrapper of the store should pass it on. */
   readonly "~twoCookies"?: (cookieName: string) => void;
   /** Type-only. TypeScript compares methods bivariantly; this property makes it check `New` and `Index` strictly. */
-  readonly "~accepts"?: (data: New, index: Index) => void;
+  readonly "~accepts"?: (data: New | undefined, index: Index | undefined) => void;
 }
+
+/** The data of the sessions of a store: `type Visit = DataOf<typeof store>`. */
+export type DataOf<Store> = Store extends SessionStore<infer T, infer _New, infer _Index> ? T : never;
+
+/** The data that `create` of a store accepts: `type NewVisit = NewDataOf<typeof store>`. */
+export type NewDataOf<Store> = Store extends SessionStore<infer _T, infer New, infer _Index> ? New : never;

@@ -1,8 +1,8 @@
 import type { SessionBackend } from "./backend.ts";
 import type { Duration } from "./base/durations.ts";
+import type { SessionId } from "./base/token.ts";
 import type { SessionSchema } from "./data.ts";
 import type { SessionBackendError, SessionIssue } from "./errors.ts";
-import type { SessionId } from "./session.ts";
 
 /** The result of an index function: one value, several, or none. An empty string is a `TypeError`. */
 export type IndexValue = string | readonly string[] | null | undefined;

@@ -8,6 +8,19 @@ import { NO_SECRET } from "../record.ts";
  * @module
  */
 
+/**
+ * The session token, which authenticates requests: the value of the session cookie, and nothing else. A plain string is
+ * accepted as a token; a `SessionId` is not. The property exists only in the type.
+ */
+export type SessionToken = string & { readonly "~is"?: "token" | undefined };
+
+/**
+ * The public session ID, which stays the same when the token is rotated. It does not authenticate anyone, so it may be
+ * logged and shown. 22 base64url characters; with `plainIds`, the SHA-256 hash of the token in 43 characters. A plain string
+ * is accepted as an ID; a `SessionToken` is not. The property exists only in the type.
+ */
+export type SessionId = string & { readonly "~is"?: "id" | undefined };
+
 const ID = /^[A-Za-z0-9_-]{22}$/;
 const TOKEN = /^([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})$/;
 const PLAIN_TOKEN = /^[A-Za-z0-9_-]{43}$/;

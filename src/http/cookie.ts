@@ -1,7 +1,6 @@
 import { kindOf, knownOptions, ofType } from "../base/checks.ts";
 import { type Duration, seconds } from "../base/durations.ts";
-import { isToken } from "../base/token.ts";
-import type { SessionToken } from "../session.ts";
+import { isToken, type SessionToken } from "../base/token.ts";
 
 /** Options for the session cookie, which is always HttpOnly. */
 export interface CookieOptions {

@@ -39,8 +39,12 @@ export interface RequestSession<T, New = T> {
   destroy(options?: CallOptions): Promise<boolean>;
 
   /** Type-only. Methods are compared bivariantly; this property makes TypeScript check `New` strictly. */
-  readonly "~accepts"?: (data: New) => void;
+  readonly "~accepts"?: (data: New | undefined) => void;
 }
+
+/** The session of a request to a store: `type VisitSession = RequestSessionOf<typeof store>`. */
+export type RequestSessionOf<Store> =
+  Store extends SessionStore<infer T, infer New, infer _Index> ? RequestSession<T, New> : never;
 
 /** The state that the handlers of one request share: the token, the last read of the session, and the cookie to set. */
 export interface SharedToken<T> {

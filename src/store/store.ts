@@ -2,7 +2,7 @@ import { noteChange } from "../base/changes.ts";
 import { wholeNumber } from "../base/checks.ts";
 import { type Duration, seconds } from "../base/durations.ts";
 import { ownProperty } from "../base/null-object.ts";
-import type { NewSession, PatchInput, SessionPatch, SessionSchema } from "../data.ts";
+import type { NewData, PatchInput, SessionPatch } from "../data.ts";
 import { SessionDataError } from "../errors.ts";
 import { createIndexes } from "../indexes/declarations.ts";
 import { createLimitedWrite } from "../indexes/limits.ts";
@@ -31,7 +31,7 @@ import { createStorage } from "./storage.ts";
  */
 export function createSessionStore<T extends object, In, Index extends string = never>(
   options: SessionStoreOptions<T, In, Index>,
-): SessionStore<T, NewSession<SessionSchema<T, In>>, Index> {
+): SessionStore<T, NewData<T, In>, Index> {
   const settings = readOptions(options);
   const { backend, emit, time } = settings;
   const plan = planSchema(settings.schema);
@@ -156,5 +156,5 @@ export function createSessionStore<T extends object, In, Index extends string = 
     },
     ...bulkOperations(settings, runner, storage, patchWriter, codec, registry),
   };
-  return Object.freeze(store) as SessionStore<T, NewSession<SessionSchema<T, In>>, Index>;
+  return Object.freeze(store) as SessionStore<T, NewData<T, In>, Index>;
 }

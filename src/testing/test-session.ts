@@ -1,6 +1,7 @@
 import { knownOptions } from "../base/checks.ts";
+import type { SessionToken } from "../base/token.ts";
 import { type CookieOptions, sessionCookie } from "../http/cookie.ts";
-import type { Session, SessionStore, SessionToken } from "../session.ts";
+import type { Session, SessionStore } from "../session.ts";
 
 /**
  * Creates a session for a test and returns the request headers of a browser that is logged in.

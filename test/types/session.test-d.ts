@@ -5,17 +5,20 @@ import * as mini from "zod/mini";
 import * as floor from "zod-floor";
 import {
   createSessionStore,
+  type DataOf,
   type Duration,
   type IndexQuery,
   type IndexValue,
   type IssuedSession,
   isFresh,
   memoryBackend,
-  type NewSession,
+  type NewData,
+  type NewDataOf,
   type NumberField,
   nistTimeouts,
   type OptionalField,
   type RequestSession,
+  type RequestSessionOf,
   type Session,
   type SessionBackend,
   type SessionEvent,
@@ -51,7 +54,7 @@ const visit = z.object({
   cart: z.array(z.object({ sku: z.string(), n: z.int() })).default(() => []),
 });
 type Visit = z.output<typeof visit>;
-type NewVisit = NewSession<typeof visit>;
+type NewVisit = NewData<Visit, z.input<typeof visit>>;
 
 const backend = memoryBackend();
 const store = createSessionStore({ schema: visit, backend });
@@ -149,8 +152,8 @@ describe("createSessionStore", () => {
   });
 });
 
-describe("NewSession", () => {
-  test("fields that the schema fills in are optional in NewSession", () => {
+describe("NewData", () => {
+  test("fields that the schema fills in are optional in NewData", () => {
     expectTypeOf<NewVisit>().toEqualTypeOf<{
       userId: string;
       role?: "admin" | "user" | undefined;
@@ -165,21 +168,20 @@ describe("NewSession", () => {
     }>();
   });
 
-  test("NewSession has the decoded type of a codec", () => {
+  test("NewData has the decoded type of a codec", () => {
     expectTypeOf<NewVisit["since"]>().toEqualTypeOf<Date>();
-    const schema = z.object({ at: isoDate.default(() => new Date()) });
-    expectTypeOf<NewSession<typeof schema>>().toEqualTypeOf<{ at?: Date | undefined }>();
+    const dated = createSessionStore({ schema: z.object({ at: isoDate.default(() => new Date()) }), backend });
+    expectTypeOf<NewDataOf<typeof dated>>().toEqualTypeOf<{ at?: Date | undefined }>();
   });
 
-  test("an exactly optional field has the same type in NewSession as in zod", () => {
-    const schema = z.object({ a: z.exactOptional(z.string()) });
-    expectTypeOf<Takes<{ a: undefined }, NewSession<typeof schema>>>().toEqualTypeOf<
-      Exact extends true ? false : true
-    >();
-    expectTypeOf<Takes<Record<never, never>, NewSession<typeof schema>>>().toEqualTypeOf<true>();
+  test("an exactly optional field has the same type in NewData as in zod", () => {
+    const exact = createSessionStore({ schema: z.object({ a: z.exactOptional(z.string()) }), backend });
+    type NewExact = NewDataOf<typeof exact>;
+    expectTypeOf<Takes<{ a: undefined }, NewExact>>().toEqualTypeOf<Exact extends true ? false : true>();
+    expectTypeOf<Takes<Record<never, never>, NewExact>>().toEqualTypeOf<true>();
   });
 
-  test("create accepts NewSession and nothing else", () => {
+  test("create accepts NewData and nothing else", () => {
     expectTypeOf(store.create).parameter(0).toEqualTypeOf<NewVisit>();
     expectTypeOf(store.create(fresh)).toEqualTypeOf<Promise<IssuedSession<Visit>>>();
     store.create({ ...fresh, role: "admin", cart: [{ sku: "a", n: 1 }] }, { idleTimeout: 60 });
@@ -479,6 +481,55 @@ describe("functions with a store parameter", () => {
     expectTypeOf(idOf(store)).toEqualTypeOf<Promise<SessionId | undefined>>();
     const read = async <T extends { userId: string }>(of: SessionStore<T, never>) => (await of.get(token))?.data;
     expectTypeOf(read(store)).toEqualTypeOf<Promise<Readonly<Visit> | undefined>>();
+  });
+});
+
+describe("types of a store", () => {
+  const indexed = createSessionStore({ schema: visit, backend, indexes: { user: "userId" } });
+
+  test("DataOf, NewDataOf and RequestSessionOf give the types of a store", () => {
+    expectTypeOf<DataOf<typeof indexed>>().toEqualTypeOf<Visit>();
+    expectTypeOf<NewDataOf<typeof indexed>>().toEqualTypeOf<NewVisit>();
+    expectTypeOf<RequestSessionOf<typeof indexed>>().toEqualTypeOf<RequestSession<Visit, NewVisit>>();
+    expectTypeOf<DataOf<string>>().toBeNever();
+    // @ts-expect-error Required fields are missing.
+    const data: DataOf<typeof indexed> = { userId: "42" };
+    expectTypeOf(data).toEqualTypeOf<Visit>();
+  });
+
+  test("a store of any data and any indexes is accepted as SessionStore<any, any, any>", () => {
+    // biome-ignore lint/suspicious/noExplicitAny: an application may write this.
+    const sizeOf = async (of: SessionStore<any, any, any>) => {
+      let size = 0;
+      for await (const _ of of.scan()) size++;
+      return size;
+    };
+    expectTypeOf(sizeOf(store)).toEqualTypeOf<Promise<number>>();
+    sizeOf(indexed);
+    sizeOf(createSessionStore({ schema: z.object({}), backend }));
+    sizeOf(createSessionStore({ schema: z.object({ n: z.int() }), backend, indexes: {} }));
+  });
+
+  test("a store is accepted as SessionStore<Visit>, which can create sessions, whatever its indexes", () => {
+    const begin = (of: SessionStore<Visit>, visit: Visit) => of.create(visit);
+    expectTypeOf(begin(store, {} as Visit)).toEqualTypeOf<Promise<IssuedSession<Visit>>>();
+    begin(indexed, {} as Visit);
+    const listed = (of: SessionStore<Visit, Visit, "user">) => of.list({ user: "42" });
+    expectTypeOf(listed(indexed)).toEqualTypeOf<Promise<Session<Visit>[]>>();
+    // @ts-expect-error The store has no index.
+    listed(store);
+    // @ts-expect-error Other data.
+    begin(createSessionStore({ schema: z.object({ userId: z.string() }), backend }), {} as Visit);
+  });
+
+  test("a wrapper of a store keeps its types", () => {
+    const timed = <T, New, Index extends string>(inner: SessionStore<T, New, Index>): SessionStore<T, New, Index> => ({
+      ...inner,
+      get: (token, options) => inner.get(token, options),
+    });
+    expectTypeOf(timed(indexed)).toEqualTypeOf<typeof indexed>();
+    const logged: typeof indexed = { ...indexed, create: (data, options) => indexed.create(data, options) };
+    expectTypeOf(logged).toEqualTypeOf<SessionStore<Visit, NewVisit, "user">>();
   });
 });
 
