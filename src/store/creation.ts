@@ -145,7 +145,7 @@ export function creation<T>(
             isWritten: (answer) => answer === "inserted",
           });
           if (inserted === "revoked") {
-            throw new SessionConflictError(revokedMessage(entries), "revoked");
+            throw new SessionConflictError(revokedMessage(entries), { reason: "revoked" });
           }
           if (inserted === "taken") continue;
           emit({ type: "created", id, at });
@@ -160,7 +160,7 @@ export function creation<T>(
           return { token, session: snapshot(id, record, stored) };
         }
         const message = `Cannot create a session as ${MAX_INSERTS} new session IDs in a row were already in use`;
-        throw new SessionConflictError(message, "contended");
+        throw new SessionConflictError(message, { reason: "contended" });
       });
     } catch (error) {
       if (unreceived !== null) discard(unreceived, entries).catch(() => {});

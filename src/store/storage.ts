@@ -133,7 +133,7 @@ export function createStorage<T>(
     if (answer === "invalid") {
       const issue = { code: "invalid_format", path: [], message: "the reserved fields cannot be read" };
       const message = "Cannot read a session as its key is not a hash or its session_deadline is not Unix milliseconds";
-      throw new SessionDataError(message, [issue], { origin: "stored" });
+      throw new SessionDataError(message, { issues: [issue], origin: "stored" });
     }
     return answer as Exclude<typeof answer, NonNullable<Absence>>;
   };
@@ -192,7 +192,7 @@ export function createStorage<T>(
       const isUnfit = cause instanceof SessionDataError;
       const issues = isUnfit ? cause.issues : [{ code: "custom", path: [], message: "migrate threw an error" }];
       const why = isUnfit ? `the result of migrate does not fit the schema: ${codec.list(issues)}` : issues[0]?.message;
-      throw new SessionDataError(`Cannot read a session as ${why}`, issues, { origin: "stored", cause });
+      throw new SessionDataError(`Cannot read a session as ${why}`, { issues, origin: "stored", cause });
     }
   }
 
@@ -219,7 +219,7 @@ export function createStorage<T>(
     if (written === "too_many_bytes") throw sizes.refusal("update a session");
     if (written === "revoked") {
       const why = `the write took more than ${MAX_WRITE_DELAY_MS / 1000} seconds`;
-      throw new SessionConflictError(`Cannot move a session to another index value as ${why}`, "revoked");
+      throw new SessionConflictError(`Cannot move a session to another index value as ${why}`, { reason: "revoked" });
     }
     return written;
   };

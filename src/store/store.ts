@@ -67,7 +67,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
       };
       const issue = { code, path: [field], message: reasons[code] };
       const message = `Cannot ${action} as its data does not fit the schema: ${codec.list([issue])}`;
-      throw new SessionDataError(message, [issue], { origin: code === "invalid_type" ? "stored" : "given" });
+      throw new SessionDataError(message, { issues: [issue], origin: code === "invalid_type" ? "stored" : "given" });
     };
     return await withToken(action, token, options, async (target) => {
       const from = codec.absent(field);

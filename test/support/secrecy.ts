@@ -253,7 +253,8 @@ export function secrecy(open: () => Ground | Promise<Ground>): void {
       "a backend that hangs": () => new Promise(() => {}),
       "a backend that fails": () =>
         Promise.reject(new SessionBackendError("down", { reason: "unavailable", outcome: "unknown" })),
-      "a backend that reports a conflict": () => Promise.reject(new SessionConflictError("others", "contended")),
+      "a backend that reports a conflict": () =>
+        Promise.reject(new SessionConflictError("others", { reason: "contended" })),
     };
     for (const [what, failure] of Object.entries(failures)) {
       failing(failure);
