@@ -49,9 +49,9 @@ describe("a duration", () => {
     const store = createSessionStore({ schema, backend: memoryBackend(), now: clock.now });
     const { token } = await store.create({ userId: "42" });
     await store.rotate(token, { grace: "500ms" });
-    clock.advance(499);
+    clock.advance("499ms");
     expect(await store.peek(token)).not.toBeNull();
-    clock.advance(1);
+    clock.advance("1ms");
     expect(await store.peek(token)).toBeNull();
     await expect(store.rotate(token, { grace: "61s" })).rejects.toThrow(
       'grace must be from "0s" to "1m": received "61s"',

@@ -17,7 +17,7 @@ import {
   sessionMiddleware,
 } from "zession";
 import { type RedisClient, redisBackend } from "zession/redis";
-import { testSession } from "zession/testing";
+import { manualClock, testSession } from "zession/testing";
 import { z } from "zod";
 import { type NewVisit, store, type Visit } from "./visits.ts";
 
@@ -177,6 +177,8 @@ redisBackend(client, { waitForReplicas: { count: 1, timeoutMs: 100 } });
 isFresh(session, "5min");
 // @ts-expect-error The session may not exist.
 isFresh(await store.get(token), "5m");
+// @ts-expect-error Any text is not a duration.
+manualClock().advance("soon");
 // @ts-expect-error The data of a test is checked as well.
 await testSession(store, { userId: 42 });
 // @ts-expect-error Not every event has a reason.

@@ -144,6 +144,7 @@ await exchange.session.update({ flash: "Saved" });
 exchange.finish(new Headers()).map(([name]) => name);
 
 const clock = manualClock();
+clock.advance("31m");
 clock.now().toFixed();
 const { headers } = await testSession(store, { userId: "42" });
 new Request("https://app.example/", { headers });

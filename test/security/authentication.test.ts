@@ -89,9 +89,9 @@ describe("an action that requires recent authentication", () => {
   test("the action is refused if the authentication time is more than a minute in the future", async () => {
     const { logIn, changePassword, clock, jar, store } = site();
     await logIn();
-    clock.advance(-60_000);
+    clock.advance(-60);
     expect((await changePassword()).status).toBe(200);
-    clock.advance(-1);
+    clock.advance(-0.001);
     expect((await changePassword()).status).toBe(403);
     expect(await store.peek(tokenOf(jar.cookie))).not.toBeNull();
   });

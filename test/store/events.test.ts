@@ -51,7 +51,7 @@ function failing({ backend, clock, events }: Scene, reason: SessionBackendError[
 /** Moves the session to another index value so slowly that the update is rejected. */
 async function moveTooLate({ backend, clock, events, token }: Scene): Promise<void> {
   const slow = intercept(timedOnArrival(backend, clock.now), (method) => {
-    if (method === "write") clock.advance(30_001);
+    if (method === "write") clock.advance("30001ms");
   });
   const other = memberStore(slow, clock.now);
   await expect(other.store.update(token, { userId: "barbara" })).rejects.toMatchObject({ reason: "revoked" });

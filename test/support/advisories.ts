@@ -17,7 +17,7 @@ import { atEveryCall } from "./pauses.ts";
 export interface Ground {
   readonly backend: SessionBackend;
   /** The store's clock. On Redis, advancing it does not advance the server's clock. */
-  readonly clock: { readonly now: () => number; advance(milliseconds: number): unknown };
+  readonly clock: { readonly now: () => number; advance(seconds: number): unknown };
 }
 
 const IDLE = 1800;
@@ -126,13 +126,13 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     let now = token;
     for (const [use, act] of Object.entries(uses)) {
       if (use === "destroy" || use === "setIdleTimeout") continue;
-      clock.advance(1000);
+      clock.advance(1);
       const answer = await act(store, now);
       if (use.startsWith("rotate")) now = (answer as { token: string }).token;
       expect((await store.peek(now))?.deadline, use).toEqual(session.deadline);
     }
     const left = (session.deadline?.getTime() ?? 0) - clock.now();
-    clock.advance(left - 1000);
+    clock.advance(left / 1000 - 1);
     // The key has not expired yet: on Redis, the server's own clock was not advanced.
     await expectNothingOpens(accounts({ ...ground, clock: { ...clock, now: () => clock.now() + 1000 } }), now);
   });
@@ -170,7 +170,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     await store.destroy(tokenOf(first));
     expect(await replay(first)).toBeNull();
     expect(await replay(second)).not.toBeNull();
-    ground.clock.advance(ABSOLUTE * 1000);
+    ground.clock.advance(ABSOLUTE);
     expect(await replay(second)).toBeNull();
   });
 
@@ -267,7 +267,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     const successor = winners[0]?.token ?? "";
     expect((await store.get(token))?.id).toBe((await store.get(successor))?.id);
     expect(await store.rotate(token)).toBeNull();
-    ground.clock.advance(10_001);
+    ground.clock.advance(10.001);
     events.length = 0;
     expect(await store.get(token)).toBeNull();
     expect(events.map(({ type }) => type)).toEqual(["reused"]);

@@ -61,7 +61,7 @@ export function members(options: MemberOptions = {}) {
     calls,
     clock,
     at: () => new Date(clock.now()),
-    advance: (seconds: number) => clock.advance(seconds * 1000),
+    advance: (seconds: number) => clock.advance(seconds),
     entered: (entry: string) => entered(backend, entry, clock.now()),
   };
 }

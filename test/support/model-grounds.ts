@@ -34,7 +34,7 @@ export async function memoryGround(): Promise<Ground> {
     now,
     aging: true,
     blur: 0,
-    advance: async (milliseconds) => advance(milliseconds),
+    advance: async (milliseconds) => advance(`${milliseconds}ms`),
     lag: () => 0,
     close: async () => {},
     async stored() {

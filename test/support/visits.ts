@@ -44,6 +44,6 @@ export function visits(options: VisitOptions = {}) {
     calls,
     events,
     at: () => new Date(clock.now()),
-    advance: (seconds: number) => clock.advance(seconds * 1000),
+    advance: (seconds: number) => clock.advance(seconds),
   };
 }

@@ -205,7 +205,7 @@ export const indexes: Cases = {
     await backend.enter(short, "a", 500, 1, clock.now());
     await backend.enter(long, "a", LIFE_MS, 1, clock.now());
     await backend.enter(long, "b", 500, 1, clock.now());
-    await clock.advance(700);
+    await clock.advance(0.7);
     assert.equal((await backend.page(short, 0, 10, clock.now())).size, 0);
     assert.equal((await backend.page(long, 0, 10, clock.now())).size, 2);
   },
