@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { promisify } from "node:util";
+import ts from "typescript";
 import { beforeAll, describe, expect, test } from "vitest";
 
 // Compiles programs against the declarations that the package ships, as an application does. `npm run check` compiles the same
@@ -15,7 +16,7 @@ const COMPILERS = {
   "7.0": "typescript-7",
 } as const;
 
-const PROGRAMS = ["visits.ts", "requests.ts", "stores.ts", "redis.ts", "misuse.ts"];
+const PROGRAMS = ["visits.ts", "requests.ts", "stores.ts", "redis.ts", "misuse.ts", "hovers.ts"];
 const EXACT = { exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true };
 const DOM = ["ES2022", "DOM", "DOM.Iterable"];
 
@@ -117,3 +118,45 @@ test("the errors of the compiler name the data once, and the fields and options 
     expect(said, use).toContain(message);
   }
 }, 120_000);
+
+/** Returns what an editor shows for the names behind the marks of a program. */
+function hoversOf(path: string, text: string): string[] {
+  const service = ts.createLanguageService({
+    getScriptFileNames: () => [path],
+    getScriptVersion: () => "1",
+    getScriptSnapshot: (name) => ts.ScriptSnapshot.fromString(ts.sys.readFile(name) ?? ""),
+    getCurrentDirectory: () => process.cwd(),
+    getCompilationSettings: () => ({
+      target: ts.ScriptTarget.ES2022,
+      module: ts.ModuleKind.NodeNext,
+      strict: true,
+      types: ["node"],
+    }),
+    getDefaultLibFileName: ts.getDefaultLibFilePath,
+    fileExists: ts.sys.fileExists,
+    readFile: ts.sys.readFile,
+  });
+  return [...text.matchAll(/\/\*\?\*\/ /g)].map(({ index, 0: mark }) => {
+    const info = service.getQuickInfoAtPosition(path, index + mark.length);
+    return ts.displayPartsToString(info?.displayParts);
+  });
+}
+
+test("an editor shows the fields of the data, once in the data of a store and once in what create accepts", async () => {
+  const hovers = hoversOf(`${folder}/hovers.ts`, await readFile("test/consumers/hovers.ts", "utf8"));
+  expect(hovers).toHaveLength(7);
+  const [store, issued, found] = hovers;
+  for (const hover of hovers) {
+    expect(hover).not.toMatch(/Zod|NewData|SessionSchema|NoInfer|\.\.\. /);
+    expect(hover.match(/views\??: number/g), hover).toHaveLength(hover === issued || hover === found ? 1 : 2);
+  }
+  expect(store).toBe(`const store: SessionStore<{
+    role: "user" | "admin";
+    views: number;
+    userId?: string | undefined;
+}, {
+    userId?: string | undefined;
+    role?: "user" | "admin" | undefined;
+    views?: number | undefined;
+}, "user">`);
+}, 60_000);
