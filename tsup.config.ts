@@ -7,7 +7,6 @@ export default defineConfig({
   format: ["esm"],
   target: "es2022",
   platform: "neutral",
-  dts: true,
   sourcemap: true,
   clean: true,
   treeshake: false,

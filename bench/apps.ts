@@ -64,7 +64,7 @@ function zession(mode: "" | "interval" | "near" = ""): App {
       where === "memory"
         ? memoryBackend()
         : redisBackend(await connectRedis(where, { clientSideCache: isNear }), { prefix: `${PREFIX}app:` });
-    const store = createSessionStore({ schema: visitor, backend, touchInterval: mode === "" ? 0 : 600 });
+    const store = createSessionStore({ schema: visitor, backend, touchInterval: mode === "" ? 0 : "10m" });
     const withSession = sessionMiddleware(store, { cookie: { secure: false } });
     const routes: Record<string, (session: RequestSession<Visitor>) => Promise<unknown>> = {
       "/read": async (session) => ({ name: (await session.get())?.data.name }),

@@ -22,7 +22,7 @@ const client = await createClient({ url: server.url }).connect();
 const backend = redisBackend(client);
 const plain = { schema: visitor, backend };
 const store = createSessionStore(plain);
-const seldom = createSessionStore({ ...plain, touchInterval: 600 });
+const seldom = createSessionStore({ ...plain, touchInterval: "10m" });
 const indexed = createSessionStore({ ...plain, indexes: { user: "userId" } });
 
 /** Measures the processor time of the primary per operation, in microseconds, at the given concurrency. */

@@ -28,7 +28,7 @@ export interface Peer {
 
 export const PREFIX = "zession-bench:";
 export const IDLE_SECONDS = 1800;
-const TOUCH_INTERVAL = 600;
+const TOUCH_INTERVAL = "10m";
 const LOCALES = ["en-GB", "fr-FR"];
 let turn = 0;
 /** Returns another value at every call, so that each patch changes something. */

@@ -204,7 +204,7 @@ async function measureMemory(): Promise<void> {
   const tokens: string[] = [];
   const backend = memoryBackend();
   const store = createSessionStore({ schema: visitor, backend });
-  const throttled = createSessionStore({ schema: visitor, backend, touchInterval: 600 });
+  const throttled = createSessionStore({ schema: visitor, backend, touchInterval: "10m" });
   const map = new Map<string, string>();
   const records: Record<string, string>[] = [];
   const codec = createCodec(planSchema(visitor));

@@ -40,7 +40,7 @@ type Action = (session: VisitSession, form: URLSearchParams) => Promise<Status |
 /** Creates the demo as one handler, for any server that uses web-standard requests. */
 export function demoApp(options: DemoOptions): (request: Request) => Promise<Response> {
   const { backend, prefix = "session:" } = options;
-  const store = createSessionStore({ schema: visit, backend, absoluteTimeout: ABSOLUTE_SECONDS });
+  const store = createSessionStore({ schema: visit, backend, absoluteTimeout: `${ABSOLUTE_SECONDS}s` });
   const cookie = sessionCookie();
   const withSession = sessionMiddleware(store, {
     onBackendError: () => failure(503, "The session store does not answer.", { "retry-after": "5" }),
@@ -133,7 +133,7 @@ async function login(session: VisitSession, form: URLSearchParams): Promise<Stat
   const ttl = ttlOf(form.get("ttl") || "60");
   await session.create(
     { username: name || "Guest", page_views: 1 },
-    { idleTimeout: ttl, absoluteTimeout: Math.max(ttl, ABSOLUTE_SECONDS) },
+    { idleTimeout: `${ttl}s`, absoluteTimeout: `${Math.max(ttl, ABSOLUTE_SECONDS)}s` },
   );
   return "created";
 }
@@ -146,7 +146,8 @@ async function increment(session: VisitSession): Promise<Status | null> {
 async function changeTtl(session: VisitSession, form: URLSearchParams): Promise<Status | null> {
   // Without a session, the answer is "No active session" even if the form is invalid.
   if ((await session.peek()) === null) return null;
-  return (await session.setIdleTimeout(ttlOf(form.get("ttl") ?? ""))) === null ? null : "ttl";
+  const ttl = ttlOf(form.get("ttl") ?? "");
+  return (await session.setIdleTimeout(`${ttl}s`)) && "ttl";
 }
 
 async function rotate(session: VisitSession): Promise<Status | null> {

@@ -25,7 +25,6 @@ interface Storage {
   close(): Promise<void>;
 }
 
-const CONNECT_MS = 5000;
 /** How long to wait for running requests after the signal. A request body that never ends must not block the exit. */
 const STOP_MS = 3000;
 
@@ -62,7 +61,7 @@ export async function run(server: string, listen: (serving: Serving) => Listenin
 
 async function openStorage(url: Options["redisUrl"]): Promise<Storage> {
   if (url === null) return { backend: memoryBackend(), name: "memory", client: "memory", close: async () => {} };
-  const client = await connectRedis(url, { connectTimeoutMs: CONNECT_MS });
+  const client = await connectRedis(url, { connectTimeout: "5s" });
   client.on("error", (error) => console.error(`Redis: ${reason(error)}`));
   return {
     backend: redisBackend(client),

@@ -7,22 +7,20 @@
  */
 export interface SessionSchema<T = unknown, In = unknown> {
   readonly _zod: {
-    readonly def: { readonly type: "object"; readonly shape: Readonly<Record<string, unknown>> };
+    readonly def: { readonly type: "object" };
     readonly output: T;
     readonly input: In;
   };
 }
 
 /**
- * The data that `create` accepts, derived from the type of a schema. Fields that the schema can fill in are optional.
- * `type Visit = z.output<typeof visit>; type NewVisit = NewSession<typeof visit>;`
+ * The data that `create` accepts: the data `T`, in which the fields that the schema can fill in are optional.
+ *
+ * @typeParam In The input type of the schema.
  */
-export type NewSession<S extends SessionSchema> = {
-  // Mapping over the input keeps fields optional, and `& {}` makes editors show the fields in a tooltip.
-  [K in keyof S["_zod"]["input"]]: K extends keyof S["_zod"]["output"]
-    ? S["_zod"]["output"][K] | Extract<S["_zod"]["input"][K], undefined>
-    : never;
-} & {};
+export type NewData<T, In> = In extends unknown // Always true. Editors then show the fields instead of this type.
+  ? { [K in keyof In]: K extends keyof T ? T[K] | Extract<In[K], undefined> : never }
+  : never;
 
 /**
  * The data that `update` accepts: some of the fields. The value `undefined` removes a field and is allowed only for
@@ -50,3 +48,11 @@ export type NumberField<T> = {
 
 /** The names of the optional fields, which `take` accepts. */
 export type OptionalField<T> = { [K in keyof T & string]-?: {} extends Pick<T, K> ? K : never }[keyof T & string];
+
+/** The name of one declared index and a value, for example `{ user: "42" }`. */
+export type IndexQuery<Index extends string, Name extends Index = Index> = Name extends unknown
+  ? Shown<{ [K in Name]: string } & { [K in Exclude<Index, Name>]?: never }>
+  : never;
+
+/** An intersection of objects as one read-only object, so that editors and error messages show its members. */
+export type Shown<X> = X extends unknown ? { readonly [K in keyof X]: X[K] } : never;

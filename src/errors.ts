@@ -1,3 +1,24 @@
+/** The property by which the copies of this package in a process recognize each other's errors. */
+const CODE = Symbol.for("zession.error.code");
+
+/**
+ * Makes `instanceof` accept errors of the same code from another copy of this package. For subclasses, `instanceof` works as
+ * usual. The types do not declare this, because TypeScript would then narrow subclasses to their base class.
+ */
+function recognize(errorClass: new (...args: never) => Error, code: string): void {
+  Object.defineProperty(errorClass.prototype, CODE, { value: code });
+  Object.defineProperty(errorClass, Symbol.hasInstance, {
+    value(this: unknown, value: unknown): boolean {
+      if (this !== errorClass) return Function.prototype[Symbol.hasInstance].call(this, value);
+      return typeof value === "object" && value !== null && (value as { readonly [CODE]?: unknown })[CODE] === code;
+    },
+  });
+}
+
+function causeOf(options: { readonly cause?: unknown }): ErrorOptions | undefined {
+  return "cause" in options ? { cause: options.cause } : undefined;
+}
+
 /**
  * One reason why data does not fit the schema. Has the form of a zod issue, so zod's formatters, for example
  * `z.prettifyError`, accept a `SessionDataError`.
@@ -17,6 +38,8 @@ export interface SessionIssue {
  */
 export class SessionDataError extends Error {
   override readonly name = "SessionDataError" as const;
+  /** Identifies the kind of error in every version and copy of this package. */
+  readonly code = "ERR_SESSION_DATA" as const;
   /** All issues, without the values. */
   readonly issues: readonly SessionIssue[];
   /**
@@ -27,33 +50,48 @@ export class SessionDataError extends Error {
 
   constructor(
     message: string,
-    issues: readonly SessionIssue[],
-    options: { readonly origin: SessionDataError["origin"]; readonly cause?: unknown },
+    options: {
+      readonly issues: readonly SessionIssue[];
+      readonly origin: SessionDataError["origin"];
+      readonly cause?: unknown;
+    },
   ) {
-    super(message, "cause" in options ? { cause: options.cause } : undefined);
-    this.issues = issues;
+    super(message, causeOf(options));
+    this.issues = options.issues;
     this.origin = options.origin;
+  }
+
+  static {
+    recognize(SessionDataError, "ERR_SESSION_DATA");
   }
 }
 
 /** The error for an operation that conflicts with the state of the store. Nothing was changed. */
 export class SessionConflictError extends Error {
   override readonly name = "SessionConflictError" as const;
+  /** Identifies the kind of error in every version and copy of this package. */
+  readonly code = "ERR_SESSION_CONFLICT" as const;
   /**
    * The kind of conflict. `contended`: the session was changed concurrently in every attempt. `revoked`: sessions of the
    * index value were revoked concurrently. `limit`: the index value has the maximum number of sessions.
    */
   readonly reason: "contended" | "revoked" | "limit";
 
-  constructor(message: string, reason: SessionConflictError["reason"]) {
-    super(message);
-    this.reason = reason;
+  constructor(message: string, options: { readonly reason: SessionConflictError["reason"]; readonly cause?: unknown }) {
+    super(message, causeOf(options));
+    this.reason = options.reason;
+  }
+
+  static {
+    recognize(SessionConflictError, "ERR_SESSION_CONFLICT");
   }
 }
 
 /** The error for a failure of the backend. The session may exist or not: do not treat the user as logged out. */
 export class SessionBackendError extends Error {
   override readonly name = "SessionBackendError" as const;
+  /** Identifies the kind of error in every version and copy of this package. */
+  readonly code = "ERR_SESSION_BACKEND" as const;
   /**
    * The kind of failure. `unavailable`: there is no connection, or the server cannot answer now. `timeout`: there was no
    * answer within the operation timeout. `aborted`: the caller's signal was aborted. `rejected`: the server refused the
@@ -77,10 +115,14 @@ export class SessionBackendError extends Error {
       readonly cause?: unknown;
     },
   ) {
-    super(message, "cause" in options ? { cause: options.cause } : undefined);
+    super(message, causeOf(options));
     this.reason = options.reason;
     this.outcome = options.outcome;
     this.done = options.done ?? 0;
+  }
+
+  static {
+    recognize(SessionBackendError, "ERR_SESSION_BACKEND");
   }
 }
 
@@ -90,9 +132,14 @@ export class SessionBackendError extends Error {
  */
 export class SessionRequiredError extends Error {
   override readonly name = "SessionRequiredError" as const;
+  /** Identifies the kind of error in every version and copy of this package. */
   readonly code = "ERR_SESSION_REQUIRED" as const;
 
   constructor(message = "Cannot handle the request as it has no session") {
     super(message);
+  }
+
+  static {
+    recognize(SessionRequiredError, "ERR_SESSION_REQUIRED");
   }
 }

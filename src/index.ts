@@ -8,12 +8,25 @@ export type {
   EnteredPage,
   Increment,
   IndexPage,
+  IndexSample,
+  Insertion,
   Member,
   ReadRequest,
   Revoked,
   SessionBackend,
+  Written,
 } from "./backend.ts";
-export type { NewSession, NumberField, OptionalField, PatchInput, SessionPatch, SessionSchema } from "./data.ts";
+export type { Duration } from "./base/durations.ts";
+export type { SessionId, SessionToken } from "./base/token.ts";
+export type {
+  IndexQuery,
+  NewData,
+  NumberField,
+  OptionalField,
+  PatchInput,
+  SessionPatch,
+  SessionSchema,
+} from "./data.ts";
 export {
   SessionBackendError,
   SessionConflictError,
@@ -32,15 +45,16 @@ export { type SessionExchange, sessionExchange } from "./http/exchange.ts";
 export { type SessionMiddleware, sessionMiddleware } from "./http/middleware.ts";
 export type { SessionHttpOptions, SessionTransport, WithCookie } from "./http/options.ts";
 export type { SessionRequest } from "./http/request.ts";
-export type { Issued, RequestSession } from "./http/request-session.ts";
+export type { Issued, RequestSession, RequestSessionOf } from "./http/request-session.ts";
 export { type MemoryBackendOptions, memoryBackend } from "./memory/backend.ts";
 export type { Absence, Access, StoredSession } from "./record.ts";
 export type {
   CallOptions,
   CreateOptions,
-  IndexQuery,
+  DataOf,
   IssuedSession,
   ListOptions,
+  NewDataOf,
   RevokeAllOptions,
   RotateOptions,
   RotateWithChange,
@@ -51,7 +65,7 @@ export type {
   WalkOptions,
   WalkProgress,
 } from "./session.ts";
-export { isFresh, timeouts } from "./store/authentication.ts";
+export { isFresh, nistTimeouts } from "./store/authentication.ts";
 export { createSessionStore } from "./store/store.ts";
 export type {
   IndexValue,

@@ -1,12 +1,11 @@
-import type { NumberField, OptionalField, PatchInput } from "./data.ts";
+import type { Duration } from "./base/durations.ts";
+import type { SessionId, SessionToken } from "./base/token.ts";
+import type { IndexQuery, NumberField, OptionalField, PatchInput } from "./data.ts";
 
 /** A snapshot of a session: a frozen plain object without methods. It contains no session token, so it is safe to log. */
 export interface Session<out T> {
-  /**
-   * The public session ID, which stays the same when the token is rotated. It does not authenticate anyone, so it may be
-   * logged. 22 base64url characters; with `plainIds`, the SHA-256 hash of the token in 43 characters.
-   */
-  readonly id: string;
+  /** The public session ID, which stays the same when the token is rotated. It may be logged. */
+  readonly id: SessionId;
   /** The session data. Plain objects and arrays in it are frozen at every level. */
   readonly data: Readonly<T>;
   /** The time of creation. The Unix epoch (1970) if another program stored a time that cannot be parsed. */
@@ -29,7 +28,7 @@ export interface Session<out T> {
 /** A new or rotated session with its token. The token is kept apart from the `Session`, so that it is not logged with it. */
 export interface IssuedSession<out T> {
   /** The session token. It authenticates requests: send it only in the session cookie, and never log it. */
-  readonly token: string;
+  readonly token: SessionToken;
   readonly session: Session<T>;
 }
 
@@ -41,10 +40,13 @@ export interface CallOptions {
 
 /** Options for `create`. */
 export interface CreateOptions extends CallOptions {
-  /** The idle timeout of this session in seconds; default: that of the store. */
-  readonly idleTimeout?: number | undefined;
-  /** The absolute timeout of this session in seconds; default: that of the store. Must be at least the idle timeout. */
-  readonly absoluteTimeout?: number | undefined;
+  /** The idle timeout of this session, in whole seconds; default: that of the store. */
+  readonly idleTimeout?: Duration | undefined;
+  /**
+   * The absolute timeout of this session, in whole seconds and at least the idle timeout; `"none"` for no absolute timeout.
+   * Default: that of the store.
+   */
+  readonly absoluteTimeout?: Duration | "none" | undefined;
 }
 
 /** Options for `create` of a store. The session of a request replaces the session that the request came with. */
@@ -54,7 +56,7 @@ export interface StoreCreateOptions extends CreateOptions {
    * and does not count toward the limits of the indexes. If `create` fails, it stays. Default: none. A token that is not
    * valid has no effect.
    */
-  readonly replaces?: string | null | undefined;
+  readonly replaces?: SessionToken | null | undefined;
 }
 
 /** Options for `rotate`: a change that comes with the new token, or a grace period for the old one, but not both. */
@@ -64,8 +66,8 @@ export type RotateOptions<T> = RotateWithChange<T> | RotateWithGrace;
 export interface RotateWithChange<T> extends CallOptions {
   /** Changes of the session data, applied in the same step. */
   readonly patch?: PatchInput<T> | undefined;
-  /** A new idle timeout in seconds; default: unchanged. */
-  readonly idleTimeout?: number | undefined;
+  /** A new idle timeout, in whole seconds; default: unchanged. */
+  readonly idleTimeout?: Duration | undefined;
   /**
    * Whether to set `authenticatedAt` to the current time; default false. Use it after the user entered a password, passkey
    * or second factor.
@@ -77,10 +79,10 @@ export interface RotateWithChange<T> extends CallOptions {
 /** Options for a `rotate` that keeps the old token valid for a short time. Everything else stays as it is. */
 export interface RotateWithGrace extends CallOptions {
   /**
-   * The seconds during which the old token can still read and write the session, but not rotate it, so that requests sent
-   * before the rotation are not answered as if there were no session. At most 60 and less than the idle timeout.
+   * How long the old token can still read and write the session, but not rotate it, so that requests sent before the
+   * rotation are not answered as if there were no session. At most 60 seconds and less than the idle timeout.
    */
-  readonly grace: number;
+  readonly grace: Duration;
   readonly patch?: undefined;
   readonly idleTimeout?: undefined;
   readonly authenticated?: undefined;
@@ -89,7 +91,7 @@ export interface RotateWithGrace extends CallOptions {
 /** Options for `revokeAll`. */
 export interface RevokeAllOptions extends CallOptions {
   /** A session that is not revoked, usually the current one. Any object with its `id` is accepted. */
-  readonly except?: { readonly id: string } | null | undefined;
+  readonly except?: { readonly id: SessionId } | null | undefined;
 }
 
 /** Options for `list`. */
@@ -109,11 +111,6 @@ export interface WalkProgress {
   readonly seen: number;
   readonly done: number;
 }
-
-/** The name of one declared index and a value, for example `{ user: "42" }`. */
-export type IndexQuery<Index extends string, Name extends Index = Index> = Name extends unknown
-  ? Readonly<Record<Name, string> & Partial<Record<Exclude<Index, Name>, never>>>
-  : never;
 
 /**
  * A store of sessions with data of type `T`.
@@ -137,15 +134,15 @@ export interface SessionStore<T, New = T, Index extends string = never> {
   /**
    * Creates a session with new timeouts. Use it for every login. No other method creates a session.
    *
-   * @throws {RangeError} If a timeout is not a positive whole number, or the idle timeout exceeds the absolute timeout.
+   * @throws {RangeError} If a timeout is not a positive number of whole seconds, or the idle timeout exceeds the absolute timeout.
    * @throws {SessionConflictError} With the reason `limit`, if an index value has the maximum number of sessions; with
    * `revoked`, if `revokeAll` ran concurrently for one of its index values.
    */
   create(data: New, options?: StoreCreateOptions): Promise<IssuedSession<T>>;
   /** Returns the session and restarts its idle timeout, at most once per `touchInterval`. */
-  get(token: string, options?: CallOptions): Promise<Session<T> | null>;
+  get(token: SessionToken, options?: CallOptions): Promise<Session<T> | null>;
   /** Returns the session without restarting its idle timeout. */
-  peek(token: string, options?: CallOptions): Promise<Session<T> | null>;
+  peek(token: SessionToken, options?: CallOptions): Promise<Session<T> | null>;
   /**
    * Changes the fields in the patch and returns the session. Concurrent updates of different fields do not overwrite each
    * other. A function is applied by compare-and-set: it is called again if the session was changed concurrently.
@@ -157,7 +154,7 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * with `revoked`, if moving the session to another index value took too long; with `limit`, if the patch moves the
    * session to an index value that has the maximum number of sessions.
    */
-  update(token: string, patch: PatchInput<T>, options?: CallOptions): Promise<Session<T> | null>;
+  update(token: SessionToken, patch: PatchInput<T>, options?: CallOptions): Promise<Session<T> | null>;
   /**
    * Adds to a number field atomically and returns the sum. An absent field counts as its default, or as 0 without one.
    *
@@ -165,18 +162,18 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * @throws {SessionDataError} If the sum is out of the field's bounds, or the stored number is not a safe integer. Nothing
    * is written.
    */
-  increment(token: string, field: NumberField<T>, by?: number, options?: CallOptions): Promise<number | null>;
+  increment(token: SessionToken, field: NumberField<T>, by?: number, options?: CallOptions): Promise<number | null>;
   /**
    * Returns the value of an optional field and removes the field. Only one of several concurrent calls gets the value. Use
    * it for flash messages and one-time codes. Returns `null` if the field is absent.
    */
   take<K extends OptionalField<T>>(
-    token: string,
+    token: SessionToken,
     field: K,
     options?: CallOptions,
   ): Promise<Exclude<T[K], undefined> | null>;
-  /** Changes the idle timeout of the session, in seconds, and restarts it. */
-  setIdleTimeout(token: string, seconds: number, options?: CallOptions): Promise<Session<T> | null>;
+  /** Changes the idle timeout of the session, in whole seconds, and restarts it. */
+  setIdleTimeout(token: SessionToken, idleTimeout: Duration, options?: CallOptions): Promise<Session<T> | null>;
   /**
    * Replaces the token of the session (regenerates it, in the words of express-session). The old token becomes invalid. The
    * session ID, `createdAt` and the deadline stay the same. Of several concurrent calls with the same token, one gets the
@@ -187,18 +184,18 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * this store wait for the result; other processes may report the token as `reused` until then.
    *
    * @throws {TypeError} With `plainIds`: create a new session instead. Also if `grace` is combined with a change.
-   * @throws {RangeError} If `grace` is more than 60 or not less than the idle timeout.
+   * @throws {RangeError} If `grace` is more than 60 seconds or not less than the idle timeout.
    */
-  rotate(token: string, options?: RotateOptions<T>): Promise<IssuedSession<T> | null>;
+  rotate(token: SessionToken, options?: RotateOptions<T>): Promise<IssuedSession<T> | null>;
   /** Ends the session, for example at logout. Returns whether it existed. */
-  destroy(token: string, options?: CallOptions): Promise<boolean>;
+  destroy(token: SessionToken, options?: CallOptions): Promise<boolean>;
 
   /**
    * Ends a session by its ID instead of its token. Returns whether it existed; `false` for a malformed ID.
    *
-   * @throws {TypeError} With `plainIds`.
+   * @throws {TypeError} If it is called with a session token: use `destroy`. Also with `plainIds`.
    */
-  revoke(id: string, options?: CallOptions): Promise<boolean>;
+  revoke(id: SessionId, options?: CallOptions): Promise<boolean>;
   /**
    * Ends all sessions with an index value and returns their number, for example to log a user out on all devices. No
    * session that was created before the call remains. A concurrent `create` either fails with a `SessionConflictError`, or
@@ -230,5 +227,11 @@ export interface SessionStore<T, New = T, Index extends string = never> {
   /** Internal. The middleware calls it when a request has two session cookies. A wrapper of the store should pass it on. */
   readonly "~twoCookies"?: (cookieName: string) => void;
   /** Type-only. TypeScript compares methods bivariantly; this property makes it check `New` and `Index` strictly. */
-  readonly "~accepts"?: (data: New, index: Index) => void;
+  readonly "~accepts"?: (data: New | undefined, index: Index | undefined) => void;
 }
+
+/** The data of the sessions of a store: `type Visit = DataOf<typeof store>`. */
+export type DataOf<Store> = Store extends SessionStore<infer T, infer _New, infer _Index> ? T : never;
+
+/** The data that `create` of a store accepts: `type NewVisit = NewDataOf<typeof store>`. */
+export type NewDataOf<Store> = Store extends SessionStore<infer _T, infer New, infer _Index> ? New : never;

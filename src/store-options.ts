@@ -1,4 +1,6 @@
 import type { SessionBackend } from "./backend.ts";
+import type { Duration } from "./base/durations.ts";
+import type { SessionId } from "./base/token.ts";
 import type { SessionSchema } from "./data.ts";
 import type { SessionBackendError, SessionIssue } from "./errors.ts";
 
@@ -40,15 +42,15 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
   /** The backend that stores the sessions, from `redisBackend` or `memoryBackend`. */
   readonly backend: SessionBackend;
   /**
-   * The time without access after which a session expires, in seconds; default 1800. The OWASP session management cheat
-   * sheet recommends 15 to 30 minutes.
+   * The time without access after which a session expires, in whole seconds; default `"30m"`. The OWASP session management
+   * cheat sheet recommends 15 to 30 minutes.
    */
-  readonly idleTimeout?: number | undefined;
+  readonly idleTimeout?: Duration | undefined;
   /**
-   * The maximum lifetime of a session in seconds, regardless of activity; default: no maximum. Set it to the same value as
-   * `idleTimeout` for a fixed lifetime.
+   * The maximum lifetime of a session, in whole seconds, regardless of activity; default `"none"`. Set it to the same value
+   * as `idleTimeout` for a fixed lifetime.
    */
-  readonly absoluteTimeout?: number | undefined;
+  readonly absoluteTimeout?: Duration | "none" | undefined;
   /**
    * The indexes by which `list`, `count`, `updateAll` and `revokeAll` find sessions, for example `{ user: "userId" }`. Index
    * values have 1 to 512 bytes. They appear in keys of the backend, so they must not be secret. A session that was created
@@ -72,7 +74,7 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
    * writes, but a session may expire earlier by this time. At most a hundredth of the session's own idle timeout counts, so
    * that short sessions stay alive while they are used. Must be less than `idleTimeout`.
    */
-  readonly touchInterval?: number | undefined;
+  readonly touchInterval?: Duration | undefined;
   /**
    * Upgrades stored data that does not fit the schema. The result is validated like the data of `create`, but keys that are
    * not in the schema are ignored. Valid data is written back by compare-and-set. Otherwise the call fails with a
@@ -90,10 +92,10 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
    */
   readonly plainIds?: boolean | undefined;
   /**
-   * The maximum duration of a call in milliseconds; default 2000, at most 30000. Then it fails with `timeout`. Function
+   * The maximum duration of a call; default `"2s"`, at most `"30s"`. Then it fails with `timeout`. Function
    * updates of one session take turns within a process, and their wait is part of the duration.
    */
-  readonly operationTimeoutMs?: number | undefined;
+  readonly operationTimeout?: Duration | undefined;
   /**
    * The clock of the store: returns Unix milliseconds; default `Date.now`. The memory backend has no other clock. Redis goes by
    * its own, so there it only decides about the times of events and whether `touchInterval` is over.
@@ -103,31 +105,31 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
 
 /** An event for `onEvent`. Contains session IDs, but no tokens and no values of the data. Paths in `issues` may show keys. */
 export type SessionEvent =
-  | { readonly type: "created"; readonly id: string; readonly at: Date }
-  | { readonly type: "rotated"; readonly id: string; readonly at: Date }
+  | { readonly type: "created"; readonly id: SessionId; readonly at: Date }
+  | { readonly type: "rotated"; readonly id: SessionId; readonly at: Date }
   /**
    * A request had the token from before the last rotation. If the rotation was seconds ago, the request was late; long
    * after it, the cookie may be stolen. `rotatedAt` is the time of the rotation; `null` if version 0.1.0 rotated it.
    */
-  | { readonly type: "reused"; readonly id: string; readonly at: Date; readonly rotatedAt: Date | null }
+  | { readonly type: "reused"; readonly id: SessionId; readonly at: Date; readonly rotatedAt: Date | null }
   /** A request had the ID of a session with a wrong secret: a guess, or a token from before the last two rotations. */
-  | { readonly type: "wrong-secret"; readonly id: string; readonly at: Date }
-  | { readonly type: "destroyed"; readonly id: string; readonly at: Date }
+  | { readonly type: "wrong-secret"; readonly id: SessionId; readonly at: Date }
+  | { readonly type: "destroyed"; readonly id: SessionId; readonly at: Date }
   /** The session was ended without its token: by its ID, by an index value, with all others, or because of a limit. */
   | {
       readonly type: "revoked";
-      readonly id: string;
+      readonly id: SessionId;
       readonly at: Date;
       readonly reason: "id" | "index" | "everybody" | "limit";
     }
   /** The stored data of a session does not fit the schema. */
   | {
       readonly type: "invalid";
-      readonly id: string;
+      readonly id: SessionId;
       readonly at: Date;
       readonly issues: readonly Pick<SessionIssue, "code" | "path">[];
     }
-  | { readonly type: "conflict"; readonly id: string; readonly at: Date }
+  | { readonly type: "conflict"; readonly id: SessionId; readonly at: Date }
   /**
    * A request had two different values of the session cookie and was treated as a request without a session. Either the
    * path or domain of the cookie was changed, or another host of the domain set a cookie with the same name.
@@ -136,7 +138,7 @@ export type SessionEvent =
   /** The backend failed. A call that its own caller aborted reports no event. */
   | {
       readonly type: "unavailable";
-      readonly id: string | null;
+      readonly id: SessionId | null;
       readonly at: Date;
       readonly reason: Exclude<SessionBackendError["reason"], "aborted">;
     };

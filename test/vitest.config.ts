@@ -48,7 +48,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/{redis,demo,frameworks,faults}/**", ...EXHAUSTIVE],
+          exclude: ["test/{redis,demo,frameworks,faults,consumers}/**", ...EXHAUSTIVE],
           // Samples of the README are written there, and share the modules of their tests.
           server: { deps: { inline: [/node_modules\/\.cache\/readme/] } },
         },
@@ -106,6 +106,7 @@ export default defineConfig({
           },
         },
       },
+      { extends: true, test: { name: "consumers", include: ["test/consumers/*.test.ts"] } },
       {
         extends: true,
         test: {

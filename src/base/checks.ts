@@ -4,9 +4,6 @@
  * @module
  */
 
-/** The largest 32-bit integer, 68 years: other programs that share sessions may not support more. */
-const MAX_SECONDS = 2_147_483_647;
-
 /**
  * Returns the options if all of their names are known, so that a misspelled option is an error.
  *
@@ -80,15 +77,6 @@ export function wholeNumber(action: string, name: string, value: unknown, min: n
     throw new RangeError(`Cannot ${action} as ${name} must be a whole number from ${min} to ${max}: received ${value}`);
   }
   return value;
-}
-
-/**
- * Returns the value if it is a positive whole number of seconds.
- *
- * @throws {TypeError | RangeError} As `wholeNumber` does.
- */
-export function seconds(action: string, name: string, value: unknown): number {
-  return wholeNumber(action, name, value, 1, MAX_SECONDS);
 }
 
 /** Returns the type of a value, for an error message that must not show the value. */

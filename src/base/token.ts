@@ -8,6 +8,19 @@ import { NO_SECRET } from "../record.ts";
  * @module
  */
 
+/**
+ * The session token, which authenticates requests: the value of the session cookie, and nothing else. A plain string is
+ * accepted as a token; a `SessionId` is not. The property exists only in the type.
+ */
+export type SessionToken = string & { readonly "~is"?: "token" | undefined };
+
+/**
+ * The public session ID, which stays the same when the token is rotated. It does not authenticate anyone, so it may be
+ * logged and shown. 22 base64url characters; with `plainIds`, the SHA-256 hash of the token in 43 characters. A plain string
+ * is accepted as an ID; a `SessionToken` is not. The property exists only in the type.
+ */
+export type SessionId = string & { readonly "~is"?: "id" | undefined };
+
 const ID = /^[A-Za-z0-9_-]{22}$/;
 const TOKEN = /^([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})$/;
 const PLAIN_TOKEN = /^[A-Za-z0-9_-]{43}$/;
@@ -77,6 +90,17 @@ export const plainTokens: TokenForm = {
 /** Whether the text has the format of a token, with or without `plainIds`. */
 export function isToken(text: string): boolean {
   return TOKEN.test(text) || PLAIN_TOKEN.test(text);
+}
+
+/**
+ * Rejects a token where an ID is needed. Otherwise the call would succeed and do nothing.
+ *
+ * @throws {TypeError} If the ID is a token with a secret. The message does not contain it.
+ */
+export function refuseToken(action: string, id: unknown): void {
+  if (typeof id === "string" && TOKEN.test(id)) {
+    throw new TypeError(`Cannot ${action} by its ID as a token is not an ID: received a session token`);
+  }
 }
 
 /** Creates a random secret and its verifier, to rotate the token of a session. */

@@ -1,5 +1,6 @@
-import { kindOf, knownOptions, ofType, wholeNumber } from "../base/checks.ts";
-import { isToken } from "../base/token.ts";
+import { kindOf, knownOptions, ofType } from "../base/checks.ts";
+import { type Duration, seconds } from "../base/durations.ts";
+import { isToken, type SessionToken } from "../base/token.ts";
 import { cookieValues } from "./cookie-header.ts";
 
 /** Options for the session cookie, which is always HttpOnly. */
@@ -54,12 +55,12 @@ export interface SessionCookie {
     readonly partitioned?: true;
   };
   /** Returns the token in a `Cookie` header; `null` if it is missing, malformed, or there are two different values. */
-  read(header: string | null | undefined): string | null;
+  read(header: string | null | undefined): SessionToken | null;
   /**
-   * Returns the value of the `Set-Cookie` header that sets the cookie. Without `maxAge` (seconds), the browser deletes
-   * the cookie when it closes.
+   * Returns the value of the `Set-Cookie` header that sets the cookie. Without `maxAge` (whole seconds, at most
+   * 400 days), the browser deletes the cookie when it closes.
    */
-  write(token: string, maxAge?: number): string;
+  write(token: SessionToken, maxAge?: Duration): string;
   /** Returns the value of the `Set-Cookie` header that clears the cookie. */
   clear(): string;
   /** Returns the values of the `Set-Cookie` headers that clear the cookie in its `previous` scopes. */
@@ -146,10 +147,10 @@ export function sessionCookie(options: CookieOptions = {}): SessionCookie {
       const [value, other] = cookieValues(name, header);
       return value !== undefined && other === undefined && isToken(value) ? value : null;
     },
-    write(token: string, maxAge?: number) {
+    write(token: SessionToken, maxAge?: Duration) {
       if (!isToken(token)) throw new TypeError("Cannot write a session cookie as the token is malformed");
-      if (maxAge !== undefined) wholeNumber("write a session cookie", "maxAge", maxAge, 1, MAX_AGE_SECONDS);
-      return line(scope, token, maxAge);
+      if (maxAge === undefined) return line(scope, token);
+      return line(scope, token, seconds("write a session cookie", "maxAge", maxAge, MAX_AGE_SECONDS));
     },
     clear: () => clearing(scope),
     clearPrevious: () => clearingPrevious,

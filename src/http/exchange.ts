@@ -195,7 +195,7 @@ function exchange<T, New, Index extends string, Transport extends SessionTranspo
   }
 
   function cookieFor({ token, session }: IssuedSession<T>): string | null {
-    return cookie?.write(token, isPersistent(session) ? lastingSeconds(session) : undefined) ?? null;
+    return cookie?.write(token, isPersistent(session) ? `${lastingSeconds(session)}s` : undefined) ?? null;
   }
 
   return {

@@ -1,5 +1,6 @@
-import type { NumberField, OptionalField, PatchInput } from "../data.ts";
-import type { CallOptions, CreateOptions, IndexQuery, IssuedSession, RotateOptions, Session } from "../session.ts";
+import type { Duration } from "../base/durations.ts";
+import type { IndexQuery, NumberField, OptionalField, PatchInput } from "../data.ts";
+import type { CallOptions, CreateOptions, IssuedSession, RotateOptions, Session, SessionStore } from "../session.ts";
 import type { SessionTransport } from "./options.ts";
 
 /** What `create` and `rotate` return: with the transport `bearer` also the token, because the handler has to send it. */
@@ -46,7 +47,7 @@ export interface RequestSession<
   update(patch: PatchInput<T>, options?: CallOptions): Promise<Session<T> | null>;
   increment(field: NumberField<T>, by?: number, options?: CallOptions): Promise<number | null>;
   take<K extends OptionalField<T>>(field: K, options?: CallOptions): Promise<Exclude<T[K], undefined> | null>;
-  setIdleTimeout(seconds: number, options?: CallOptions): Promise<Session<T> | null>;
+  setIdleTimeout(idleTimeout: Duration, options?: CallOptions): Promise<Session<T> | null>;
   rotate(options?: RotateOptions<T>): Promise<Issued<T, Transport> | null>;
   destroy(options?: CallOptions): Promise<boolean>;
   /**
@@ -62,3 +63,7 @@ export interface RequestSession<
   /** Type-only. Methods are compared bivariantly; this property makes TypeScript check `New` and `Index` strictly. */
   readonly "~accepts"?: (data: New, index: Index | undefined) => void;
 }
+
+/** The session of a request to a store: `type VisitSession = RequestSessionOf<typeof store>`. */
+export type RequestSessionOf<Store, Transport extends SessionTransport = "cookie"> =
+  Store extends SessionStore<infer T, infer New, infer Index> ? RequestSession<T, New, Index, Transport> : never;

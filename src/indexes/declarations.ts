@@ -114,7 +114,7 @@ function* entriesIn({ name, values }: Index, field: unknown): Generator<string, 
 function tooManyEntries(field: string, max: number): SessionDataError {
   const issue = { code: "too_big", path: [field], message: `expected at most ${max} index entries` };
   const message = `Cannot store a session as it must have at most ${max} index entries (maxIndexEntries): ${field} adds more`;
-  return new SessionDataError(message, [issue], { origin: "given" });
+  return new SessionDataError(message, { issues: [issue], origin: "given" });
 }
 
 function indexEntry(name: string, value: unknown): string {

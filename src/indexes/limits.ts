@@ -134,7 +134,7 @@ export function createLimitedWrite({ backend, emit, time }: Context, registry: R
       if (rejected === undefined) return { ...entered, limited };
       await entered.withdraw(step);
       const limit = `the limit of ${rejected.max} sessions for the index "${indexName(rejected.entry)}"`;
-      throw new SessionConflictError(`Cannot ${action} as ${limit} is reached`, "limit");
+      throw new SessionConflictError(`Cannot ${action} as ${limit} is reached`, { reason: "limit" });
     } catch (error) {
       const isFailure = !(error instanceof SessionConflictError);
       if (isFailure) entering.then(({ withdraw }) => withdraw()).catch(() => {});

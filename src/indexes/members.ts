@@ -19,7 +19,7 @@ export interface Context {
   emit(event: SessionEvent): void;
 }
 
-/** The maximum time between entering an index and writing the session; the upper bound of `operationTimeoutMs`. */
+/** The maximum time between entering an index and writing the session; the upper bound of `operationTimeout`. */
 export const MAX_WRITE_DELAY_MS = 30_000;
 /** How much longer an index lives than it must, because the clocks of servers may differ. */
 const MARGIN_MS = 60_000;

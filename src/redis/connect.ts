@@ -1,5 +1,6 @@
 import { clearTimeout, setTimeout } from "node:timers";
-import { kindOf, knownOptions, ofType, wholeNumber } from "../base/checks.ts";
+import { kindOf, knownOptions, ofType } from "../base/checks.ts";
+import { type Duration, milliseconds } from "../base/durations.ts";
 import { pause } from "../base/step.ts";
 import { SessionBackendError } from "../errors.ts";
 import { ACTION, credentialsOf, malformed, parseAddress, parseAddresses } from "./address.ts";
@@ -45,10 +46,10 @@ export interface ConnectOptions {
       }
     | undefined;
   /**
-   * How long to try to establish the first connection, in milliseconds: 1 to 2147483647. Default: 10000. A connection
-   * that breaks later is retried without limit.
+   * How long to try to establish the first connection. Default: `"10s"`. A connection that breaks later is retried
+   * without limit.
    */
-  readonly connectTimeoutMs?: number | undefined;
+  readonly connectTimeout?: Duration | undefined;
   /**
    * Caches sessions in this process until Redis reports a change (client-side caching). Default: false. Only a store
    * with a `touchInterval` reads from the cache. If you send other commands through this client, do not modify their
@@ -69,7 +70,6 @@ interface Client extends ConnectedRedis {
   connect(): Promise<unknown>;
 }
 
-const DEFAULT_CONNECT_MS = 10_000;
 const RETRY_MS = 100;
 /** The timeout of a single connection attempt. */
 const ATTEMPT_MS = 2000;
@@ -107,15 +107,15 @@ const UNTIMED = { timeout: 0 };
  *
  * @throws {TypeError} If the address or an option is malformed. The message does not quote the address, which may
  * contain a password.
- * @throws {RangeError} If `connectTimeoutMs` is out of range.
+ * @throws {RangeError} If `connectTimeout` is malformed or out of range.
  * @throws {SessionBackendError} `unavailable` if there is no connection in time, `rejected` if the server rejects the
  * credentials.
  */
 export async function connectRedis(address: RedisAddress, options: ConnectOptions = {}): Promise<ConnectedRedis> {
-  const names = ["username", "password", "tls", "connectTimeoutMs", "clientSideCache"] as const;
-  const { connectTimeoutMs = DEFAULT_CONNECT_MS, clientSideCache = false } = knownOptions(ACTION, options, names);
+  const names = ["username", "password", "tls", "connectTimeout", "clientSideCache"] as const;
+  const { connectTimeout = "10s", clientSideCache = false } = knownOptions(ACTION, options, names);
   ofType(ACTION, "clientSideCache", clientSideCache, "boolean");
-  wholeNumber(ACTION, "connectTimeoutMs", connectTimeoutMs, 1, 2 ** 31 - 1);
+  const connectTimeoutMs = milliseconds(ACTION, "connectTimeout", connectTimeout, 1, 2 ** 31 - 1);
   let isConnected = false;
   const make = await factoryOf(address, options, () => isConnected);
   const until = Date.now() + connectTimeoutMs;

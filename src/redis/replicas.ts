@@ -1,4 +1,5 @@
 import { knownOptions, wholeNumber } from "../base/checks.ts";
+import { type Duration, milliseconds } from "../base/durations.ts";
 import { SessionBackendError } from "../errors.ts";
 import { answerOf, ask, runScript } from "./answers.ts";
 import { confirmedBatches } from "./batches.ts";
@@ -13,8 +14,8 @@ export interface ReplicaConfirmation {
    * failover may promote one that does not have the change.
    */
   readonly count: number;
-  /** How long to wait for the replicas, in milliseconds: 1 to 30000, and less than the store's `operationTimeoutMs`. */
-  readonly timeoutMs: number;
+  /** How long to wait for the replicas: at most `"30s"`, and less than the store's `operationTimeout`. */
+  readonly timeout: Duration;
 }
 
 /** A function that runs a script on the server that holds the key. */
@@ -33,9 +34,9 @@ const MAX_WAIT_MS = 30_000;
  */
 export function confirmedBy(client: RedisClient, options: ReplicaConfirmation): RunScript {
   const action = "create a Redis backend";
-  const { count, timeoutMs } = knownOptions(action, options, ["count", "timeoutMs"]);
+  const { count, timeout } = knownOptions(action, options, ["count", "timeout"]);
   wholeNumber(action, "waitForReplicas.count", count, 1, 1000);
-  wholeNumber(action, "waitForReplicas.timeoutMs", timeoutMs, 1, MAX_WAIT_MS);
+  const timeoutMs = milliseconds(action, "waitForReplicas.timeout", timeout, 1, MAX_WAIT_MS);
 
   function unconfirmed(cause?: unknown): SessionBackendError {
     const replicas = count === 1 ? "1 replica" : `${count} replicas`;

@@ -50,6 +50,13 @@ export interface Plan {
  */
 const MAX_FIELDS = 1000;
 const ACTION = "create a session store";
+/** What to use instead of a schema that is not an object. */
+const INSTEAD: Readonly<Record<string, string>> = {
+  intersection: "z.object({ ...one.shape, ...other.shape })",
+  pipe: "z.codec in the fields that have to be converted",
+  readonly: ".readonly() on the arrays and objects in the fields",
+  union: "a z.object with a field that is the union",
+};
 
 /**
  * Plans how the fields of a schema are stored. Walks the schema through `_zod.def`, which zod documents for libraries.
@@ -89,7 +96,9 @@ function objectDef(given: SessionSchema): core.$ZodObjectDef {
   }
   const def: core.$ZodTypeDef = (given as core.$ZodObject)._zod.def;
   if (def.type !== "object") {
-    throw new TypeError(`Cannot ${ACTION} as schema must be a z.object: received a schema of type ${def.type}`);
+    const instead = INSTEAD[def.type];
+    const hint = instead === undefined ? "" : `. Use ${instead}`;
+    throw new TypeError(`Cannot ${ACTION} as schema must be a z.object: received a schema of type ${def.type}${hint}`);
   }
   return def as core.$ZodObjectDef;
 }

@@ -35,7 +35,7 @@ export function dataError(
   origin: "given" | "stored",
 ): SessionDataError {
   const message = `Cannot ${action} as its data does not fit the schema: ${listIssues(schema, issues)}`;
-  return new SessionDataError(message, issues, { origin });
+  return new SessionDataError(message, { issues, origin });
 }
 
 export function issuesOf(field: Field, failure: Failure): SessionIssue[] {

@@ -2,6 +2,7 @@ import { type IndexPage, type Member, MIN_PRUNE_AGE_MS } from "../backend.ts";
 import { noteChange } from "../base/changes.ts";
 import { wholeNumber } from "../base/checks.ts";
 import type { Step } from "../base/step.ts";
+import { refuseToken } from "../base/token.ts";
 import type { PatchInput } from "../data.ts";
 import { MEMBERS_PER_PAGE, type Registry, type Sighting } from "../indexes/members.ts";
 import { indexEntries, type StoredSession } from "../record.ts";
@@ -123,6 +124,7 @@ export function bulkOperations<T>(
     async revoke(id, options) {
       const action = "revoke a session";
       if (plainIds) throw new TypeError(`Cannot ${action} by its ID as the option plainIds is true: use destroy`);
+      refuseToken(action, id);
       if (typeof id !== "string" || !tokens.isKey(id)) return false;
       const ending = run(action, id, options?.signal, async (step) => {
         const ended = await step("writes", () => backend.remove(id, accessTo(tokens.ofKey(id))));

@@ -12,7 +12,7 @@ import type { Codec } from "../schema/codec.ts";
 import type { IssuedSession, StoreCreateOptions } from "../session.ts";
 import { coverMs } from "./extension.ts";
 import type { Runner, Target } from "./runner.ts";
-import { checkTimeouts, type Settings } from "./settings.ts";
+import { readTimeouts, type Settings } from "./settings.ts";
 import type { SizeLimit } from "./sizes.ts";
 import { snapshot } from "./snapshot.ts";
 import type { Storage } from "./storage.ts";
@@ -92,9 +92,8 @@ export function creation<T>(
 
   return async (data, options = {}) => {
     const action = "create a session";
-    const { idleTimeout = settings.idleTimeout, signal, replaces = null } = options;
-    const { absoluteTimeout = settings.absoluteTimeout } = options;
-    checkTimeouts(action, idleTimeout, absoluteTimeout);
+    const { signal, replaces = null } = options;
+    const { idleTimeout, absoluteTimeout } = readTimeouts(action, options, settings);
     const set = codec.encode(data);
     sizes.checkGiven(action, set);
     const stored = codec.decode(set);
@@ -137,7 +136,7 @@ export function creation<T>(
             isWritten: (answer) => typeof answer === "object",
           });
           if (inserted === "revoked") {
-            throw new SessionConflictError(revokedMessage(entries), "revoked");
+            throw new SessionConflictError(revokedMessage(entries), { reason: "revoked" });
           }
           if (inserted === "taken") continue;
           const session = snapshot(id, { ...record, ...inserted }, stored);
@@ -153,7 +152,7 @@ export function creation<T>(
           return { token, session };
         }
         const message = `Cannot create a session as ${MAX_INSERTS} new session IDs in a row were already in use`;
-        throw new SessionConflictError(message, "contended");
+        throw new SessionConflictError(message, { reason: "contended" });
       });
     } catch (error) {
       if (unreceived !== null) discard(unreceived, entries).catch(() => {});

@@ -67,7 +67,7 @@ export function createDecoder<T>(
       const isUnfit = cause instanceof SessionDataError;
       const issues = isUnfit ? cause.issues : [{ code: "custom", path: [], message: "migrate threw an error" }];
       const why = isUnfit ? `the result of migrate does not fit the schema: ${codec.list(issues)}` : issues[0]?.message;
-      throw new SessionDataError(`Cannot read a session as ${why}`, issues, { origin: "stored", cause });
+      throw new SessionDataError(`Cannot read a session as ${why}`, { issues, origin: "stored", cause });
     }
   }
 

@@ -101,7 +101,9 @@ export function createPatchWriter<T>(
         if (written !== "changed") return written;
       }
       const times = `${MAX_ATTEMPTS} times in a row`;
-      throw new SessionConflictError(`Cannot update a session as it was changed concurrently ${times}`, "contended");
+      throw new SessionConflictError(`Cannot update a session as it was changed concurrently ${times}`, {
+        reason: "contended",
+      });
     });
 
   /**
@@ -115,7 +117,7 @@ export function createPatchWriter<T>(
     if (isChanged || damaged.length === 0) return;
     const issues = damaged.map((name) => ({ code: "invalid_format", path: [name], message: "is not valid UTF-8" }));
     const message = `Cannot update a session as its data does not fit the schema: ${codec.list(issues)}`;
-    throw new SessionDataError(message, issues, { origin: "stored" });
+    throw new SessionDataError(message, { issues, origin: "stored" });
   }
 
   function merged(patch: Edit, { set, remove, ...along }: Along): Edit {

@@ -1,5 +1,5 @@
 import type { Written } from "../backend.ts";
-import { seconds, wholeNumber } from "../base/checks.ts";
+import { milliseconds, seconds } from "../base/durations.ts";
 import { pause } from "../base/step.ts";
 import { newSecret } from "../base/token.ts";
 import { SessionBackendError, SessionDataError } from "../errors.ts";
@@ -18,7 +18,7 @@ import type { Edit, Storage, WriteReply } from "./storage.ts";
 const RECONNECT_MS = 50;
 
 /** Requests that were sent before a rotation arrive within seconds. Later, the old token is in the wrong hands. */
-const MAX_GRACE_SECONDS = 60;
+const MAX_GRACE_MS = 60_000;
 
 /** Creates the `rotate` method of a store. */
 export function rotation<T>(
@@ -57,15 +57,16 @@ export function rotation<T>(
 
   return async (token, options = {}) => {
     const action = "rotate a session";
-    const { patch = {}, idleTimeout, authenticated = false, grace = 0, signal } = options;
+    const { patch = {}, authenticated = false, grace = 0, signal } = options;
     if (settings.plainIds)
       throw new TypeError(`Cannot ${action} as with plainIds the ID is the token: create a new session instead`);
-    if (idleTimeout !== undefined) seconds(action, "idleTimeout", idleTimeout);
-    wholeNumber(action, "grace", grace, 0, Math.min(settings.idleTimeout - 1, MAX_GRACE_SECONDS));
+    const idleTimeout =
+      options.idleTimeout === undefined ? undefined : seconds(action, "idleTimeout", options.idleTimeout);
+    const graceMs = milliseconds(action, "grace", grace, 0, Math.min(settings.idleTimeout * 1000 - 1, MAX_GRACE_MS));
     const changes = Object.entries({ patch: options.patch, idleTimeout, authenticated: authenticated || undefined })
       .filter(([, change]) => change !== undefined)
       .map(([name]) => name);
-    if (grace > 0 && changes.length > 0) {
+    if (graceMs > 0 && changes.length > 0) {
       throw new TypeError(
         `Cannot ${action} as grace excludes patch, idleTimeout and authenticated, so that the old token gets no new rights: received ${listOf(changes)}`,
       );
@@ -85,7 +86,7 @@ export function rotation<T>(
             ...(idleTimeout === undefined ? {} : { [reserved.idleTimeout]: String(idleTimeout) }),
           },
           stamp: authenticated ? [reserved.rotatedAt, reserved.authenticatedAt] : [reserved.rotatedAt],
-          ...(grace > 0 ? { remove: [], graceMs: grace * 1000 } : { remove: [reserved.grace] }),
+          ...(graceMs > 0 ? { remove: [], graceMs } : { remove: [reserved.grace] }),
           // If the reply is lost, undoing the rotation needs the values that it replaced.
           reads:
             changes.length === 0

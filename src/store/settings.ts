@@ -1,19 +1,29 @@
 import type { SessionBackend } from "../backend.ts";
-import { kindOf, ofType, seconds, wholeNumber, withDefaults } from "../base/checks.ts";
+import { kindOf, ofType, wholeNumber, withDefaults } from "../base/checks.ts";
+import { milliseconds, seconds } from "../base/durations.ts";
 import { ignore, tell } from "../base/promises.ts";
 import { plainTokens, secretTokens, type TokenForm } from "../base/token.ts";
 import type { SessionSchema } from "../data.ts";
+import type { CreateOptions } from "../session.ts";
 import type { SessionEvent, SessionStoreOptions } from "../store-options.ts";
 
+/** The timeouts of a session in seconds. */
+interface Timeouts {
+  readonly idleTimeout: number;
+  /** `undefined` for none. */
+  readonly absoluteTimeout: number | undefined;
+}
+
+/** Options with timeouts. */
+type GivenTimeouts = Pick<CreateOptions, "idleTimeout" | "absoluteTimeout">;
+
 /** The options of a store after validation, with defaults. Later changes of the options object have no effect. */
-export interface Settings {
+export interface Settings extends Timeouts {
   readonly schema: SessionSchema;
   readonly backend: SessionBackend;
-  readonly idleTimeout: number;
-  readonly absoluteTimeout: number | undefined;
   readonly maxIndexEntries: number;
   readonly maxBytes: number;
-  readonly touchInterval: number;
+  readonly touchIntervalMs: number;
   readonly migrate: ((stored: Readonly<Record<string, unknown>>) => unknown) | undefined;
   readonly operationTimeoutMs: number;
   readonly tokens: TokenForm;
@@ -29,6 +39,8 @@ export interface Settings {
   /** Calls the listener. Its errors are ignored. */
   emit(event: SessionEvent): void;
 }
+
+const DEFAULT_TIMEOUTS: Timeouts = { idleTimeout: 1800, absoluteTimeout: undefined };
 
 const ACTION = "create a session store";
 const METHODS = [
@@ -58,7 +70,7 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
   const given = withDefaults(ACTION, options, {
     schema: undefined,
     backend: undefined,
-    idleTimeout: 1800,
+    idleTimeout: undefined,
     absoluteTimeout: undefined,
     indexes: undefined,
     limits: undefined,
@@ -68,10 +80,10 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
     migrate: undefined,
     onEvent: undefined,
     plainIds: false,
-    operationTimeoutMs: 2000,
+    operationTimeout: "2s",
     now: Date.now,
   });
-  const { backend, idleTimeout, absoluteTimeout, touchInterval, migrate, onEvent, plainIds, now } = given;
+  const { backend, migrate, onEvent, plainIds, now } = given;
   for (const method of METHODS) {
     if (typeof backend?.[method] !== "function") {
       throw new TypeError(`Cannot ${ACTION} as backend must be a session backend: received one without ${method}()`);
@@ -84,13 +96,15 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
   if (plainIds && given.indexes !== undefined) {
     throw new TypeError(`Cannot ${ACTION} as indexes cannot be used with plainIds: remove one of these options`);
   }
-  checkTimeouts(ACTION, idleTimeout, absoluteTimeout);
+  const { idleTimeout, absoluteTimeout } = readTimeouts(ACTION, given, DEFAULT_TIMEOUTS);
   wholeNumber(ACTION, "maxIndexEntries", given.maxIndexEntries, 1, 10_000);
   wholeNumber(ACTION, "maxBytes", given.maxBytes, 1, MAX_TEXT_BYTES);
-  wholeNumber(ACTION, "touchInterval", touchInterval, 0, idleTimeout - 1);
-  wholeNumber(ACTION, "operationTimeoutMs", given.operationTimeoutMs, 1, MAX_OPERATION_MS);
   return {
     ...given,
+    idleTimeout,
+    absoluteTimeout,
+    touchIntervalMs: milliseconds(ACTION, "touchInterval", given.touchInterval, 0, idleTimeout * 1000 - 1),
+    operationTimeoutMs: milliseconds(ACTION, "operationTimeout", given.operationTimeout, 1, MAX_OPERATION_MS),
     tokens: plainIds ? plainTokens : secretTokens,
     time() {
       const time = now();
@@ -110,18 +124,24 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
 }
 
 /**
- * Checks the timeouts of a session.
+ * Returns the timeouts of a session in seconds. An omitted timeout has its default.
  *
- * @throws {TypeError | RangeError} If a timeout is not a positive whole number, or the idle timeout exceeds the
+ * @throws {TypeError | RangeError} If a timeout is not a positive number of whole seconds, or the idle timeout exceeds the
  * absolute timeout.
  */
-export function checkTimeouts(action: string, idleTimeout: unknown, absoluteTimeout: unknown): void {
-  const idle = seconds(action, "idleTimeout", idleTimeout);
-  if (absoluteTimeout === undefined) return;
-  const absolute = seconds(action, "absoluteTimeout", absoluteTimeout);
-  if (idle > absolute) {
+export function readTimeouts(action: string, given: GivenTimeouts, defaults: Timeouts): Timeouts {
+  const { idleTimeout: idle, absoluteTimeout: absolute } = given;
+  const idleTimeout = idle === undefined ? defaults.idleTimeout : seconds(action, "idleTimeout", idle);
+  const absoluteTimeout =
+    absolute === undefined
+      ? defaults.absoluteTimeout
+      : absolute === "none"
+        ? undefined
+        : seconds(action, "absoluteTimeout", absolute);
+  if (absoluteTimeout !== undefined && idleTimeout > absoluteTimeout) {
     throw new RangeError(
-      `Cannot ${action} as idleTimeout must not exceed absoluteTimeout: received ${idle} and ${absolute}`,
+      `Cannot ${action} as idleTimeout must not exceed absoluteTimeout: received ${idleTimeout} and ${absoluteTimeout} seconds`,
     );
   }
+  return { idleTimeout, absoluteTimeout };
 }

@@ -17,7 +17,7 @@ export function sizeLimit(maxBytes: number): SizeLimit {
   const issue = { code: "too_many_bytes", path: [], message: `expected at most ${maxBytes} bytes` };
   function refuse(action: string, origin: SessionDataError["origin"]): SessionDataError {
     const message = `Cannot ${action} as its data must have at most ${maxBytes} bytes (maxBytes): received more`;
-    return new SessionDataError(message, [issue], { origin });
+    return new SessionDataError(message, { issues: [issue], origin });
   }
   return {
     maxBytes,

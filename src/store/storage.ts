@@ -70,7 +70,7 @@ export function createStorage(
   registry: Registry,
   { isDecided }: OpenRotations,
 ): Storage {
-  const { backend, emit, time, touchInterval } = settings;
+  const { backend, emit, time, touchIntervalMs } = settings;
   const extended = createExtension(settings, fields, registry);
 
   const accessTo: Storage["accessTo"] = ({ verifier, previous = true }) => ({ verifier, previous, now: time() });
@@ -90,7 +90,7 @@ export function createStorage(
     if (answer === "invalid") {
       const issue = { code: "invalid_format", path: [], message: "the reserved fields cannot be read" };
       const message = "Cannot read a session as its key is not a hash or its session_deadline is not Unix milliseconds";
-      throw new SessionDataError(message, [issue], { origin: "stored" });
+      throw new SessionDataError(message, { issues: [issue], origin: "stored" });
     }
     return answer as Exclude<typeof answer, NonNullable<Absence>>;
   };
@@ -105,12 +105,12 @@ export function createStorage(
   function isTouchDue(record: StoredSession): boolean {
     // The backend's clock wrote the time, so that it may be in the future by the clock of this process.
     const age = Math.abs(time() - timeOf(record[reserved.lastAccessedAt]));
-    return !(age < Math.min(touchInterval * 1000, (idleSeconds(record) ?? 0) * 10));
+    return !(age < Math.min(touchIntervalMs, (idleSeconds(record) ?? 0) * 10));
   }
 
   const readAndTouch: Storage["readAndTouch"] = async (target) => {
     // A copy of any age is enough, because an old one makes the touch due, and the touch reads again.
-    const record = touchInterval === 0 ? undefined : await read(target, false, Number.POSITIVE_INFINITY);
+    const record = touchIntervalMs === 0 ? undefined : await read(target, false, Number.POSITIVE_INFINITY);
     if (record === null) return null;
     if (record !== undefined && !isTouchDue(record)) return record;
     try {
@@ -135,7 +135,7 @@ export function createStorage(
     if (written === "too_many_bytes") throw sizes.refusal("update a session");
     if (written === "revoked") {
       const why = `the write took more than ${MAX_WRITE_DELAY_MS / 1000} seconds`;
-      throw new SessionConflictError(`Cannot move a session to another index value as ${why}`, "revoked");
+      throw new SessionConflictError(`Cannot move a session to another index value as ${why}`, { reason: "revoked" });
     }
     if (written === null || written === "changed" || edit.touch === false) return written;
     return { ...written, after: await extended(target, written.after) };

@@ -1,7 +1,8 @@
 import { noteChange } from "../base/changes.ts";
-import { seconds, wholeNumber } from "../base/checks.ts";
+import { wholeNumber } from "../base/checks.ts";
+import { type Duration, seconds } from "../base/durations.ts";
 import { ownProperty } from "../base/null-object.ts";
-import type { NewSession, PatchInput, SessionPatch, SessionSchema } from "../data.ts";
+import type { NewData, PatchInput, SessionPatch } from "../data.ts";
 import { SessionDataError } from "../errors.ts";
 import { createIndexes } from "../indexes/declarations.ts";
 import { createLimitedWrite } from "../indexes/limits.ts";
@@ -28,12 +29,12 @@ import { createStorage } from "./storage.ts";
  * Creates a session store. The schema determines the type of the session data and the type that `create` accepts.
  *
  * @throws {TypeError} If the schema cannot be stored, or if an option is unknown or has the wrong type.
- * @throws {RangeError} If a timeout is not a positive whole number, if the idle timeout exceeds the absolute timeout, or if
+ * @throws {RangeError} If a duration is malformed or out of range, if the idle timeout exceeds the absolute timeout, or if
  * the touch interval is not less than the idle timeout.
  */
 export function createSessionStore<T extends object, In, Index extends string = never>(
   options: SessionStoreOptions<T, In, Index>,
-): SessionStore<T, NewSession<SessionSchema<T, In>>, Index> {
+): SessionStore<T, NewData<T, In>, Index> {
   const settings = readOptions(options);
   const { backend, emit, time } = settings;
   const plan = planSchema(settings.schema);
@@ -75,7 +76,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
       };
       const issue = { code, path: [field], message: reasons[code] };
       const message = `Cannot ${action} as its data does not fit the schema: ${codec.list([issue])}`;
-      throw new SessionDataError(message, [issue], { origin: code === "invalid_type" ? "stored" : "given" });
+      throw new SessionDataError(message, { issues: [issue], origin: code === "invalid_type" ? "stored" : "given" });
     };
     return await withToken(action, token, options, async (target) => {
       const from = codec.absent(field);
@@ -140,7 +141,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
     },
     async peek(token: string, options?: CallOptions) {
       return await withToken("peek at a session", token, options, async (target) =>
-        toSession(target, await read(target, false, settings.touchInterval * 1000)),
+        toSession(target, await read(target, false, settings.touchIntervalMs)),
       );
     },
     async update(token: string, patch: PatchInput<T>, options?: CallOptions) {
@@ -151,12 +152,11 @@ export function createSessionStore<T extends object, In, Index extends string = 
     },
     increment,
     take,
-    async setIdleTimeout(token: string, idleTimeout: number, options?: CallOptions) {
+    async setIdleTimeout(token: string, idleTimeout: Duration, options?: CallOptions) {
       const action = "set the idle timeout of a session";
-      seconds(action, "idleTimeout", idleTimeout);
-      const along = { set: { [reserved.idleTimeout]: String(idleTimeout) }, remove: [] };
+      const set = { [reserved.idleTimeout]: String(seconds(action, "idleTimeout", idleTimeout)) };
       return await withToken(action, token, options, async (target) => {
-        const written = await apply(target, {}, along);
+        const written = await apply(target, {}, { set, remove: [] });
         return await toSession(target, written?.after);
       });
     },
@@ -170,5 +170,5 @@ export function createSessionStore<T extends object, In, Index extends string = 
     },
     ...bulkOperations(settings, runner, storage, decoder, patchWriter, codec, registry),
   };
-  return Object.freeze(store) as SessionStore<T, NewSession<SessionSchema<T, In>>, Index>;
+  return Object.freeze(store) as SessionStore<T, NewData<T, In>, Index>;
 }

@@ -1,9 +1,17 @@
+import { type Duration, milliseconds } from "../base/durations.ts";
+
 /** A clock for tests. */
 export interface Clock {
   /** Returns the time in Unix milliseconds. Does not use `this`, so it can be passed as the option `now`. */
   readonly now: () => number;
   /** Advances the time: a manual clock immediately, a real clock by waiting. */
-  advance(milliseconds: number): void | Promise<void>;
+  advance(seconds: number): void | Promise<void>;
+}
+
+/** A clock that only moves when `advance` is called. */
+export interface ManualClock extends Clock {
+  /** Advances the time. A negative number of seconds sets it back. */
+  advance(duration: Duration): void;
 }
 
 /**
@@ -12,12 +20,12 @@ export interface Clock {
  *
  * @param start The initial time; default 2026-01-01.
  */
-export function manualClock(start: Date = new Date("2026-01-01T00:00:00Z")): Clock {
+export function manualClock(start: Date = new Date("2026-01-01T00:00:00Z")): ManualClock {
   let time = start.getTime();
   return {
     now: () => time,
-    advance(milliseconds) {
-      time += milliseconds;
+    advance(duration) {
+      time += milliseconds("advance a clock", "the time", duration, Number.NEGATIVE_INFINITY);
     },
   };
 }

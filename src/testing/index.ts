@@ -3,6 +3,6 @@
  *
  * @module
  */
-export { type Clock, manualClock } from "./clock.ts";
+export { type Clock, type ManualClock, manualClock } from "./clock.ts";
 export { backendContract } from "./contract/contract.ts";
 export { testSession } from "./test-session.ts";

@@ -1,4 +1,5 @@
 import { knownOptions } from "../base/checks.ts";
+import type { SessionToken } from "../base/token.ts";
 import { type CookieOptions, sessionCookie } from "../http/cookie.ts";
 import type { Session, SessionStore } from "../session.ts";
 
@@ -13,7 +14,7 @@ export async function testSession<T, New>(
   data: NoInfer<New>,
   options: { readonly cookie?: CookieOptions | undefined } = {},
 ): Promise<{
-  readonly token: string;
+  readonly token: SessionToken;
   readonly session: Session<T>;
   readonly headers: { readonly cookie: string };
   readonly bearer: { readonly authorization: string };

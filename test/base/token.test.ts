@@ -172,7 +172,7 @@ test("I-08 a plain ID and a token with a secret are invalid in a store of the ot
   const one = await secrets.store.create({});
   const other = await bare.store.create({});
   expect(await bare.store.get(one.token)).toBeNull();
-  expect(await bare.store.get(one.session.id)).toBeNull();
+  expect(await bare.store.get(String(one.session.id))).toBeNull();
   expect(await secrets.store.get(other.token)).toBeNull();
   expect(await secrets.store.get(`${one.session.id}.${other.token}`)).toBeNull();
   for await (const { id } of secrets.store.scan()) expect(id).toBe(one.session.id);
@@ -183,7 +183,7 @@ test("I-09 the session ID and the stored token hash are not valid tokens", async
   const { store, calls, backend, clock } = visits();
   const { session } = await store.create({});
   calls.length = 0;
-  expect(await store.get(session.id)).toBeNull();
+  expect(await store.get(String(session.id))).toBeNull();
   expect(calls).toEqual([]);
   const access = { verifier: null, previous: false, now: clock.now() };
   const record = await backend.read(session.id, access, { touch: false, fields: [] });
@@ -195,7 +195,7 @@ test("I-09 the session ID and the stored token hash are not valid tokens", async
 test("I-09 with plainIds, the public session ID is not a valid token", async () => {
   const { store } = visits({ plainIds: true });
   const { session } = await store.create({});
-  expect(await store.get(session.id)).toBeNull();
+  expect(await store.get(String(session.id))).toBeNull();
 });
 
 describe("I-10 token generation", () => {
@@ -317,4 +317,17 @@ test("no error shows the secret of a token", async () => {
     expect(error).toBeInstanceOf(Error);
     expect(String((error as Error).stack)).not.toContain(secret);
   }
+});
+
+test("revoke with a token is a TypeError that does not show the token, and the session stays", async () => {
+  const { store, calls } = visits();
+  const { token } = await store.create({});
+  calls.length = 0;
+  const error: unknown = await store.revoke(String(token)).catch((reason: unknown) => reason);
+  expect(error).toBeInstanceOf(TypeError);
+  expect((error as Error).message).toBe(
+    "Cannot revoke a session by its ID as a token is not an ID: received a session token",
+  );
+  expect(calls).toEqual([]);
+  expect(await store.get(token)).not.toBeNull();
 });

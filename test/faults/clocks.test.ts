@@ -90,9 +90,9 @@ describe.each(Object.entries(offsets))("a host whose clock is %s", (_, offset) =
       const { backend, clock } = await redisWithClock(client, `${prefix}${crypto.randomUUID()}:`);
       const store = processOn(backend, () => clock.now() + offset, { idleTimeout: IDLE, absoluteTimeout: IDLE });
       const { token } = await store.create({ userId: user(), code: "1" });
-      await clock.advance((IDLE - 2) * SECOND);
+      await clock.advance(IDLE - 2);
       expect(await store.peek(token), use).not.toBeNull();
-      await clock.advance(2 * SECOND);
+      await clock.advance(2);
       expect(await act(store, token), use).toBeNull();
     }
   });
@@ -131,9 +131,9 @@ describe.each(Object.entries(offsets))("a host whose clock is %s", (_, offset) =
     const right = processOn(backend, clock.now);
     const { token } = await right.create({ userId: user() });
     await here.rotate(token, { grace: 60 });
-    await clock.advance(59 * SECOND);
+    await clock.advance(59);
     for (const host of [here, right]) expect(await host.get(token)).not.toBeNull();
-    await clock.advance(SECOND);
+    await clock.advance(1);
     for (const host of [here, right]) expect(await host.get(token)).toBeNull();
   });
 });
@@ -146,7 +146,7 @@ test("K-02 a clock that jumps at every question for the time does no harm to ses
   const userId = `skewed-${crypto.randomUUID()}`;
   const { token, session } = await store.create({ userId });
   for (let use = 0; use < 50; use++) {
-    await clock.advance(0.4 * IDLE * SECOND);
+    await clock.advance(0.4 * IDLE);
     expect(await store.get(token), `${use}`).not.toBeNull();
     expect(await store.increment(token, "pageViews")).toBe(use + 1);
     expect(await store.count({ user: userId })).toBe(1);
@@ -219,13 +219,13 @@ describe("the clock of Redis", () => {
       const store = processOn(backend, clock.now, { idleTimeout: IDLE, absoluteTimeout: ABSOLUTE });
       const { token, session } = await store.create({ userId: "42" });
       // Redis keeps the moment at which a key expires, so that a jump changes the time that each key has left.
-      await clock.advance(jump);
+      await clock.advance(jump / SECOND);
       for (let use = 0; use < 30; use++) {
         const found = await store.get(token);
         const listed = (await store.list({ user: "42" })).map(({ id }) => id);
         expect(listed).toEqual(found === null ? [] : [session.id]);
         if (found === null) break;
-        await clock.advance(0.4 * IDLE * SECOND);
+        await clock.advance(0.4 * IDLE);
       }
       expect(await store.get(token)).toBeNull();
       expect(clock.now()).toBeLessThanOrEqual((session.deadline?.getTime() ?? 0) + 0.4 * IDLE * SECOND);
@@ -293,7 +293,7 @@ describe("unusual clocks", () => {
       const { token, session } = await store.create({ userId: "42" });
       expect(session.createdAt.toISOString()).toBe("2026-10-25T00:59:59.500Z");
       expect(session.expiresAt.getTime()).toBe(clocksGoBack + IDLE * SECOND);
-      await clock.advance(SECOND);
+      await clock.advance(1);
       expect((await store.get(token))?.lastAccessedAt.toISOString()).toBe("2026-10-25T01:00:00.500Z");
     }
   });
@@ -339,7 +339,7 @@ describe("the last millisecond of a session", () => {
       for (const { backend, clock } of grounds) {
         const store = processOn(backend, clock.now, { idleTimeout: IDLE, absoluteTimeout: IDLE });
         const { token } = await store.create({ userId: "42", code: "1" });
-        await clock.advance(IDLE * SECOND);
+        await clock.advance(IDLE);
         expect(await act(store, token), use).toBeNull();
       }
     }

@@ -66,7 +66,7 @@ function storeOn(client: ConnectedRedis, operationTimeoutMs = TIME_MS) {
   return createSessionStore({
     schema: z.object({ userId: z.string(), views: z.int().default(0) }),
     backend,
-    operationTimeoutMs,
+    operationTimeout: `${operationTimeoutMs}ms`,
   });
 }
 
@@ -185,7 +185,7 @@ describe("connectRedis", () => {
     await serve(...options);
     const ca = readFileSync(cert, "utf8");
     expect(await works(await open(`rediss://localhost:${port}`, { tls: { ca } }))).toBe(true);
-    const { error, milliseconds } = await failure(`rediss://localhost:${port}`, { connectTimeoutMs: 400 });
+    const { error, milliseconds } = await failure(`rediss://localhost:${port}`, { connectTimeout: "400ms" });
     expect(error).toMatchObject({ name: "SessionBackendError", reason: "unavailable", outcome: "not-applied" });
     expect((error as Error).cause).toBeInstanceOf(Error);
     expect(milliseconds).toBeLessThan(1000);
@@ -226,7 +226,7 @@ describe("invalid arguments of connectRedis", () => {
   ];
   for (const address of malformed) {
     test(`connectRedis rejects the address ${JSON.stringify(address)} and does not repeat it in the error`, async () => {
-      const { error } = await failure(address as RedisAddress, { connectTimeoutMs: 200 });
+      const { error } = await failure(address as RedisAddress, { connectTimeout: "200ms" });
       expect(error).toBeInstanceOf(TypeError);
       expect(inspect(error)).not.toContain(SECRET);
     });
@@ -235,9 +235,9 @@ describe("invalid arguments of connectRedis", () => {
   const options: Record<string, unknown> = {
     "an unknown option": { passwort: SECRET },
     "options that are not an object": SECRET,
-    "a connectTimeoutMs that is not a number": { connectTimeoutMs: SECRET },
-    "a connectTimeoutMs that is not a whole number": { connectTimeoutMs: 0.5 },
-    "a connectTimeoutMs of 0": { connectTimeoutMs: 0 },
+    "a connectTimeout that is not a duration": { connectTimeout: SECRET },
+    "a connectTimeout that is not whole milliseconds": { connectTimeout: "0.5ms" },
+    "a connectTimeout of 0": { connectTimeout: 0 },
     "TLS options for a connection without TLS": { tls: { ca: SECRET } },
   };
   for (const [what, given] of Object.entries(options)) {
@@ -267,7 +267,7 @@ describe("failing attempts of connectRedis", () => {
     }
   });
 
-  test.concurrent("connectRedis rejects after connectTimeoutMs if there is no server, or one that never replies", async () => {
+  test.concurrent("connectRedis rejects after connectTimeout if there is no server, or one that never replies", async () => {
     const silent = createServer(() => {}).listen(0, "127.0.0.1");
     atEnd(() => silent.close());
     await until("it listens", () => silent.listening);
@@ -275,7 +275,7 @@ describe("failing attempts of connectRedis", () => {
     for (const url of [`redis://127.0.0.1:${await freePort()}`, `redis://127.0.0.1:${port}`]) {
       for (const address of [url, { cluster: [url] }, bySentinel({ url })]) {
         const heldUp = holdUps();
-        const { error, milliseconds } = await failure(address, { connectTimeoutMs: 400 });
+        const { error, milliseconds } = await failure(address, { connectTimeout: "400ms" });
         expect(error).toMatchObject({ name: "SessionBackendError", reason: "unavailable", outcome: "not-applied" });
         expect((error as Error).message).toBe("Cannot connect to Redis within 400 ms");
         expect(milliseconds).toBeGreaterThan(250);
@@ -311,7 +311,7 @@ describe("a client from connectRedis", () => {
     for (const address of [single.url, { cluster: [node.url] }, bySentinel(sentinel)]) {
       const client = await open(address);
       expect(client.listenerCount("error")).toBe(1);
-      const waitForReplicas = { count: 1, timeoutMs: 200 };
+      const waitForReplicas = { count: 1, timeout: "200ms" } as const;
       for (const prefix of ["a:", "b:"]) {
         const backend = redisBackend(client, { prefix, waitForReplicas });
         const store = createSessionStore({ schema: z.object({}), backend });
@@ -392,8 +392,8 @@ describe("a connection that becomes silent under load", () => {
   test.concurrent("a silent connection that waits for replicas is replaced", async () => {
     const proxy = await through(await serve());
     const client = await open(`redis://127.0.0.1:${proxy.port}`);
-    const backend = redisBackend(client, { waitForReplicas: { count: 1, timeoutMs: 100 } });
-    const store = createSessionStore({ schema: z.object({}), backend, operationTimeoutMs: TIME_MS });
+    const backend = redisBackend(client, { waitForReplicas: { count: 1, timeout: "100ms" } });
+    const store = createSessionStore({ schema: z.object({}), backend, operationTimeout: `${TIME_MS}ms` });
     const issued = await Promise.all(Array.from({ length: 20 }, () => store.create({})));
     // Without a replica each logout waits for its whole timeout, on a connection of its own.
     const leave = (some: typeof issued) => Promise.allSettled(some.map(({ token }) => store.destroy(token)));

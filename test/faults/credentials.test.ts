@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { createClientPool } from "redis";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { createSessionStore } from "../../src/index.ts";
+import { createSessionStore, type Duration } from "../../src/index.ts";
 import { type ConnectedRedis, connectRedis, type RedisAddress, redisBackend } from "../../src/redis/index.ts";
 import { atEnd, bySentinel, ownServers, serve, serveCluster, serveSentinel, through } from "../support/own-servers.ts";
 import type { BreakingConnection } from "../support/proxy.ts";
@@ -59,9 +59,9 @@ const kinds: Record<string, () => Promise<Scene>> = {
   },
 };
 
-function storeOn(client: ConnectedRedis, operationTimeoutMs?: number) {
+function storeOn(client: ConnectedRedis, operationTimeout?: Duration) {
   const backend = redisBackend(client, { prefix: `${randomUUID()}:` });
-  return createSessionStore({ schema: z.object({ userId: z.string() }), backend, operationTimeoutMs });
+  return createSessionStore({ schema: z.object({ userId: z.string() }), backend, operationTimeout });
 }
 
 describe("a password that is no longer valid", () => {
@@ -152,7 +152,7 @@ describe("a client that is destroyed during a call", () => {
   for (const [kind, make] of Object.entries(clients)) {
     test.concurrent(`every pending call of ${kind} rejects at once when the client is destroyed, and so do later calls`, async () => {
       const { proxy, client } = await make();
-      const store = storeOn(client, LONG_MS);
+      const store = storeOn(client, `${LONG_MS}ms`);
       const created = await Promise.all(Array.from({ length: 5 }, () => store.create({ userId: "42" })));
       const [read, rotated, updated, ended, revoked] = created;
       let isAsked = (): void => {};

@@ -152,7 +152,7 @@ describe("sessions that a failover or a backup restores", () => {
       const replica = await startServer();
       try {
         await follow(replica, server.port);
-        const waitForReplicas = { count: 1, timeoutMs: TIMEOUT_MS / 3 };
+        const waitForReplicas = { count: 1, timeout: `${TIMEOUT_MS / 3}ms` } as const;
         const store = processOn(redisBackend(client, { prefix: PREFIX, waitForReplicas }), Date.now);
         const signedIn = () => signIn({ backend: redisBackend(admin, { prefix: PREFIX }), now: Date.now });
         const confirmed = await signedIn();
@@ -243,7 +243,7 @@ describe("TLS", () => {
       };
       for (const [what, [address, options]] of Object.entries(wrong)) {
         const since = performance.now();
-        const error = await connectRedis(address, { ...options, connectTimeoutMs: 500 }).catch((reason) => reason);
+        const error = await connectRedis(address, { ...options, connectTimeout: "500ms" }).catch((reason) => reason);
         expect(error, what).toMatchObject({
           name: "SessionBackendError",
           reason: "unavailable",

@@ -31,11 +31,11 @@ ownServers();
 const pause = (milliseconds: number) => new Promise((done) => setTimeout(done, milliseconds));
 
 function storeOn(client: ConnectedRedis, confirms = false, prefix = `${randomUUID()}:`) {
-  const waitForReplicas = confirms ? { count: 1, timeoutMs: TIME_MS / 2 } : undefined;
+  const waitForReplicas = confirms ? ({ count: 1, timeout: `${TIME_MS / 2}ms` } as const) : undefined;
   return createSessionStore({
     schema: z.object({ userId: z.string(), views: z.int().default(0), theme: z.string().default("light") }),
     backend: redisBackend(client, { prefix, waitForReplicas }),
-    operationTimeoutMs: TIME_MS,
+    operationTimeout: `${TIME_MS}ms`,
   });
 }
 

@@ -33,7 +33,7 @@ const writes: Readonly<Record<string, Act>> = {
 
 /** A store whose connection is not affected by the fault. */
 const elsewhere = ({ admin }: Grounds): Visits =>
-  processOn(redisBackend(admin, { prefix: PREFIX }), Date.now, { operationTimeoutMs: 10_000 });
+  processOn(redisBackend(admin, { prefix: PREFIX }), Date.now, { operationTimeout: "10s" });
 
 async function hashesOf({ admin }: Grounds): Promise<string[]> {
   const found: string[] = [];

@@ -18,7 +18,7 @@ import { until } from "../support/until.ts";
 
 const SILENT_MS = 300;
 const SLOW_MS = 1000;
-/** The default of `connectTimeoutMs`. */
+/** The default of `connectTimeout`. */
 const DEFAULT_MS = 10_000;
 
 /**
@@ -247,7 +247,7 @@ describe("connectRedis", () => {
   for (const [where, urlOf] of Object.entries(nowhere)) {
     test.concurrent(`F-29 connectRedis rejects in time and shows no password when given ${where}`, async () => {
       const since = performance.now();
-      const attempt = connectRedis(urlOf(await freePort()), { connectTimeoutMs: SILENT_MS, password: "hunter2" });
+      const attempt = connectRedis(urlOf(await freePort()), { connectTimeout: `${SILENT_MS}ms`, password: "hunter2" });
       const error = await attempt.catch((reason: unknown) => reason);
       expect(error).toMatchObject({ name: "SessionBackendError", reason: "unavailable", outcome: "not-applied" });
       expect(performance.now() - since).toBeLessThan(DEFAULT_MS / 2);
@@ -257,7 +257,7 @@ describe("connectRedis", () => {
 
   test.concurrent("F-17 connectRedis rejects wrong credentials in time and shows no password", async () => {
     await onGrounds({ server: ["--user", "app", "on", ">hunter2", "~*", "+@all"] }, async ({ proxy }) => {
-      const options = { username: "app", password: "hunter3", connectTimeoutMs: SILENT_MS };
+      const options = { username: "app", password: "hunter3", connectTimeout: `${SILENT_MS}ms` } as const;
       const error = await connectRedis(`redis://127.0.0.1:${proxy.port}`, options).catch((reason: unknown) => reason);
       expect(error).toMatchObject({ name: "SessionBackendError", reason: "rejected", outcome: "not-applied" });
       expectNoSecrets(error, "hunter");

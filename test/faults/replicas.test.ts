@@ -37,7 +37,7 @@ function storeOn(client: RedisClient, waitForReplicas?: ReplicaConfirmation, pre
     schema: z.object({ userId: z.string(), views: z.int().default(0) }),
     backend: redisBackend(client, { prefix, waitForReplicas }),
     indexes: { user: "userId" },
-    operationTimeoutMs: TIME_MS,
+    operationTimeout: `${TIME_MS}ms`,
   });
 }
 
@@ -108,7 +108,7 @@ describe("waiting for replicas", () => {
   }, async () => {
     let master = await serve("--repl-diskless-sync-delay", "0");
     const front = await through(master);
-    const store = storeOn(await open(`redis://127.0.0.1:${front.port}`), { count: 1, timeoutMs: TIME_MS / 2 });
+    const store = storeOn(await open(`redis://127.0.0.1:${front.port}`), { count: 1, timeout: `${TIME_MS / 2}ms` });
     for (let round = 0; round < ROUNDS; round++) {
       const replica = await serve("--repl-diskless-sync-delay", "0");
       await follow(replica, master.port);
@@ -143,7 +143,7 @@ describe("waiting for replicas", () => {
 
     test.concurrent(`with waitForReplicas, a ${way} that the replica does not confirm rejects in time with an unknown outcome`, async () => {
       const { link, client } = await pair();
-      const store = storeOn(client, { count: 1, timeoutMs: WAIT_MS });
+      const store = storeOn(client, { count: 1, timeout: `${WAIT_MS}ms` });
       const sessions = await leave(store);
       const session = sessions.find((session) => session.way === way);
       await confirmedUpTo(client);
@@ -163,7 +163,7 @@ describe("waiting for replicas", () => {
 
   test.concurrent("a logout succeeds only if as many replicas confirm it as waitForReplicas demands", async () => {
     const { client, master } = await pair();
-    const two = storeOn(client, { count: 2, timeoutMs: TIME_MS / 2 });
+    const two = storeOn(client, { count: 2, timeout: `${TIME_MS / 2}ms` });
     const { token } = await two.create({ userId: "42" });
     await expect(two.destroy(token)).rejects.toMatchObject({ outcome: "unknown" });
     const other = await serve();
@@ -174,7 +174,7 @@ describe("waiting for replicas", () => {
 
   test.concurrent("a logout rejects if the master becomes a replica before it is confirmed", async () => {
     const [server, other] = await Promise.all([serve(), serve()]);
-    const store = storeOn(await open(server.url), { count: 1, timeoutMs: TIME_MS - 500 });
+    const store = storeOn(await open(server.url), { count: 1, timeout: `${TIME_MS - 500}ms` });
     const { token, session } = await store.create({ userId: "42" });
     const ending = store.revoke(session.id);
     ending.catch(() => {});
@@ -190,7 +190,7 @@ describe("waiting for replicas", () => {
     pool.on("error", () => {});
     await pool.connect();
     atEnd(() => pool.destroy());
-    const store = storeOn(pool as unknown as RedisClient, { count: 1, timeoutMs: TIME_MS / 2 });
+    const store = storeOn(pool as unknown as RedisClient, { count: 1, timeout: `${TIME_MS / 2}ms` });
     // Every connection has written something that the replica has confirmed.
     const issued = await Promise.all(Array.from({ length: 24 }, () => store.create({ userId: "42" })));
     const [last, ...others] = issued;
@@ -222,7 +222,7 @@ describe("calls while a logout waits for replicas", () => {
   };
   for (const [kind, make] of Object.entries(kinds)) {
     test.concurrent(`a logout that waits for replicas does not delay other calls ${kind}`, async () => {
-      const store = storeOn(await make(), { count: 1, timeoutMs: 1000 });
+      const store = storeOn(await make(), { count: 1, timeout: "1s" });
       const [leaving, staying] = await Promise.all([store.create({ userId: "42" }), store.create({ userId: "43" })]);
       const [since, heldUp] = [performance.now(), holdUps()];
       let isOver = false;
@@ -268,7 +268,7 @@ describe("many logouts at once that wait for replicas", () => {
   test("200 logouts are confirmed in time if the replica works", async () => {
     const { master, replica, client } = await pair();
     await follow(replica, master.port);
-    const { outcomes, milliseconds } = await logOut(storeOn(client, { count: 1, timeoutMs: 1000 }));
+    const { outcomes, milliseconds } = await logOut(storeOn(client, { count: 1, timeout: "1s" }));
     expect(outcomes.filter((outcome) => outcome.status === "fulfilled" && outcome.value)).toHaveLength(many.length);
     console.log(`200 confirmed logouts: ${Math.round(milliseconds)} ms`);
     expect(milliseconds).toBeLessThan(TIME_MS);
@@ -318,7 +318,7 @@ describe("many logouts at once that wait for replicas", () => {
   for (const [kind, make] of Object.entries(distant)) {
     test(`${TOGETHER} logouts at once are confirmed within a second at a round trip of ${ROUND_TRIP_MS} ms, ${kind}`, async () => {
       const { client, proxies } = await make();
-      const store = storeOn(client, { count: 1, timeoutMs: 1000 });
+      const store = storeOn(client, { count: 1, timeout: "1s" });
       const issued = await Promise.all(Array.from({ length: TOGETHER }, () => store.create({ userId: "42" })));
       // A replica that has just connected may need a second until it confirms anything.
       await until("the replica confirms", async () => {
@@ -340,7 +340,7 @@ describe("many logouts at once that wait for replicas", () => {
     client.on("error", () => {});
     await client.connect();
     atEnd(() => client.destroy());
-    const store = storeOn(client, { count: 1, timeoutMs: WAIT_MS });
+    const store = storeOn(client, { count: 1, timeout: `${WAIT_MS}ms` });
     const issued = await Promise.all(Array.from({ length: 2000 }, () => store.create({ userId: "42" })));
     await confirmedUpTo(first);
     link.silence();
@@ -364,7 +364,7 @@ describe("many logouts at once that wait for replicas", () => {
   };
   for (const [kind, make] of Object.entries(stopped)) {
     test(`200 logouts reject in time if no replica replies, and each reports whether it may have been applied, ${kind}`, async () => {
-      const store = storeOn(await make(), { count: 1, timeoutMs: WAIT_MS });
+      const store = storeOn(await make(), { count: 1, timeout: `${WAIT_MS}ms` });
       const { issued, outcomes, milliseconds } = await logOut(store);
       expect(milliseconds).toBeLessThan(TIME_MS + 500);
       const told = { unknown: 0, "not-applied": 0 };
@@ -383,7 +383,7 @@ describe("many logouts at once that wait for replicas", () => {
 
 test.concurrent("logouts are confirmed again after the master was replaced", async () => {
   const { client, master, replica, failOver } = await pair();
-  const store = storeOn(client, { count: 1, timeoutMs: TIME_MS / 2 });
+  const store = storeOn(client, { count: 1, timeout: `${TIME_MS / 2}ms` });
   const sessions = await Promise.all(["1", "2", "3"].map((userId) => store.create({ userId })));
   expect(await store.destroy(sessions[0]?.token ?? "")).toBe(true);
   await failOver();

@@ -35,7 +35,12 @@ const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(reso
 
 async function storedOf({ admin }: Grounds, id: string): Promise<Record<string, string>> {
   // An undone move counts as a move, and its indexes hold the session for longer.
-  const { last_accessed_at: _, session_absolute: __, session_deadline: ___, ...rest } = await admin.hGetAll(PREFIX + id);
+  const {
+    last_accessed_at: _,
+    session_absolute: __,
+    session_deadline: ___,
+    ...rest
+  } = await admin.hGetAll(PREFIX + id);
   return rest;
 }
 
@@ -54,7 +59,10 @@ describe("a rotation that times out or is aborted while Redis stalls, and is app
             await going.passed;
           });
           const operationTimeoutMs = how === "timeout" ? TIMEOUT_MS : PATIENT_MS;
-          const store = processOn(backend, Date.now, { operationTimeoutMs, onEvent: (event) => events.push(event) });
+          const store = processOn(backend, Date.now, {
+            operationTimeout: `${operationTimeoutMs}ms`,
+            onEvent: (event) => events.push(event),
+          });
           const people = await Promise.all(
             Object.entries(rotations).map(async ([name, options]) => {
               const { token, session } = await store.create({ userId: name, code: "1" });
@@ -115,7 +123,7 @@ describe("a rotation that times out or is aborted while Redis stalls, and is app
 
 test.concurrent("a rotation that no replica confirms is undone", async () => {
   await onGrounds({ server: ["--repl-diskless-sync-delay", "0"] }, async (grounds) => {
-    const waitForReplicas = { count: 1, timeoutMs: TIMEOUT_MS };
+    const waitForReplicas = { count: 1, timeout: `${TIMEOUT_MS}ms` } as const;
     const events: SessionEvent[] = [];
     const backend = redisBackend(grounds.client, { prefix: PREFIX, waitForReplicas });
     const store = processOn(backend, Date.now, { onEvent: (event) => events.push(event) });

@@ -544,14 +544,17 @@ describe("Cache-Control and Vary", () => {
 describe("the option persistent", () => {
   test.each([
     [undefined, 34_560_000],
-    [3600, 3600],
-    [34_560_000, 34_560_000],
-    [34_560_001, 34_560_000],
-  ])("a persistent cookie of a session with absoluteTimeout %s has Max-Age=%d", async (absoluteTimeout, maxAge) => {
-    const { visit } = site({ persistent: true }, { absoluteTimeout });
-    const response = await visit((session) => session.create({}));
-    expect(setCookies(response)[0]).toContain(`; Max-Age=${maxAge};`);
-  });
+    ["1h", 3600],
+    ["400d", 34_560_000],
+    ["34560001s", 34_560_000],
+  ] as const)(
+    "a persistent cookie of a session with absoluteTimeout %s has Max-Age=%d",
+    async (absoluteTimeout, maxAge) => {
+      const { visit } = site({ persistent: true }, { absoluteTimeout });
+      const response = await visit((session) => session.create({}));
+      expect(setCookies(response)[0]).toContain(`; Max-Age=${maxAge};`);
+    },
+  );
 
   test("a rotation does not extend a persistent cookie", async () => {
     const { visit, advance } = await signedIn({ persistent: true }, { absoluteTimeout: 3600 });
@@ -708,7 +711,7 @@ describe("backend failures", () => {
 
   test("a backend call that times out is answered with 503 and never treated as a missing session", async () => {
     const backend = { ...memoryBackend(), read: () => new Promise<never>(() => {}) };
-    const { visit, events } = await signedIn({}, { backend, operationTimeoutMs: 20 });
+    const { visit, events } = await signedIn({}, { backend, operationTimeout: "20ms" });
     const response = await visit((session) => session.get());
     expect(response.status).toBe(503);
     expect(events).toMatchObject([{ type: "unavailable", reason: "timeout" }]);

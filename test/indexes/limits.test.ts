@@ -16,9 +16,9 @@ function ground(): Ground {
       const access = { verifier: null, previous: true, now: clock.now() };
       const shorter = { set: { session_ttl: "1" }, remove: [], fields: [] };
       await backend.write(id, access, shorter);
-      clock.advance(1001);
+      clock.advance("1001ms");
     },
-    minute: () => clock.advance(61_000),
+    minute: () => clock.advance("61s"),
   };
 }
 

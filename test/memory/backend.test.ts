@@ -63,7 +63,7 @@ describe("expiry in memory", () => {
       const { token } = await store.create({ name: "andrew" });
       await store.get(token);
       await store.update(token, { name: "barbara" });
-      await store.setIdleTimeout(token, 400 * 86_400);
+      await store.setIdleTimeout(token, "400d");
       expect(vi.getTimerCount()).toBe(0);
     });
   });

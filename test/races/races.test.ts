@@ -4,5 +4,5 @@ import { races } from "../support/races.ts";
 
 races(() => {
   const { now, advance } = manualClock();
-  return { backend: memoryBackend(), now, expire: () => advance(1_800_001) };
+  return { backend: memoryBackend(), now, expire: () => advance("1800001ms") };
 });

@@ -55,7 +55,7 @@ const schema = z.object({ userId: z.string(), views: z.int().default(0), code: z
 const many = Array.from({ length: 60 }, (_, at) => `${at}`);
 
 describe("the backend contract on a cluster", () => {
-  backendContract(test.concurrent, () => open().backend, { now: Date.now, advance: wait });
+  backendContract(test.concurrent, () => open().backend, { now: Date.now, advance: (seconds) => wait(seconds * 1000) });
 });
 
 describe("keys on a cluster", () => {

@@ -38,7 +38,7 @@ describe("T-11 clients in an unusable state", () => {
     own.on("error", () => {});
     await own.connect();
     onTestFinished(() => own.destroy());
-    const { store } = visits({ backend: redisBackend(own, { prefix }), operationTimeoutMs: 500 });
+    const { store } = visits({ backend: redisBackend(own, { prefix }), operationTimeout: "500ms" });
     await own.sendCommand(["MULTI"]);
     for (const call of [() => store.create({}), () => store.get(madeUp()), () => store.peek(madeUp())]) {
       const answer = await call().catch((error: unknown) => error);

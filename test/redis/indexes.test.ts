@@ -237,7 +237,7 @@ describe("an index with many sessions", () => {
     const large = await createClient({ url: server.url }).connect();
     const beside = await createClient({ url: server.url }).connect();
     const { store: members } = memberStore(redisBackend(large, { prefix: "large:" }), Date.now, {
-      operationTimeoutMs: 30_000,
+      operationTimeout: "30s",
     });
     return { server, client: large, beside, members };
   }

@@ -198,7 +198,7 @@ describe("client-side caching", () => {
         schema,
         backend: redisBackend(client, { prefix }),
         touchInterval: TOUCH_SECONDS,
-        operationTimeoutMs: 200,
+        operationTimeout: "200ms",
         now: () => Date.now() + late,
       });
       const { token } = await store.create({ userId: "42" });

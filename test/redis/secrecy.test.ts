@@ -92,7 +92,7 @@ describe("error messages when Redis fails", () => {
         schema,
         backend: redisBackend(own),
         plainIds,
-        operationTimeoutMs: 500,
+        operationTimeout: "500ms",
         onEvent: (event) => events.push(event),
       });
       const issued = await store.create({ userId: DATA, code: DATA }).catch(() => null);
@@ -128,7 +128,7 @@ describe("error messages when Redis fails", () => {
 test("no error of connectRedis shows the password", async () => {
   const server = await startServer("--requirepass", "another");
   onTestFinished(() => server.stop("SIGKILL"));
-  const options = { connectTimeoutMs: 300 };
+  const options = { connectTimeout: "300ms" } as const;
   const at = `:${PASSWORD}@127.0.0.1:${server.port}`;
   const attempts = {
     "another password": () => connectRedis(`redis://${at}`, options),

@@ -65,7 +65,7 @@ async function masterNow(): Promise<Server> {
 }
 
 describe("the backend contract on a master with sentinels", () => {
-  backendContract(test.concurrent, () => open().backend, { now: Date.now, advance: wait });
+  backendContract(test.concurrent, () => open().backend, { now: Date.now, advance: (seconds) => wait(seconds * 1000) });
 });
 
 test("scan finds every session on a master with sentinels, and the index finds those of a user", async () => {

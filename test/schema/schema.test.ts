@@ -784,12 +784,28 @@ describe("the schema as a whole", () => {
   const visit = z.object(field);
 
   test.each<[string, unknown, RegExp]>([
-    ["transformed", z.object(field).transform((data) => data), /must be a z\.object: received a schema of type pipe/],
-    ["readonly", z.object(field).readonly(), /received a schema of type readonly/],
+    [
+      "transformed",
+      z.object(field).transform((data) => data),
+      /must be a z\.object: received a schema of type pipe\. Use z\.codec in the fields/,
+    ],
+    [
+      "readonly",
+      z.object(field).readonly(),
+      /received a schema of type readonly\. Use \.readonly\(\) on the arrays and objects/,
+    ],
     ["optional", z.object(field).optional(), /received a schema of type optional/],
-    ["a union", z.union([z.object(field), z.object({})]), /received a schema of type union/],
+    [
+      "a union",
+      z.union([z.object(field), z.object({})]),
+      /type union\. Use a z\.object with a field that is the union/,
+    ],
     ["a record", z.record(z.string(), z.string()), /received a schema of type record/],
-    ["an intersection", z.intersection(z.object(field), z.object({})), /received a schema of type intersection/],
+    [
+      "an intersection",
+      z.intersection(z.object(field), z.object({})),
+      /type intersection\. Use z\.object\(\{ \.\.\.one\.shape/,
+    ],
     ["lazy", z.lazy(() => z.object(field)), /received a schema of type lazy/],
     ["a zod/mini union", mini.union([mini.object({}), mini.object({})]), /received a schema of type union/],
     ["made by zod 3", { _def: { typeName: "ZodObject" }, shape: {}, parse() {} }, /received a schema of zod 3/],

@@ -128,7 +128,7 @@ test("R-32 an expired session is removed from the memory backend without any cle
 
 test("R-34 a request gets 503 within the operation timeout if the backend never responds", async () => {
   const backend = intercept(memoryBackend(), never);
-  const { store } = visits({ backend, operationTimeoutMs: 20 });
+  const { store } = visits({ backend, operationTimeout: "20ms" });
   await expect(store.get(madeUp())).rejects.toMatchObject({ name: "SessionBackendError", reason: "timeout" });
   const response = await sessionMiddleware(store)(request(`__Host-Http-sid=${madeUp()}`), async (session) => {
     await session.get();

@@ -15,7 +15,7 @@ function stalling(method: BackendMethod) {
   let stalled = false;
   const backend = intercept(memoryBackend(), (called) => (stalled && called === method ? never() : undefined));
   return {
-    ...visits({ backend, operationTimeoutMs: 20 }),
+    ...visits({ backend, operationTimeout: "20ms" }),
     stall(on = true) {
       stalled = on;
     },
@@ -77,7 +77,7 @@ test("function updates of one session that finish within the timeout all succeed
 
 describe("a backend that never responds", () => {
   test.each(operations)(
-    "%s rejects after operationTimeoutMs if the backend never responds",
+    "%s rejects after operationTimeout if the backend never responds",
     async (name, method, outcome, call) => {
       const { store, stall, events, at } = stalling(method);
       const { token, session } = await store.create({});
@@ -93,7 +93,7 @@ describe("a backend that never responds", () => {
 
   test("a get within touchInterval that times out is reported as not-applied", async () => {
     const backend = { ...memoryBackend(), read: never };
-    const { store } = visits({ backend, operationTimeoutMs: 20, touchInterval: 10 });
+    const { store } = visits({ backend, operationTimeout: "20ms", touchInterval: 10 });
     const { token } = await store.create({});
     expect(await failureOf(store.get(token))).toMatchObject({ reason: "timeout", outcome: "not-applied" });
   });
@@ -107,7 +107,7 @@ describe("a backend that never responds", () => {
     expect((await store.update(token, () => ({ theme: "dark" })))?.data.theme).toBe("dark");
   });
 
-  test("updates that wait for each other all time out after their own operationTimeoutMs", async () => {
+  test("updates that wait for each other all time out after their own operationTimeout", async () => {
     const { store, stall } = stalling("write");
     const { token } = await store.create({});
     stall();
@@ -120,7 +120,7 @@ describe("after a timeout or an abort", () => {
   test("an update that timed out during its read never sends its write", async () => {
     const held = gate();
     const backend = intercept(memoryBackend(), (method) => (method === "read" ? held.passed : undefined));
-    const { store, calls } = visits({ backend, operationTimeoutMs: 20 });
+    const { store, calls } = visits({ backend, operationTimeout: "20ms" });
     const { token } = await store.create({});
     await failureOf(store.update(token, () => ({ theme: "dark" })));
     calls.length = 0;
@@ -153,7 +153,7 @@ describe("after a timeout or an abort", () => {
   test("a backend failure after the timeout causes no unhandled rejection", async () => {
     const held = gate();
     const backend = intercept(memoryBackend(), (method) => (method === "insert" ? undefined : held.passed));
-    const { store } = visits({ backend, operationTimeoutMs: 20 });
+    const { store } = visits({ backend, operationTimeout: "20ms" });
     const { token } = await store.create({});
     const calls = operations.filter(([name]) => name !== "create").map(([, , , call]) => call(store, token));
     for (const call of calls) expect(await failureOf(call)).toMatchObject({ reason: "timeout" });
@@ -234,7 +234,7 @@ test("a timed-out updateAll does not block later updates of its sessions", async
   let stalled = false;
   const backend = intercept(memoryBackend(), (called) => (stalled && called === "write" ? never() : undefined));
   const schema = z.object({ userId: z.string(), n: z.int().default(0) });
-  const store = createSessionStore({ schema, backend, indexes: { user: "userId" }, operationTimeoutMs: 20 });
+  const store = createSessionStore({ schema, backend, indexes: { user: "userId" }, operationTimeout: "20ms" });
   const tokens = await Promise.all([1, 2, 3].map(async () => (await store.create({ userId: "42" })).token));
   stalled = true;
   expect(await failureOf(store.updateAll({ user: "42" }, { n: 1 }))).toMatchObject({ reason: "timeout" });

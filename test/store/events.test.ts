@@ -52,7 +52,7 @@ function failing({ backend, clock, events }: Scene, reason: SessionBackendError[
 /** Moves the session to another index value so slowly that the update is rejected. */
 async function moveTooLate({ backend, clock, events, token }: Scene): Promise<void> {
   const slow = intercept(timedOnArrival(backend, clock.now), (method) => {
-    if (method === "write") clock.advance(30_001);
+    if (method === "write") clock.advance("30001ms");
   });
   const other = memberStore(slow, clock.now);
   await expect(other.store.update(token, { userId: "barbara" })).rejects.toMatchObject({ reason: "revoked" });
@@ -226,7 +226,7 @@ for (const [type, ways] of Object.entries(cases)) {
 test("a call that times out is reported as unavailable with the reason timeout", async () => {
   const { store, events, at, token, id } = await scene();
   const clock = manualClock();
-  const stalled = memberStore(intercept(memoryBackend(), never), clock.now, { operationTimeoutMs: 1 });
+  const stalled = memberStore(intercept(memoryBackend(), never), clock.now, { operationTimeout: "1ms" });
   await expect(stalled.store.get(token)).rejects.toMatchObject({ reason: "timeout" });
   expect(stalled.events).toEqual([{ type: "unavailable", id, at: new Date(clock.now()), reason: "timeout" }]);
   expect(await store.get(token)).toMatchObject({ lastAccessedAt: at() });

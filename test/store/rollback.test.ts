@@ -24,7 +24,7 @@ async function scene(options: VisitOptions = {}) {
   const inner = memoryBackend();
   let onWrite = (write: Write): ReturnType<SessionBackend["write"]> => write();
   const backend: SessionBackend = { ...inner, write: (...args) => onWrite(() => inner.write(...args)) };
-  const base = visits({ backend, operationTimeoutMs: TIMEOUT_MS, ...options });
+  const base = visits({ backend, operationTimeout: `${TIMEOUT_MS}ms`, ...options });
   const created = await base.store.create({ userId: "42", flash: "hi" });
   base.advance(5);
   const { token, session } = (await base.store.rotate(created.token, { grace: 60 })) as typeof created;
@@ -192,7 +192,7 @@ describe("while the outcome of a rotation is unknown", () => {
   ];
 
   test.each(uses)("%s with the old token waits for the outcome and succeeds", async (_, use) => {
-    const { store, token, writes, types } = await scene({ operationTimeoutMs: 1000 });
+    const { store, token, writes, types } = await scene({ operationTimeout: "1s" });
     const { act, reached, release } = slow("after");
     writes(act);
     const controller = new AbortController();
@@ -245,7 +245,7 @@ describe("while the outcome of a rotation is unknown", () => {
   });
 
   test("a call with the old token waits for a rotation that succeeds, and is then reported as reused", async () => {
-    const { store, token, writes, events, at } = await scene({ operationTimeoutMs: 1000 });
+    const { store, token, writes, events, at } = await scene({ operationTimeout: "1s" });
     const { act, reached, release } = slow("after");
     writes(act);
     const rotating = store.rotate(token);

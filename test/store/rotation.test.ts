@@ -87,9 +87,10 @@ describe("rotate", () => {
   test.each([
     [{ idleTimeout: 0 }, RangeError],
     [{ grace: -1 }, RangeError],
-    [{ grace: 0.5 }, RangeError],
+    [{ grace: "0.5ms" }, RangeError],
     [{ grace: 61 }, RangeError],
-    [{ grace: "5" }, TypeError],
+    [{ grace: "5" }, RangeError],
+    [{ grace: null }, TypeError],
     [{ grace: 5, authenticated: true }, TypeError],
     [{ grace: 5, idleTimeout: 60 }, TypeError],
     [{ grace: 5, patch: {} }, TypeError],

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { newSecret } from "../../src/base/token.ts";
 import {
   createSessionStore,
+  type Duration,
   type SessionBackend,
   SessionConflictError,
   type SessionEvent,
@@ -17,7 +18,7 @@ import { insertRecord } from "./stored.ts";
 export interface Ground {
   readonly backend: SessionBackend;
   /** The clock of the store and of the backend. */
-  readonly clock: { readonly now: () => number; advance(milliseconds: number): unknown };
+  readonly clock: { readonly now: () => number; advance(seconds: number): unknown };
 }
 
 const IDLE = 1800;
@@ -34,7 +35,7 @@ const account = z.object({
 export function accounts(
   { backend, clock }: Ground,
   onEvent: (event: SessionEvent) => void = () => {},
-  options: { readonly touchInterval?: number; readonly operationTimeoutMs?: number } = {},
+  options: { readonly touchInterval?: Duration; readonly operationTimeout?: Duration } = {},
 ) {
   return createSessionStore({
     ...options,
@@ -126,13 +127,13 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     let now = token;
     for (const [use, act] of Object.entries(uses)) {
       if (use === "destroy" || use === "setIdleTimeout") continue;
-      await clock.advance(1000);
+      await clock.advance(1);
       const answer = await act(store, now);
       if (use.startsWith("rotate")) now = (answer as { token: string }).token;
       expect((await store.peek(now))?.deadline, use).toEqual(session.deadline);
     }
     const left = (session.deadline?.getTime() ?? 0) - clock.now();
-    await clock.advance(left);
+    await clock.advance(left / 1000);
     await expectNothingOpens(store, now);
   });
 
@@ -169,7 +170,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     await store.destroy(tokenOf(first));
     expect(await replay(first)).toBeNull();
     expect(await replay(second)).not.toBeNull();
-    await ground.clock.advance(ABSOLUTE * 1000);
+    await ground.clock.advance(ABSOLUTE);
     expect(await replay(second)).toBeNull();
   });
 
@@ -245,11 +246,12 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     const theirs = await store.create({ userId: "43" });
     const [, secret] = mine.token.split(".");
     const keys = (await keysOf(ground.backend)).sort();
-    for (const id of [mine.token, secret, "", "*", `${theirs.session.id}\n`, "index:user:43", "../x", undefined]) {
+    for (const id of [secret, "", "*", `${theirs.session.id}\n`, "index:user:43", "../x", undefined]) {
       expect(await store.revoke(id as string)).toBe(false);
     }
+    await expect(store.revoke(String(mine.token))).rejects.toThrow(TypeError);
     expect(await store.destroy(`${theirs.session.id}.${secret}`)).toBe(false);
-    expect(await store.destroy(theirs.session.id)).toBe(false);
+    expect(await store.destroy(String(theirs.session.id))).toBe(false);
     expect(await store.revokeAll({ user: "4*" })).toBe(0);
     expect((await keysOf(ground.backend)).sort()).toEqual(keys);
   });
@@ -265,7 +267,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     const successor = winners[0]?.token ?? "";
     expect((await store.get(token))?.id).toBe((await store.get(successor))?.id);
     expect(await store.rotate(token)).toBeNull();
-    await ground.clock.advance(10_001);
+    await ground.clock.advance(10.001);
     events.length = 0;
     expect(await store.get(token)).toBeNull();
     expect(events.map(({ type }) => type)).toEqual(["reused"]);

@@ -7,7 +7,7 @@ import { connectRedis, redisBackend } from "../../src/redis/index.ts";
 const [, , address = "", replicas] = process.argv;
 const client = await connectRedis(JSON.parse(address));
 client.on("error", (error) => console.error(`Redis: ${(error as Error).message}`));
-const backend = redisBackend(client, { waitForReplicas: { count: Number(replicas), timeoutMs: 1000 } });
+const backend = redisBackend(client, { waitForReplicas: { count: Number(replicas), timeout: "1s" } });
 const fetch = demoApp({ backend, storage: "Redis", client: "node-redis", server: "node:http" });
 const server = serve({ fetch, hostname: "127.0.0.1", port: 0 }, ({ port }) => {
   console.log(`Session store demo on Redis: http://localhost:${port}`);

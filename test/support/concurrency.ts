@@ -62,7 +62,7 @@ export function concurrency(open: () => Ground | Promise<Ground>): void {
     const response = await sessionMiddleware(store)(request(`__Host-Http-sid=${token}`), async (session) => {
       await session.get();
       for (let minute = 0; minute < 10; minute++) {
-        clock.advance(60_000);
+        clock.advance(60);
         await store.update(token, ({ views }) => ({ views: views + 1, role: "others" }));
       }
       await session.update({ csrf: "late" });
@@ -128,7 +128,7 @@ export function concurrency(open: () => Ground | Promise<Ground>): void {
     const { clock, backend: inner } = await open();
     const { backend, calls } = counted(inner);
     const { token } = await accounts({ clock, backend }).create({ userId: "42" });
-    const store = accounts({ clock, backend }, undefined, { touchInterval: 10, operationTimeoutMs: 30_000 });
+    const store = accounts({ clock, backend }, undefined, { touchInterval: 10, operationTimeout: "30s" });
     const going = gate();
     const asked = Array.from({ length: 10_000 }, async () => {
       await going.passed;
@@ -138,7 +138,7 @@ export function concurrency(open: () => Ground | Promise<Ground>): void {
     going.open();
     expect(new Set(await Promise.all(asked))).toEqual(new Set(["42"]));
     expect(calls).toEqual(Array.from({ length: 10_000 }, () => "read"));
-    await clock.advance(10_000);
+    await clock.advance(10);
     calls.length = 0;
     // Only the first of them extends the session, with a second call.
     for (let at = 0; at < 100; at++) await store.get(token);

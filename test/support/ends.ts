@@ -20,8 +20,8 @@ const { address, how, waits } = JSON.parse(process.argv[2] ?? "") as Task;
 const client = await connectRedis(address);
 const store = createSessionStore({
   schema: z.object({ userId: z.string() }),
-  backend: redisBackend(client, { waitForReplicas: { count: 1, timeoutMs: 100 } }),
-  operationTimeoutMs: 500,
+  backend: redisBackend(client, { waitForReplicas: { count: 1, timeout: "100ms" } }),
+  operationTimeout: "500ms",
 });
 const { token } = await store.create({ userId: "42" });
 if (waits) {

@@ -75,7 +75,10 @@ export function storeOn(
   operationTimeoutMs: number,
   onEvent: (event: SessionEvent) => void = () => {},
 ): Visits {
-  return processOn(redisBackend(client, { prefix }), Date.now, { operationTimeoutMs, onEvent });
+  return processOn(redisBackend(client, { prefix }), Date.now, {
+    operationTimeout: `${operationTimeoutMs}ms`,
+    onEvent,
+  });
 }
 
 /** Waits until the store can read this session again. */

@@ -294,7 +294,7 @@ export function limitedWays(prepare: () => Ground | Promise<Ground>): void {
         await expect.poll(entered).toEqual([]);
         const { session } = await store.create({ userId });
         expect(await ids()).toEqual([session.id]);
-        const late = scene("reject", 1, { operationTimeoutMs: 20 }, backend).store.create({ userId });
+        const late = scene("reject", 1, { operationTimeout: "20ms" }, backend).store.create({ userId });
         await expect(late).rejects.toBeInstanceOf(Error);
         expect(await ids()).toEqual([session.id]);
       },

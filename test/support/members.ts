@@ -2,7 +2,7 @@ import { z } from "zod";
 import {
   createSessionStore,
   memoryBackend,
-  type NewSession,
+  type NewData,
   type SessionBackend,
   type SessionEvent,
   type SessionStoreOptions,
@@ -22,7 +22,7 @@ export const member = z.object({
 });
 
 export type Data = z.output<typeof member>;
-export type NewMember = NewSession<typeof member>;
+export type NewMember = NewData<Data, z.input<typeof member>>;
 
 export const indexes = {
   user: "userId",
@@ -61,7 +61,7 @@ export function members(options: MemberOptions = {}) {
     calls,
     clock,
     at: () => new Date(clock.now()),
-    advance: (seconds: number) => clock.advance(seconds * 1000),
+    advance: (seconds: number) => clock.advance(seconds),
     entered: (entry: string) => entered(backend, entry, clock.now()),
   };
 }

@@ -35,7 +35,7 @@ export async function memoryGround(): Promise<Ground> {
     now,
     aging: true,
     blur: 0,
-    advance: async (milliseconds) => advance(milliseconds),
+    advance: async (milliseconds) => advance(`${milliseconds}ms`),
     lag: () => 0,
     close: async () => {},
     async stored() {
@@ -84,7 +84,7 @@ export async function redisGround(client: Awaited<ReturnType<typeof connect>>): 
     now: clock.now,
     aging: true,
     blur: 2000,
-    advance: clock.advance,
+    advance: (milliseconds) => clock.advance(milliseconds / 1000),
     lag: () => Date.now() - started + 2,
     close: async () => void (await run(DELETE)),
     async stored() {

@@ -49,7 +49,7 @@ export function worldOf(ground: Ground, rules: Rules): World {
     limits: limit === null ? undefined : { user: { max: MAX_SESSIONS, whenFull: limit } },
     now: ground.now,
     onEvent: (event) => events.push(event),
-    operationTimeoutMs: 30_000,
+    operationTimeout: "30s",
   });
   return {
     ground,

@@ -68,11 +68,11 @@ const acts = {
   listOther: (store) => store.list({ user: "v" }),
   aMinutePasses: async (_store, { clock }, backend) => {
     await backend.page("*", 0, 1, clock.now());
-    clock.advance(61_000);
+    clock.advance("61s");
   },
   expiry: async (_store, { clock }, backend) => {
     await backend.page("*", 0, 1, clock.now());
-    clock.advance(IDLE * 1000 + 1);
+    clock.advance(IDLE + 0.001);
   },
 } satisfies Record<string, Act>;
 export type Name = keyof typeof acts;
@@ -95,7 +95,7 @@ async function world(names: readonly Name[], age: number): Promise<World> {
   // The index entry of the session's former value still contains it.
   const { token, session } = await setUp.create({ userId: "v", flash: "hello" });
   await setUp.update(token, { userId: "u" });
-  clock.advance(age);
+  clock.advance(age / 1000);
   const other = await setUp.create({ userId: "w" });
   const scene: Scene = { token, id: session.id, clock };
   return {

@@ -70,7 +70,7 @@ export function policies(open: () => PolicyPlace): void {
       const { token } = await store.create({});
       const rotating = store.rotate(token, { grace: 61 });
       await expect(rotating).rejects.toThrow(RangeError);
-      await expect(rotating).rejects.toThrow("grace must be a whole number from 0 to 60");
+      await expect(rotating).rejects.toThrow('grace must be from "0s" to "1m"');
       expect(await store.rotate(token, { grace: 60 })).not.toBeNull();
     });
 

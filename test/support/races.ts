@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { SessionBackend } from "../../src/backend.ts";
 import {
   createSessionStore,
-  type NewSession,
+  type NewData,
   type RequestSession,
   type SessionEvent,
   sessionMiddleware,
@@ -28,7 +28,7 @@ const visit = z.object({
   code: z.string().optional(),
 });
 type Visit = z.output<typeof visit>;
-type Visitor = RequestSession<Visit, NewSession<typeof visit>>;
+type Visitor = RequestSession<Visit, NewData<Visit, z.input<typeof visit>>>;
 type Half<R> = (session: Visitor) => Promise<R>;
 
 /** A signed-in browser whose requests overlap as the test determines. */

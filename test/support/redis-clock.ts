@@ -43,7 +43,8 @@ export async function redisWithClock(client: Client, prefix: string, start: numb
     prefix,
     clock: {
       now: () => time,
-      async advance(milliseconds: number): Promise<void> {
+      async advance(seconds: number): Promise<void> {
+        const milliseconds = Math.round(seconds * 1000);
         time += milliseconds;
         await setClock();
         await client.eval(SHORTEN, { keys: [], arguments: [prefix, String(milliseconds)] });

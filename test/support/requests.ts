@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { SessionBackend } from "../../src/backend.ts";
 import {
   createSessionStore,
-  type NewSession,
+  type NewData,
   type RequestSession,
   type Session,
   type SessionStore,
@@ -26,8 +26,8 @@ const TOUCH_SECONDS = 60;
 const visitor = { userId: "42", code: "123456" };
 
 export type Visit = z.output<typeof visit>;
-export type Visits = SessionStore<Visit, NewSession<typeof visit>, "user">;
-export type Visitor = RequestSession<Visit, NewSession<typeof visit>>;
+export type Visits = SessionStore<Visit, NewData<Visit, z.input<typeof visit>>, "user">;
+export type Visitor = RequestSession<Visit, NewData<Visit, z.input<typeof visit>>>;
 export type Options = Partial<SessionStoreOptions<Visit, z.input<typeof visit>, "user">>;
 
 /** The store of one of several processes that share only the backend. */

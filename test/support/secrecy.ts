@@ -105,7 +105,7 @@ function world({ backend, clock }: Ground, plainIds: boolean) {
     backend: intercept(backend, () => fail?.()),
     ...(plainIds ? { plainIds } : { indexes: { user: "userId" as const } }),
     absoluteTimeout: 3600,
-    operationTimeoutMs: 200,
+    operationTimeout: "200ms",
     now: clock.now,
     onEvent: (event) => events.push(event),
   });
@@ -253,7 +253,8 @@ export function secrecy(open: () => Ground | Promise<Ground>): void {
       "a backend that hangs": () => new Promise(() => {}),
       "a backend that fails": () =>
         Promise.reject(new SessionBackendError("down", { reason: "unavailable", outcome: "unknown" })),
-      "a backend that reports a conflict": () => Promise.reject(new SessionConflictError("others", "contended")),
+      "a backend that reports a conflict": () =>
+        Promise.reject(new SessionConflictError("others", { reason: "contended" })),
     };
     for (const [what, failure] of Object.entries(failures)) {
       failing(failure);

@@ -61,7 +61,7 @@ function expectUnavailable(
 /** Tests of a backend that neither replies nor fails. */
 export function stalls(open: () => StallingPlace | Promise<StallingPlace>): void {
   const storeOn = (place: Place, backend = place.backend) =>
-    processOn(backend, place.now, { operationTimeoutMs: TIMEOUT_MS });
+    processOn(backend, place.now, { operationTimeout: `${TIMEOUT_MS}ms` });
 
   /** Checks that a request with a cookie that was valid before works again. */
   async function expectWorks(place: Place, from: Request, id: string | null, what: string): Promise<void> {

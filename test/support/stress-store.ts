@@ -39,7 +39,7 @@ export async function storeAt({ url, prefix }: Place, touchInterval = 0) {
     indexes: { user: "userId" },
     limits: { user: { max: 100, whenFull: "evict-oldest" } },
     // Many processes on few cores are slow, which is not under test.
-    operationTimeoutMs: 20_000,
+    operationTimeout: "20s",
   });
   return { client, store };
 }

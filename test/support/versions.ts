@@ -8,7 +8,7 @@ const IDLE_SECONDS = 1800;
 /** An empty backend and the clock of the backend and of all processes. */
 export interface VersionsGround {
   readonly backend: SessionBackend;
-  readonly clock: { readonly now: () => number; advance(milliseconds: number): unknown };
+  readonly clock: { readonly now: () => number; advance(seconds: number): unknown };
 }
 
 const first = z.object({ userId: z.string().optional(), theme: z.string().default("light") });
@@ -56,7 +56,7 @@ export function versions(open: () => VersionsGround | Promise<VersionsGround>): 
         const { clock, next, ...stores } = await scene();
         const { token, session } = await next.create(data);
         for (let use = 0; use < 12; use++) {
-          await clock.advance(0.6 * IDLE_SECONDS * 1000);
+          await clock.advance(0.6 * IDLE_SECONDS);
           expect(await stores[which].get(token), which).not.toBeNull();
         }
         expect((await next.list({ tenant: "acme" })).map(({ id }) => id)).toEqual([session.id]);

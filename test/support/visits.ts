@@ -2,7 +2,7 @@ import { z } from "zod";
 import {
   createSessionStore,
   memoryBackend,
-  type NewSession,
+  type NewData,
   type SessionEvent,
   type SessionStore,
   type SessionStoreOptions,
@@ -19,7 +19,7 @@ export const visit = z.object({
 });
 
 export type Visit = z.output<typeof visit>;
-export type NewVisit = NewSession<typeof visit>;
+export type NewVisit = NewData<Visit, z.input<typeof visit>>;
 export type VisitStore = SessionStore<Visit, NewVisit>;
 export type VisitOptions = Partial<
   Omit<SessionStoreOptions<Visit, z.input<typeof visit>>, "schema" | "now" | "onEvent">
@@ -44,6 +44,6 @@ export function visits(options: VisitOptions = {}) {
     calls,
     events,
     at: () => new Date(clock.now()),
-    advance: (seconds: number) => clock.advance(seconds * 1000),
+    advance: (seconds: number) => clock.advance(seconds),
   };
 }

@@ -1,25 +1,37 @@
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { createSessionStore, memoryBackend, type SessionBackend, sessionMiddleware } from "../../src/index.ts";
+import {
+  createSessionStore,
+  type Duration,
+  memoryBackend,
+  type SessionBackend,
+  sessionMiddleware,
+} from "../../src/index.ts";
 import { backendContract, manualClock, testSession } from "../../src/testing/index.ts";
 
 describe("manualClock", () => {
   test("manualClock does not move by itself", () => {
     const { now, advance } = manualClock(new Date("2030-01-01T00:00:00Z"));
     expect([now(), now()]).toEqual([1_893_456_000_000, 1_893_456_000_000]);
-    advance(1500);
+    advance("1.5s");
     expect(now()).toBe(1_893_456_001_500);
-    advance(-500);
+    advance(-0.5);
     expect(now()).toBe(1_893_456_001_000);
+  });
+
+  test("manualClock rejects what is no duration", () => {
+    const { advance } = manualClock();
+    expect(() => advance("soon" as Duration)).toThrow(RangeError);
+    expect(() => advance(undefined as unknown as Duration)).toThrow(TypeError);
   });
 
   test("a session in memory expires when manualClock is advanced", async () => {
     const clock = manualClock();
     const store = createSessionStore({ schema: z.object({}), backend: memoryBackend(), now: clock.now });
     const { token } = await store.create({});
-    clock.advance(1_800_000);
+    clock.advance("30m");
     expect(await store.peek(token)).not.toBeNull();
-    clock.advance(1);
+    clock.advance("1ms");
     expect(await store.peek(token)).toBeNull();
   });
 });

@@ -5,7 +5,7 @@ import {
   createSessionStore,
   type IssuedSession,
   memoryBackend,
-  type NewSession,
+  type NewDataOf,
   type RequestSession,
   type Session,
   type SessionExchange,
@@ -20,10 +20,10 @@ import {
 
 const visit = z.object({ userId: z.string(), views: z.int().default(0), tenant: z.string().optional() });
 type Visit = z.output<typeof visit>;
-type NewVisit = NewSession<typeof visit>;
 
 const backend = memoryBackend();
 const store = createSessionStore({ schema: visit, backend });
+type NewVisit = NewDataOf<typeof store>;
 const indexed = createSessionStore({ schema: visit, backend, indexes: { user: "userId", tenant: "tenant" } });
 const request = new Request("http://localhost/");
 const parts: SessionRequest = { method: "GET", url: "/", path: "/", header: () => undefined };

@@ -5,28 +5,35 @@ import * as mini from "zod/mini";
 import * as floor from "zod-floor";
 import {
   createSessionStore,
+  type DataOf,
+  type Duration,
   type IndexQuery,
   type IndexValue,
   type IssuedSession,
   isFresh,
   memoryBackend,
-  type NewSession,
+  type NewData,
+  type NewDataOf,
   type NumberField,
+  nistTimeouts,
   type OptionalField,
   type RequestSession,
+  type RequestSessionOf,
   type Session,
   type SessionBackend,
   type SessionEvent,
   type SessionExchange,
+  type SessionId,
   type SessionIndex,
   type SessionIssue,
   type SessionLimit,
   type SessionMiddleware,
   type SessionPatch,
   type SessionStore,
+  type SessionToken,
+  sessionCookie,
   sessionExchange,
   sessionMiddleware,
-  timeouts,
 } from "../../src/index.ts";
 import { redisBackend } from "../../src/redis/index.ts";
 
@@ -47,7 +54,7 @@ const visit = z.object({
   cart: z.array(z.object({ sku: z.string(), n: z.int() })).default(() => []),
 });
 type Visit = z.output<typeof visit>;
-type NewVisit = NewSession<typeof visit>;
+type NewVisit = NewData<Visit, z.input<typeof visit>>;
 
 const backend = memoryBackend();
 const store = createSessionStore({ schema: visit, backend });
@@ -108,7 +115,7 @@ describe("createSessionStore", () => {
 
   test("createSessionStore rejects unknown options and options of the wrong type", () => {
     const now = () => 0;
-    createSessionStore({ schema: visit, backend, ...timeouts.aal2, touchInterval: 60, plainIds: false, now });
+    createSessionStore({ schema: visit, backend, ...nistTimeouts.aal2, touchInterval: 60, plainIds: false, now });
     createSessionStore({ schema: visit, backend, absoluteTimeout: undefined, migrate: undefined, onEvent: undefined });
     createSessionStore({ schema: visit, backend, migrate: (stored) => ({ userId: stored["user"] }) });
     createSessionStore({
@@ -119,15 +126,25 @@ describe("createSessionStore", () => {
         if (event.type === "invalid") {
           expectTypeOf(event.issues).toEqualTypeOf<readonly Pick<SessionIssue, "code" | "path">[]>();
         }
-        if (event.type === "unavailable") expectTypeOf(event.id).toEqualTypeOf<string | null>();
+        if (event.type === "unavailable") expectTypeOf(event.id).toEqualTypeOf<SessionId | null>();
         // @ts-expect-error Only an invalid record has issues.
         if (event.type === "created") event.issues;
       },
     });
     // @ts-expect-error
     createSessionStore({ schema: visit, backend, idleTimeOut: 60 });
-    // @ts-expect-error Seconds are a number.
-    createSessionStore({ schema: visit, backend, idleTimeout: "30m" });
+    // @ts-expect-error There is no such unit.
+    createSessionStore({ schema: visit, backend, idleTimeout: "30 minutes" });
+    // @ts-expect-error Text has a unit.
+    createSessionStore({ schema: visit, backend, idleTimeout: "1800" });
+    // @ts-expect-error Any text is no duration.
+    createSessionStore({ schema: visit, backend, operationTimeout: "2s" as string });
+    // @ts-expect-error Only the absolute timeout may be none.
+    createSessionStore({ schema: visit, backend, idleTimeout: "none" });
+    // @ts-expect-error It is "none".
+    createSessionStore({ schema: visit, backend, absoluteTimeout: "never" });
+    // @ts-expect-error The former name.
+    createSessionStore({ schema: visit, backend, operationTimeoutMs: 2000 });
     // @ts-expect-error
     createSessionStore({ schema: visit, backend, now: new Date() });
     // @ts-expect-error
@@ -135,8 +152,8 @@ describe("createSessionStore", () => {
   });
 });
 
-describe("NewSession", () => {
-  test("fields that the schema fills in are optional in NewSession", () => {
+describe("NewData", () => {
+  test("fields that the schema fills in are optional in NewData", () => {
     expectTypeOf<NewVisit>().toEqualTypeOf<{
       userId: string;
       role?: "admin" | "user" | undefined;
@@ -151,21 +168,20 @@ describe("NewSession", () => {
     }>();
   });
 
-  test("NewSession has the decoded type of a codec", () => {
+  test("NewData has the decoded type of a codec", () => {
     expectTypeOf<NewVisit["since"]>().toEqualTypeOf<Date>();
-    const schema = z.object({ at: isoDate.default(() => new Date()) });
-    expectTypeOf<NewSession<typeof schema>>().toEqualTypeOf<{ at?: Date | undefined }>();
+    const dated = createSessionStore({ schema: z.object({ at: isoDate.default(() => new Date()) }), backend });
+    expectTypeOf<NewDataOf<typeof dated>>().toEqualTypeOf<{ at?: Date | undefined }>();
   });
 
-  test("an exactly optional field has the same type in NewSession as in zod", () => {
-    const schema = z.object({ a: z.exactOptional(z.string()) });
-    expectTypeOf<Takes<{ a: undefined }, NewSession<typeof schema>>>().toEqualTypeOf<
-      Exact extends true ? false : true
-    >();
-    expectTypeOf<Takes<Record<never, never>, NewSession<typeof schema>>>().toEqualTypeOf<true>();
+  test("an exactly optional field has the same type in NewData as in zod", () => {
+    const exact = createSessionStore({ schema: z.object({ a: z.exactOptional(z.string()) }), backend });
+    type NewExact = NewDataOf<typeof exact>;
+    expectTypeOf<Takes<{ a: undefined }, NewExact>>().toEqualTypeOf<Exact extends true ? false : true>();
+    expectTypeOf<Takes<Record<never, never>, NewExact>>().toEqualTypeOf<true>();
   });
 
-  test("create accepts NewSession and nothing else", () => {
+  test("create accepts NewData and nothing else", () => {
     expectTypeOf(store.create).parameter(0).toEqualTypeOf<NewVisit>();
     expectTypeOf(store.create(fresh)).toEqualTypeOf<Promise<IssuedSession<Visit>>>();
     store.create({ ...fresh, role: "admin", cart: [{ sku: "a", n: 1 }] }, { idleTimeout: 60 });
@@ -210,7 +226,7 @@ describe("Session", () => {
 
   test("a session is read-only and has no token", () => {
     expectTypeOf<Session<Visit>>().toEqualTypeOf<{
-      readonly id: string;
+      readonly id: SessionId;
       readonly data: Readonly<Visit>;
       readonly createdAt: Date;
       readonly lastAccessedAt: Date;
@@ -246,10 +262,56 @@ describe("Session", () => {
     isFresh(null, 300);
     // @ts-expect-error
     isFresh({} as IssuedSession<Visit>, 300);
-    expectTypeOf(timeouts.aal1).toEqualTypeOf<{ readonly idleTimeout: number; readonly absoluteTimeout: number }>();
-    expectTypeOf<keyof typeof timeouts>().toEqualTypeOf<"aal1" | "aal2" | "aal3">();
+    expectTypeOf(nistTimeouts.aal1).toEqualTypeOf<{
+      readonly idleTimeout: Duration;
+      readonly absoluteTimeout: Duration;
+    }>();
+    expectTypeOf<keyof typeof nistTimeouts>().toEqualTypeOf<"aal1" | "aal2" | "aal3">();
     // @ts-expect-error
-    timeouts.aal2.idleTimeout = 1;
+    nistTimeouts.aal2.idleTimeout = 1;
+  });
+});
+
+describe("tokens and IDs", () => {
+  const session = {} as Session<Visit>;
+  const issued = {} as IssuedSession<Visit>;
+
+  test("a token and an ID are strings, and a plain string is accepted as either", () => {
+    expectTypeOf(issued.token).toEqualTypeOf<SessionToken>();
+    expectTypeOf<SessionToken>().toExtend<string>();
+    expectTypeOf<SessionId>().toExtend<string>();
+    const text: string = issued.token;
+    store.get(text);
+    store.revoke(text);
+    store.create(fresh, { replaces: text });
+    sessionCookie().write(text);
+    const byId = new Map<string, Session<Visit>>([[session.id, session]]);
+    expectTypeOf(byId.get(session.id)).toEqualTypeOf<Session<Visit> | undefined>();
+  });
+
+  test("an ID is rejected where a token is needed", () => {
+    // @ts-expect-error
+    store.get(session.id);
+    // @ts-expect-error
+    store.destroy(session.id);
+    // @ts-expect-error
+    store.rotate(session.id);
+    // @ts-expect-error
+    store.create(fresh, { replaces: session.id });
+    // @ts-expect-error
+    sessionCookie().write(session.id);
+    // @ts-expect-error The cookie may be missing.
+    store.get(sessionCookie().read("sid=x"));
+    // @ts-expect-error A session is no token.
+    store.get(session);
+  });
+
+  test("a token is rejected where an ID is needed", () => {
+    // @ts-expect-error
+    store.revoke(issued.token);
+    const { token: id } = issued;
+    // @ts-expect-error
+    store.revokeAll({} as never, { except: { id } });
   });
 });
 
@@ -317,8 +379,9 @@ describe("SessionPatch", () => {
     store.rotate(token, { patch: { userId: 1 } });
     // @ts-expect-error
     store.rotate(token, { userId: "1" });
-    // @ts-expect-error
     store.rotate(token, { grace: "10s" });
+    // @ts-expect-error There is no such unit.
+    store.rotate(token, { grace: "1min" });
   });
 });
 
@@ -415,9 +478,58 @@ describe("functions with a store parameter", () => {
 
   test("a function may be generic in the data", () => {
     const idOf = async <T, New>(of: SessionStore<T, New>) => (await of.get(token))?.id;
-    expectTypeOf(idOf(store)).toEqualTypeOf<Promise<string | undefined>>();
+    expectTypeOf(idOf(store)).toEqualTypeOf<Promise<SessionId | undefined>>();
     const read = async <T extends { userId: string }>(of: SessionStore<T, never>) => (await of.get(token))?.data;
     expectTypeOf(read(store)).toEqualTypeOf<Promise<Readonly<Visit> | undefined>>();
+  });
+});
+
+describe("types of a store", () => {
+  const indexed = createSessionStore({ schema: visit, backend, indexes: { user: "userId" } });
+
+  test("DataOf, NewDataOf and RequestSessionOf give the types of a store", () => {
+    expectTypeOf<DataOf<typeof indexed>>().toEqualTypeOf<Visit>();
+    expectTypeOf<NewDataOf<typeof indexed>>().toEqualTypeOf<NewVisit>();
+    expectTypeOf<RequestSessionOf<typeof indexed>>().toEqualTypeOf<RequestSession<Visit, NewVisit, "user">>();
+    expectTypeOf<DataOf<string>>().toBeNever();
+    // @ts-expect-error Required fields are missing.
+    const data: DataOf<typeof indexed> = { userId: "42" };
+    expectTypeOf(data).toEqualTypeOf<Visit>();
+  });
+
+  test("a store of any data and any indexes is accepted as SessionStore<any, any, any>", () => {
+    // biome-ignore lint/suspicious/noExplicitAny: an application may write this.
+    const sizeOf = async (of: SessionStore<any, any, any>) => {
+      let size = 0;
+      for await (const _ of of.scan()) size++;
+      return size;
+    };
+    expectTypeOf(sizeOf(store)).toEqualTypeOf<Promise<number>>();
+    sizeOf(indexed);
+    sizeOf(createSessionStore({ schema: z.object({}), backend }));
+    sizeOf(createSessionStore({ schema: z.object({ n: z.int() }), backend, indexes: {} }));
+  });
+
+  test("a store is accepted as SessionStore<Visit>, which can create sessions, whatever its indexes", () => {
+    const begin = (of: SessionStore<Visit>, visit: Visit) => of.create(visit);
+    expectTypeOf(begin(store, {} as Visit)).toEqualTypeOf<Promise<IssuedSession<Visit>>>();
+    begin(indexed, {} as Visit);
+    const listed = (of: SessionStore<Visit, Visit, "user">) => of.list({ user: "42" });
+    expectTypeOf(listed(indexed)).toEqualTypeOf<Promise<Session<Visit>[]>>();
+    // @ts-expect-error The store has no index.
+    listed(store);
+    // @ts-expect-error Other data.
+    begin(createSessionStore({ schema: z.object({ userId: z.string() }), backend }), {} as Visit);
+  });
+
+  test("a wrapper of a store keeps its types", () => {
+    const timed = <T, New, Index extends string>(inner: SessionStore<T, New, Index>): SessionStore<T, New, Index> => ({
+      ...inner,
+      get: (token, options) => inner.get(token, options),
+    });
+    expectTypeOf(timed(indexed)).toEqualTypeOf<typeof indexed>();
+    const logged: typeof indexed = { ...indexed, create: (data, options) => indexed.create(data, options) };
+    expectTypeOf(logged).toEqualTypeOf<SessionStore<Visit, NewVisit, "user">>();
   });
 });
 
@@ -690,9 +802,9 @@ describe("a store with indexes", () => {
   test("a revoked event has a reason and no event has a token", () => {
     const listen = (event: SessionEvent): void => {
       if (event.type === "revoked") expectTypeOf(event.reason).toEqualTypeOf<"id" | "index" | "everybody" | "limit">();
-      if (event.type === "unavailable") expectTypeOf(event.id).toEqualTypeOf<string | null>();
+      if (event.type === "unavailable") expectTypeOf(event.id).toEqualTypeOf<SessionId | null>();
       else if (event.type === "two-cookies") expectTypeOf(event.id).toEqualTypeOf<null>();
-      else expectTypeOf(event.id).toEqualTypeOf<string>();
+      else expectTypeOf(event.id).toEqualTypeOf<SessionId>();
       expectTypeOf(event.at).toEqualTypeOf<Date>();
       // @ts-expect-error
       event.token;

@@ -224,7 +224,7 @@ export const indexes: Cases = {
     await backend.enter(shorter, "a", LIFE_MS, 1, clock.now());
     await backend.extend(shorter, "a", 500, clock.now());
     await backend.extend(made, "a", 500, clock.now());
-    await clock.advance(700);
+    await clock.advance(0.7);
     const sizes = await Promise.all(entries.map(async (entry) => (await backend.page(entry, 0, 10, clock.now())).size));
     assert.deepEqual(sizes, [1, 1, 0]);
   },
@@ -235,7 +235,7 @@ export const indexes: Cases = {
     await backend.enter(short, "a", 500, 1, clock.now());
     await backend.enter(long, "a", LIFE_MS, 1, clock.now());
     await backend.enter(long, "b", 500, 1, clock.now());
-    await clock.advance(700);
+    await clock.advance(0.7);
     assert.equal((await backend.page(short, 0, 10, clock.now())).size, 0);
     assert.equal((await backend.page(long, 0, 10, clock.now())).size, 2);
   },

@@ -51,7 +51,7 @@ export const insertions: Cases = {
     const [short, touched] = [newKey(), newKey()];
     for (const key of [short, touched]) await backend.insert(key, record(), { lifeMs: 1000 }, clock.now());
     await backend.read(touched, access(), { touch: true, fields: [] });
-    await clock.advance(1100);
+    await clock.advance(1.1);
     assert.equal(await stored(short), null);
     assert.notEqual(await stored(touched), null);
   },

@@ -33,7 +33,7 @@ export const lifetimes: Cases = {
     );
     const removed = await Promise.all(Object.values(ways).map((start) => start()));
     const replaced = await Promise.all(Object.values(ways).map((start) => start()));
-    await clock.advance(1100);
+    await clock.advance(1.1);
     for (const { by, key, call } of expired) {
       assert.equal(await call(subject, key, access()), null, by);
       assert.equal(await lists(key), false, by);
@@ -66,9 +66,9 @@ export const lifetimes: Cases = {
     };
     const all = Object.entries({ ...keeps, ...lets });
     const keys = await Promise.all(all.map(() => insert(idle)));
-    await clock.advance(1500);
+    await clock.advance(1.5);
     await Promise.all(all.map(([, use], at) => use(keys[at] as string)));
-    await clock.advance(1700);
+    await clock.advance(1.7);
     const found = await Promise.all(keys.map((key) => subject.stored(key)));
     for (const [at, [use]] of all.entries()) assert.equal(found[at] !== null, use in keeps, use);
   },
@@ -84,13 +84,13 @@ export const lifetimes: Cases = {
     };
     const uses = Object.entries({ ...USES, ...more });
     const keys = await Promise.all(uses.map(() => insert({ [reserved.deadline]: deadline })));
-    await clock.advance(1200);
+    await clock.advance(1.2);
     await Promise.all(uses.map(([, use], at) => use(subject, keys[at] as string, access())));
     for (const [at, [use]] of uses.entries()) {
       const record = (await subject.stored(keys[at] as string)) as StoredSession;
       assert.equal(record?.[reserved.deadline], deadline, use);
     }
-    await clock.advance(1400);
+    await clock.advance(1.4);
     for (const [at, [use]] of uses.entries()) assert.equal(await subject.stored(keys[at] as string), null, use);
   },
 
@@ -103,7 +103,7 @@ export const lifetimes: Cases = {
       assert.ok(typeof (await move(sooner, clock.now() + 1000, touch)) === "object");
       assert.equal(await move(past, clock.now() - SKEW_MS, touch), null);
       assert.equal(await stored(past), null);
-      await clock.advance(1100);
+      await clock.advance(1.1);
       assert.equal(await stored(sooner), null);
     }
   },

@@ -102,7 +102,7 @@ export const secrets: Cases = {
     await backend.write(key, by, { set, stamp: [reserved.rotatedAt], graceMs: 1500, remove: [], fields: [] });
     const read = () => backend.read(key, access({ verifier: VERIFIER }), { touch: true, fields: [] });
     assert.ok(typeof (await read()) === "object");
-    await clock.advance(1600);
+    await clock.advance(1.6);
     assert.match(String(await read()), /^reused at /);
   },
 
