@@ -117,7 +117,7 @@ export function guard(client: RedisClient): void {
   for (const method of ["evalSha", "eval", "hGetAll", "hmGet", "on"] as const) {
     if (typeof client?.[method] !== "function") {
       throw new TypeError(
-        `Cannot create a Redis backend as client must be a node-redis client: it has no ${method}(). Pass a client from connectRedis or createClient`,
+        `Cannot create a Redis backend as client must be a node-redis client: it has no ${method}(). Pass an address, or a client from connectRedis or createClient`,
       );
     }
   }

@@ -1,7 +1,7 @@
 import { kindOf, knownOptions, ofType, wholeNumber } from "../base/checks.ts";
 import { ACTION, malformed } from "./connection-errors.ts";
 
-/** Options for `connectRedis`. */
+/** Options for `connectRedis`, and for `redisBackend` with an address. */
 export interface ConnectOptions {
   /**
    * Overrides the user name in the URL. With Sentinel, this is the user name of the Redis servers; that of the
@@ -21,8 +21,8 @@ export interface ConnectOptions {
    */
   readonly family?: 0 | 4 | 6 | undefined;
   /**
-   * How long to try to establish the first connection, in milliseconds: 1 to 2147483647. Default: 10000. A connection
-   * that breaks later is retried without limit.
+   * How long to try to establish the first connection, in milliseconds: 1 to 2147483647. Default: 10000. With
+   * `redisBackend`, how long each attempt to do so may take. A connection that breaks later is retried without limit.
    */
   readonly connectTimeoutMs?: number | undefined;
   /**

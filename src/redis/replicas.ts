@@ -25,18 +25,18 @@ const CONNECTIONS = 8;
 const IDLE_MS = 1000;
 const MAX_WAIT_MS = 30_000;
 
-/**
- * Returns a function that runs a script and waits until replicas have confirmed its writes. It uses connections from a
- * separate pool, as WAIT blocks the commands behind it.
- *
- * @throws {TypeError | RangeError} If an option is unknown, has the wrong type or is out of range.
- */
-export function confirmedBy(client: RedisClient, options: ReplicaConfirmation): RunScript {
-  const action = "create a Redis backend";
+/** @throws {TypeError | RangeError} If an option is unknown, has the wrong type or is out of range. */
+export function checkConfirmation(action: string, options: ReplicaConfirmation): void {
   const { count, timeoutMs } = knownOptions(action, options, ["count", "timeoutMs"]);
   wholeNumber(action, "waitForReplicas.count", count, 1, 1000);
   wholeNumber(action, "waitForReplicas.timeoutMs", timeoutMs, 1, MAX_WAIT_MS);
+}
 
+/**
+ * Returns a function that runs a script and waits until replicas have confirmed its writes. It uses connections from a
+ * separate pool, as WAIT blocks the commands behind it.
+ */
+export function confirmedBy(client: RedisClient, { count, timeoutMs }: ReplicaConfirmation): RunScript {
   function unconfirmed(cause?: unknown): SessionBackendError {
     const replicas = count === 1 ? "1 replica" : `${count} replicas`;
     const message = `The operation was not confirmed by ${replicas} within ${timeoutMs} ms: a failover may lose it`;

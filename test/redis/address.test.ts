@@ -1,12 +1,13 @@
 import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
-import { connectRedis, type RedisAddress } from "../../src/redis/index.ts";
+import { type ConnectOptions, connectRedis, type RedisAddress, redisBackend } from "../../src/redis/index.ts";
 
 const SECRET = "hunter2";
 
-/** The error for an address. */
+/** The error for an address, which `connectRedis` and `redisBackend` report alike. */
 async function refusal(address: unknown, options: object = {}): Promise<Error> {
   const error = await connectRedis(address as RedisAddress, options).catch((error: unknown) => error);
+  expect(() => redisBackend(address as RedisAddress, options)).toThrow((error as Error).message);
   expect(inspect(error, { depth: 9, showHidden: true })).not.toContain(SECRET);
   return error as Error;
 }
@@ -121,5 +122,9 @@ describe("options that are not valid", () => {
 
   test("TLS options are refused for an address without TLS", async () => {
     expect((await refusal("redis://localhost", { tls: { ca: SECRET } })).message).toMatch(/begins with rediss:/);
+  });
+
+  test("an option that neither the backend nor the connection has is refused", () => {
+    expect(() => redisBackend("redis://localhost", { passwort: SECRET } as ConnectOptions)).toThrow('"passwort"');
   });
 });
