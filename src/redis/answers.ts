@@ -113,7 +113,7 @@ function backendError(client: RedisClient, given: unknown, lost: SessionBackendE
     return new SessionBackendError(message, { reason: "rejected", outcome: "not-applied", cause: error });
   }
   if (code === "MOVED" || code === "ASK") {
-    const message = "The Redis server is a cluster node: use createCluster, or connectRedis with { cluster }";
+    const message = "The Redis server is a cluster node: use createCluster, or an address with { cluster }";
     return unavailable("not-applied", error, message);
   }
   const failure = error as (Error & { readonly code?: string }) | undefined;

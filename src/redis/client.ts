@@ -67,6 +67,8 @@ interface ClientState {
   isHeard: boolean;
   /** The last error of a connection that explains why calls fail; `undefined` after a reply. */
   trouble: unknown;
+  /** Called with each error of a connection while a first connection is established. */
+  onTrouble: ((error: Error) => void) | null;
   /** Whether there was a connection. */
   wasConnected: boolean;
   /** Whether its `reconnectStrategy` has ended all attempts to reconnect. */
@@ -95,6 +97,7 @@ export function stateOf(client: object): ClientState {
   const state: ClientState = {
     isHeard: false,
     trouble: undefined,
+    onTrouble: null,
     wasConnected: false,
     hasGivenUp: false,
     place: undefined,
@@ -132,6 +135,7 @@ export function listen(client: Pick<RedisClient, "on" | "isReady">): void {
   state.isHeard = true;
   const hear = (error: unknown): void => {
     if (!(error instanceof Error)) return;
+    state.onTrouble?.(error);
     // A cluster or sentinel client goes on to report that it found no server at all.
     const isPlain = error.constructor === Error || error.constructor.name === "RootNodesUnavailableError";
     const isVague = isPlain && !("code" in error);

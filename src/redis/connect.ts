@@ -90,11 +90,17 @@ export async function connectOnce(
   let isConnected = false;
   const client = plan.make(redis, () => isConnected);
   listen(client);
-  stateOf(client).place = plan.place;
+  const state = stateOf(client);
+  state.place = plan.place;
   const search = plan.tls ? plainServerSearch(plan.servers) : null;
   const connecting = client.connect();
   try {
-    await within(milliseconds, connecting, search?.found, signal);
+    await within(milliseconds, signal, (reject) => {
+      search?.found.catch(reject);
+      // node-redis waits for the end of the connection. Of several servers, another one may accept.
+      state.onTrouble = (error) => refusalOf(error) !== null && plan.servers.length === 1 && reject(error);
+      return connecting;
+    });
     isConnected = true;
     keepAlive(client, PING_MS, SILENCE_MS);
     return client;
@@ -104,8 +110,9 @@ export async function connectOnce(
     connecting.finally(() => destroy(client)).catch(() => {});
     signal?.throwIfAborted();
     const own = withoutArguments(error);
-    throw failure(plan, refusalOf(own) === null ? (stateOf(client).trouble ?? own) : own);
+    throw failure(plan, refusalOf(own) === null ? (state.trouble ?? own) : own);
   } finally {
+    state.onTrouble = null;
     search?.stop();
   }
 }
@@ -127,12 +134,15 @@ export async function destroy(client: ConnectedRedis): Promise<void> {
   }
 }
 
-/** Rejects after `milliseconds`, or as soon as the signal aborts; a later result is ignored. */
+/**
+ * Rejects after `milliseconds`, or as soon as the signal aborts; a later result is ignored.
+ *
+ * @param start Starts the attempt. Gets a function that makes it fail.
+ */
 function within<R>(
   milliseconds: number,
-  attempt: Promise<R>,
-  found: Promise<never> | undefined,
   signal: AbortSignal | undefined,
+  start: (reject: (error: unknown) => void) => Promise<R>,
 ): Promise<R> {
   let end = (): void => {};
   return new Promise<R>((resolve, reject) => {
@@ -144,7 +154,6 @@ function within<R>(
     };
     signal?.addEventListener("abort", abort);
     if (signal?.aborted) abort();
-    found?.catch(reject);
-    attempt.then(resolve, (error) => reject(error?.originalError ?? error));
+    start(reject).then(resolve, (error) => reject(error?.originalError ?? error));
   }).finally(end);
 }

@@ -24,7 +24,7 @@ export class PlainServerError extends Error {
   readonly code = "ERR_SSL_WRONG_VERSION_NUMBER";
 }
 
-/** Error replies of a server that stay the same with every retry. */
+/** Replies of a server that stay the same with every retry. */
 const REFUSED_REPLIES: readonly (readonly [reply: RegExp, why: string])[] = [
   [
     /^(WRONGPASS|NOAUTH|NOPERM) /,
@@ -38,6 +38,9 @@ const REFUSED_REPLIES: readonly (readonly [reply: RegExp, why: string])[] = [
     "the server is not part of a cluster: pass its URL without { cluster }",
   ],
   [/^ERR unknown command .?SENTINEL/i, "the server is not a sentinel: check sentinel.nodes"],
+  // Errors of node-redis, about the first byte of a reply: that of a TLS alert, and any other.
+  [/^Unknown RESP type 21\b/, "the server speaks TLS: begin the address with rediss: instead of redis:"],
+  [/^Unknown RESP type /, "the server does not speak the Redis protocol: check host and port"],
   [/^(NOPROTO |ERR unknown command .?(HELLO|CLUSTER))/i, "Redis 6.2 or later is required"],
 ];
 

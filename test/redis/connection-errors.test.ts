@@ -17,6 +17,7 @@ import {
   type RedisAddress,
   redisBackend,
 } from "../../src/redis/index.ts";
+import { canRun, missingProgram } from "../support/availability.ts";
 import { atEnd, bySentinel, ownServers, serve, serveCluster, serveSentinel, through } from "../support/own-servers.ts";
 import { freePort } from "../support/redis-server.ts";
 import { serveTls } from "../support/tls-servers.ts";
@@ -81,7 +82,12 @@ async function serveText(answer: (socket: Socket) => void): Promise<number> {
   return (server.address() as { port: number }).port;
 }
 
-describe("connections over TLS", () => {
+const hasOpenssl = canRun(
+  "connection errors of TLS",
+  missingProgram(["openssl", "version"], "apt-get install openssl"),
+);
+
+describe.runIf(hasOpenssl)("connections over TLS", () => {
   test.concurrent("the client connects with the certificate's authority, another server name, or any certificate", async () => {
     const [local, other] = await Promise.all([serveTls(), serveTls("redis.example")]);
     for (const [server, tls] of [
@@ -158,6 +164,13 @@ describe("servers that reject a connection for good", () => {
     const reply = `-ERR unknown command \`HELLO\`, with args beginning with: \`3\`, \`AUTH\`, \`default\`, \`${SECRET}\`, \r\n`;
     const port = await serveText((socket) => socket.write(reply.repeat(4)));
     await expectRejected(`redis://:${SECRET}@127.0.0.1:${port}`, {}, /Redis 6\.2 or later is required/);
+  });
+
+  test.concurrent("a server with another protocol is rejected at once, even if it keeps the connection open", async () => {
+    const http = await serveText((socket) => socket.write("HTTP/1.1 400 Bad Request\r\n\r\n"));
+    await expectRejected(`redis://127.0.0.1:${http}`, {}, /does not speak the Redis protocol/);
+    const tls = await serveText((socket) => socket.write(Uint8Array.of(21, 3, 3, 0, 2, 2, 70)));
+    await expectRejected(`redis://127.0.0.1:${tls}`, {}, /speaks TLS: begin the address with rediss:/);
   });
 
   test.concurrent("a server in protected mode is rejected at once", async () => {
