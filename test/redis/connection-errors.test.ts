@@ -20,7 +20,7 @@ import {
 import { canRun, missingProgram } from "../support/availability.ts";
 import { atEnd, bySentinel, ownServers, serve, serveCluster, serveSentinel, through } from "../support/own-servers.ts";
 import { freePort } from "../support/redis-server.ts";
-import { serveTls } from "../support/tls-servers.ts";
+import { serveTls, tlsOptions } from "../support/tls-servers.ts";
 import { until } from "../support/until.ts";
 
 const SECRET = "hunter2";
@@ -130,6 +130,28 @@ describe.runIf(hasOpenssl)("connections over TLS", () => {
       expect(await client.sendCommand(["PING"])).toBe("PONG");
     },
   );
+
+  test.concurrent("calls are rejected while the server has a certificate that is not trusted, and work again afterwards", async () => {
+    const { server, port, ca, folder } = await serveTls();
+    const store = storeOn(await open(`rediss://localhost:${port}`, { tls: { ca } }));
+    await store.create({});
+    await server.stop("SIGKILL");
+    const { server: other } = await serveTls("localhost", "--tls-port", `${port}`);
+    await until("calls are rejected", () =>
+      store.create({}).then(
+        () => false,
+        ({ reason, message }) => reason === "rejected" && /certificate is not trusted .*tls\.ca/.test(message),
+      ),
+    );
+    await other.stop("SIGKILL");
+    await serve("--tls-port", `${port}`, ...tlsOptions(folder));
+    await until("calls succeed", () =>
+      store.create({}).then(
+        () => true,
+        () => false,
+      ),
+    );
+  });
 
   test.concurrent("rediss: to a server without TLS is rejected at once, and the error suggests redis:", async () => {
     const server = await serve("--requirepass", SECRET);

@@ -222,6 +222,16 @@ describe("a backend with an address", () => {
       expect((error as Error).message).toBe(`Cannot connect to Redis at 127.0.0.1:${server.port}: ${message}`);
     }
   });
+
+  test.concurrent("a password function that never answers ends neither in a call that hangs nor in a connection that remains", async () => {
+    const server = await serve();
+    const backend = own(server.url, { password: () => new Promise<string>(() => {}), connectTimeoutMs: 300 });
+    const store = storeOn(backend);
+    await expect(store.create({})).rejects.toMatchObject({ reason: "unavailable", outcome: "not-applied" });
+    await until("no connection remains", async () =>
+      String(await command(server, "INFO", "clients")).includes("connected_clients:1\r"),
+    );
+  });
 });
 
 describe("the end of a backend", () => {

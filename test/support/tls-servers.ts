@@ -9,6 +9,8 @@ import { freePort, type Server } from "./redis-server.ts";
 export interface TlsServer {
   readonly server: Server;
   readonly port: number;
+  /** The folder of its certificate, which is deleted after the tests. */
+  readonly folder: string;
   /** The certificate, which is also its authority, in PEM format. */
   readonly ca: string;
   /** The private key of the certificate, in PEM format. */
@@ -25,7 +27,13 @@ export async function serveTls(name = "localhost", ...options: string[]): Promis
   const named = ["-subj", `/CN=${name}`, "-addext", `subjectAltName=${alternative}`];
   execFileSync("openssl", [...made, ...named, "-keyout", key, "-out", cert], { stdio: "ignore" });
   const port = await freePort();
+  const server = await serve("--tls-port", `${port}`, ...tlsOptions(folder), ...options);
+  return { server, port, folder, ca: readFileSync(cert, "utf8"), key: readFileSync(key, "utf8") };
+}
+
+/** The options of a server with the certificate in this folder. */
+export function tlsOptions(folder: string): string[] {
+  const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
   const files = ["--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert];
-  const server = await serve("--tls-port", `${port}`, ...files, "--tls-auth-clients", "no", ...options);
-  return { server, port, ca: readFileSync(cert, "utf8"), key: readFileSync(key, "utf8") };
+  return [...files, "--tls-auth-clients", "no"];
 }
