@@ -1,13 +1,14 @@
 import { kindOf } from "../base/checks.ts";
 import { parseAddress, parseAddresses, placeOf, type RedisAddress, type ServerAddress } from "./address.ts";
+import type { AsyncDisposing } from "./async-disposal.ts";
 import type { RedisClient } from "./client.ts";
 import { cacheSetting } from "./client-side-cache.ts";
 import { type ConnectOptions, checkConnectOptions, connectMs } from "./connect-options.ts";
 import { malformed } from "./connection-errors.ts";
 import { credentialsOf } from "./credentials.ts";
 
-/** A connected node-redis client. The caller owns it and closes it. */
-export interface ConnectedRedis extends RedisClient {
+/** A connected node-redis client. The caller owns it and closes it, also by `await using`. */
+export interface ConnectedRedis extends RedisClient, AsyncDisposing {
   /** Closes the connections after all pending commands have been answered. */
   close(): Promise<unknown>;
   /** Closes the connections at once. Pending commands fail. */
@@ -15,7 +16,7 @@ export interface ConnectedRedis extends RedisClient {
 }
 
 /** A client that is not connected yet. */
-export interface Client extends ConnectedRedis {
+export interface Client extends Omit<ConnectedRedis, symbol> {
   connect(): Promise<unknown>;
 }
 

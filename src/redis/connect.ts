@@ -2,6 +2,7 @@ import { clearTimeout, setTimeout } from "node:timers";
 import { pause } from "../base/step.ts";
 import { SessionBackendError } from "../errors.ts";
 import type { RedisAddress } from "./address.ts";
+import { asyncDisposable } from "./async-disposal.ts";
 import { listen, stateOf } from "./client.ts";
 import { type ClientPlan, type ConnectedRedis, PING_MS, planOf, SILENCE_MS } from "./client-plan.ts";
 import type { ConnectOptions } from "./connect-options.ts";
@@ -103,7 +104,7 @@ export async function connectOnce(
     });
     isConnected = true;
     keepAlive(client, PING_MS, SILENCE_MS);
-    return client;
+    return asyncDisposable(client, () => client.close());
   } catch (error) {
     destroy(client);
     // A cluster or sentinel client completes its attempt, and may open connections after it was destroyed.
@@ -126,7 +127,7 @@ function failure(plan: ClientPlan, cause: unknown, within = ""): SessionBackendE
 }
 
 /** Closes a client at once, in whatever state it is. */
-export async function destroy(client: ConnectedRedis): Promise<void> {
+export async function destroy(client: Pick<ConnectedRedis, "destroy">): Promise<void> {
   try {
     await client.destroy();
   } catch {

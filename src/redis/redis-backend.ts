@@ -1,17 +1,13 @@
 import type { SessionBackend } from "../backend.ts";
 import { SessionBackendError } from "../errors.ts";
 import type { RedisAddress } from "./address.ts";
+import { type AsyncDisposing, asyncDisposable } from "./async-disposal.ts";
 import { clientBackend } from "./backend.ts";
 import { type RedisBackendOptions, settle } from "./backend-options.ts";
 import { guard, type RedisClient } from "./client.ts";
 import { planOf } from "./client-plan.ts";
 import type { ConnectOptions } from "./connect-options.ts";
 import { type Connection, connectionAtFirstUse } from "./owned-connection.ts";
-
-/** `[Symbol.asyncDispose]`, for `await using`, if the `lib` of the program declares it. */
-export type AsyncDisposing = SymbolConstructor extends { readonly asyncDispose: infer Key extends symbol }
-  ? { readonly [K in Key]: () => Promise<void> }
-  : {};
 
 /** A backend that may own its connection. */
 export interface RedisBackend extends SessionBackend, AsyncDisposing {
@@ -97,10 +93,7 @@ function closable(connection: Connection<SessionBackend>): RedisBackend {
     },
     close,
   };
-  // Read by name, as it is declared neither by every `lib` nor on every runtime.
-  const key: unknown = Reflect.get(Symbol, "asyncDispose");
-  return (typeof key === "symbol" ? Object.assign(backend, { [key]: close }) : backend) as RedisBackend &
-    AsyncDisposing;
+  return asyncDisposable(backend, close);
 }
 
 function closed(): SessionBackendError {

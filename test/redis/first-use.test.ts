@@ -266,13 +266,19 @@ describe("the end of a backend", () => {
     expect(await client.ping()).toBe("PONG");
   });
 
-  test.concurrent("await using closes the connection", async () => {
+  test.concurrent("await using closes the connection of a backend and of a client", async () => {
     const server = await serve();
     const connected = async () =>
       Number(/connected_clients:(\d+)/.exec(String(await command(server, "INFO", "clients")))?.[1]);
     {
       await using backend = redisBackend(server.url);
       await storeOn(backend).create({});
+      expect(await connected()).toBe(2);
+    }
+    await until("the server has closed it", async () => (await connected()) === 1);
+    {
+      await using client = await connectRedis(server.url);
+      await storeOn(redisBackend(client)).create({});
       expect(await connected()).toBe(2);
     }
     await until("the server has closed it", async () => (await connected()) === 1);
