@@ -36,7 +36,7 @@ const STOP_MS = 3000;
  */
 export async function run(server: string, listen: (serving: Serving) => Listening | Promise<Listening>): Promise<void> {
   const { port, hostname, redisUrl } = orExit(2, () => readOptions(process.argv.slice(2), process.env));
-  const storage = await openStorage(redisUrl).catch((error) => exit(1, `${reason(error)}: ${reason(error.cause)}`));
+  const storage = await openStorage(redisUrl).catch((error) => exit(1, reason(error)));
   const fetch = demoApp({ backend: storage.backend, storage: storage.name, client: storage.client, server });
   let listening: Listening;
   try {

@@ -95,7 +95,8 @@ export class SessionBackendError extends Error {
   /**
    * The kind of failure. `unavailable`: there is no connection, or the server cannot answer now. `timeout`: there was no
    * answer within the operation timeout. `aborted`: the caller's signal was aborted. `rejected`: the server refused the
-   * command or the credentials, for example because it is full or read-only, or the client is closed.
+   * command, for example because it is full or read-only; or a server, or its certificate, that no retry makes acceptable:
+   * credentials, database and protocol as well; or the client or the backend is closed.
    */
   readonly reason: "unavailable" | "timeout" | "aborted" | "rejected";
   /** The effect of the operation. `not-applied`: nothing was changed. `unknown`: it may have taken effect, or still may. */

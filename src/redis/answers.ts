@@ -1,7 +1,9 @@
 import { SessionBackendError } from "../errors.ts";
 import { isConnected, onPrimary, type RedisClient, type RedisCommands, stateOf } from "./client.ts";
 import { UnfitClientError } from "./client-options.ts";
-import { codeOf, isRefusal, UNAVAILABLE, UNSENT, withoutArguments } from "./error-codes.ts";
+import { placeOf } from "./client-place.ts";
+import { causeOf, refusalOf } from "./connection-errors.ts";
+import { codeOf, UNAVAILABLE, UNSENT, withoutArguments } from "./error-codes.ts";
 import type { Script } from "./lua.ts";
 
 /** Runs a script by its SHA-1, and sends the text only if the server has not cached it yet. */
@@ -43,6 +45,7 @@ export async function ask<R>(
     );
     if (!isCacheable || client.clientSideCache === undefined) state.answers++;
     state.trouble = undefined;
+    state.wasConnected = true;
     return answer;
   } catch (error) {
     if (codeOf((error as Error).cause) !== null) state.answers++;
@@ -69,7 +72,7 @@ export async function answerOf<R>(
   } catch (error) {
     if (error instanceof UnfitClientError) throw error;
     if (codeOf(error) === "READONLY") stateOf(client).onDemotion?.();
-    const failure = backendError(error, lost);
+    const failure = backendError(client, error, lost);
     const isUnsent = failure.reason === "unavailable" && failure.outcome === "not-applied";
     throw isUnsent && codeOf(failure.cause) === null ? disconnected(client, failure) : failure;
   }
@@ -81,15 +84,26 @@ export async function answerOf<R>(
  * @param failure The error if nothing more is known about the reason.
  */
 function disconnected(client: RedisClient, failure?: SessionBackendError): SessionBackendError {
-  const { trouble } = stateOf(client);
-  const refused = isRefusal(trouble) ? "The Redis server rejected the credentials" : null;
-  // Retrying does not help in either case.
-  const rejected = client.isOpen === false ? "The Redis client is closed: connect it before use" : refused;
-  if (rejected === null) return failure ?? unavailable("not-applied", trouble);
-  return new SessionBackendError(rejected, { reason: "rejected", outcome: "not-applied", cause: trouble });
+  const { trouble, wasConnected, hasGivenUp } = stateOf(client);
+  const refusal = refusalOf(trouble);
+  // Retrying helps in none of these cases.
+  const rejected = (message: string): SessionBackendError =>
+    new SessionBackendError(message, { reason: "rejected", outcome: "not-applied", cause: trouble });
+  if (client.isOpen === false) {
+    if (hasGivenUp)
+      return rejected(`The Redis client has stopped reconnecting to the server${placeOf(client)}: ${causeOf(trouble)}`);
+    return rejected(
+      `The Redis client ${wasConnected ? "was closed by the application" : "is closed: connect it before use"}`,
+    );
+  }
+  if (refusal !== null) return rejected(`Cannot reach Redis${placeOf(client)} as ${refusal}`);
+  const cause = failure?.cause ?? trouble;
+  const what = wasConnected ? "the connection is lost" : "it has not been connected yet";
+  const why = cause === undefined ? "" : ` (${causeOf(cause)})`;
+  return unavailable("not-applied", cause, `The Redis server${placeOf(client)} is not available: ${what}${why}`);
 }
 
-function backendError(given: unknown, lost: SessionBackendError["outcome"]): SessionBackendError {
+function backendError(client: RedisClient, given: unknown, lost: SessionBackendError["outcome"]): SessionBackendError {
   if (given instanceof SessionBackendError) return given;
   const error = withoutArguments(given);
   const code = codeOf(error);
@@ -99,13 +113,15 @@ function backendError(given: unknown, lost: SessionBackendError["outcome"]): Ses
     return new SessionBackendError(message, { reason: "rejected", outcome: "not-applied", cause: error });
   }
   if (code === "MOVED" || code === "ASK") {
-    const message = "The Redis server is a cluster node: use createCluster, or connectRedis with { cluster }";
+    const message = "The Redis server is a cluster node: use createCluster, or an address with { cluster }";
     return unavailable("not-applied", error, message);
   }
   const failure = error as (Error & { readonly code?: string }) | undefined;
   const names = [failure?.code ?? "", failure?.constructor.name ?? ""];
   const unsent = code !== null || names.some((name) => UNSENT.includes(name));
-  return unavailable(unsent ? "not-applied" : lost, error);
+  const what =
+    code === null ? `is not available: the connection broke (${causeOf(error)})` : `cannot answer now: ${code}`;
+  return unavailable(unsent ? "not-applied" : lost, error, `The Redis server${placeOf(client)} ${what}`);
 }
 
 /** Builds the error for a server that is not reachable, cannot answer now, or sent an unexpected reply. */

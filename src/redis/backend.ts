@@ -1,5 +1,4 @@
 import type { ReadRequest, SessionBackend } from "../backend.ts";
-import { kindOf, knownOptions } from "../base/checks.ts";
 import { nullObject } from "../base/null-object.ts";
 import {
   type Absence,
@@ -14,55 +13,20 @@ import {
   timeOf,
 } from "../record.ts";
 import { ask, runScript } from "./answers.ts";
-import { guard, type RedisClient, type RedisKeys, servers } from "./client.ts";
+import type { BackendSettings } from "./backend-options.ts";
+import { type RedisClient, type RedisKeys, servers } from "./client.ts";
 import { codeOf } from "./error-codes.ts";
 import * as indexScripts from "./index-scripts.ts";
 import * as lifecycle from "./lifecycle-scripts.ts";
 import type { Script } from "./lua.ts";
-import { confirmedBy, type ReplicaConfirmation, type RunScript } from "./replicas.ts";
+import { confirmedBy, type RunScript } from "./replicas.ts";
 import { enteredOf, headFromReply, pageOf, recordFromReply, sampleOf, writtenFromReply, zip } from "./replies.ts";
 import * as scripts from "./session-scripts.ts";
 
-/** Options for `redisBackend`. */
-export interface RedisBackendOptions {
-  /**
-   * Prefix of every key: 1 to 128 letters, digits and `_ - . : /`. Default: `"session:"`. Give each store its own
-   * prefix.
-   */
-  readonly prefix?: string | undefined;
-  /**
-   * Makes `destroy`, `revoke`, `revokeAll` and `rotate` wait until replicas have the change, so that a failover does
-   * not restore an ended session. If the replicas do not confirm in time, the operation fails with the outcome
-   * `unknown`: the primary has applied the change, but a failover may lose it. Default: no waiting, so a failover may
-   * lose the changes that the primary had not replicated yet.
-   */
-  readonly waitForReplicas?: ReplicaConfirmation | undefined;
-}
-
-const PREFIX = /^[A-Za-z0-9_.:/-]{1,128}$/;
 const KEYS_PER_PAGE = 1000;
 
-/**
- * Creates a backend that stores sessions in Redis 6.2 or later, or in Valkey: one hash for each session, as in the
- * session-store guides of the Redis documentation.
- *
- * The caller owns the client: connect it before use and close it afterwards.
- *
- * @param client A connected node-redis client from `connectRedis`, `createClient`, `createClientPool`, `createCluster`
- * or `createSentinel`.
- * @throws {TypeError} If `client` is not such a client; if it has a `keyPrefix`, `readonly`, `useReplicas` or a command
- * option other than `timeout`, for example a type mapping; or if an option is unknown, has the wrong type, or is a
- * `prefix` with other characters. Options that only the connections have are rejected at the first call.
- * @throws {RangeError} If a number in `waitForReplicas` is out of range.
- */
-export function redisBackend(client: RedisClient, options: RedisBackendOptions = {}): SessionBackend {
-  const action = "create a Redis backend";
-  const { prefix = "session:", waitForReplicas } = knownOptions(action, options, ["prefix", "waitForReplicas"]);
-  if (typeof prefix !== "string" || !PREFIX.test(prefix)) {
-    const received = typeof prefix === "string" ? JSON.stringify(prefix.slice(0, 150)) : kindOf(prefix);
-    throw new TypeError(`Cannot ${action} as prefix must be 1 to 128 letters, digits or "_-.:/": received ${received}`);
-  }
-  guard(client);
+/** Creates a backend over a client that `guard` has accepted. */
+export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: BackendSettings): SessionBackend {
   const run: RunScript = (script, key, args) => ask(client, "unknown", (to) => runScript(to, script, key, args));
   const runConfirmed = waitForReplicas === undefined ? run : confirmedBy(client, waitForReplicas);
   // Braces would choose the slot of the key in a cluster, so that one value could gather many indexes on one server.

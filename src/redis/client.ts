@@ -1,5 +1,5 @@
 import { refuseOptions } from "./client-options.ts";
-import { isRefusal } from "./error-codes.ts";
+import { isRefusal, withoutArguments } from "./error-codes.ts";
 
 /** The commands that the backend uses on every kind of client. */
 export interface RedisCommands {
@@ -55,7 +55,7 @@ export interface Lease extends Pick<RedisCommands, "eval" | "evalSha"> {
 }
 
 /** A pool of connections to one server, each used by one task at a time. */
-export interface Pool extends Pick<RedisClient, "on"> {
+export interface Pool extends Pick<RedisClient, "on" | "isReady"> {
   connect(): Promise<unknown>;
   destroy(): void;
   execute<R>(task: (lease: Lease) => Promise<R>): Promise<R>;
@@ -67,6 +67,14 @@ interface ClientState {
   isHeard: boolean;
   /** The last error of a connection that explains why calls fail; `undefined` after a reply. */
   trouble: unknown;
+  /** Called with each error of a connection while a first connection is established. */
+  onTrouble: ((error: Error) => void) | null;
+  /** Whether there was a connection. */
+  wasConnected: boolean;
+  /** Whether its `reconnectStrategy` has ended all attempts to reconnect. */
+  hasGivenUp: boolean;
+  /** The address for error messages, without credentials; `undefined` if it has to be read from the client. */
+  place: string | undefined;
   /** The number of replies received, error replies included, without those that the client-side cache counts. */
   answers: number;
   /** Whether a sentinel client is looking for its primary. */
@@ -86,7 +94,18 @@ const states = new WeakMap<object, ClientState>();
 export function stateOf(client: object): ClientState {
   const known = states.get(client);
   if (known !== undefined) return known;
-  const state = { isHeard: false, trouble: undefined, answers: 0, isSeeking: false, onDemotion: null, pool: undefined };
+  const state: ClientState = {
+    isHeard: false,
+    trouble: undefined,
+    onTrouble: null,
+    wasConnected: false,
+    hasGivenUp: false,
+    place: undefined,
+    answers: 0,
+    isSeeking: false,
+    onDemotion: null,
+    pool: undefined,
+  };
   states.set(client, state);
   return state;
 }
@@ -101,7 +120,7 @@ export function guard(client: RedisClient): void {
   for (const method of ["evalSha", "eval", "hGetAll", "hmGet", "on"] as const) {
     if (typeof client?.[method] !== "function") {
       throw new TypeError(
-        `Cannot create a Redis backend as client must be a node-redis client: it has no ${method}(). Pass a client from connectRedis or createClient`,
+        `Cannot create a Redis backend as client must be a node-redis client: it has no ${method}(). Pass an address, or a client from connectRedis or createClient`,
       );
     }
   }
@@ -110,16 +129,27 @@ export function guard(client: RedisClient): void {
 }
 
 /** Adds error listeners. Later calls for the same client do nothing. */
-export function listen(client: Pick<RedisClient, "on">): void {
+export function listen(client: Pick<RedisClient, "on" | "isReady">): void {
   const state = stateOf(client);
   if (state.isHeard) return;
   state.isHeard = true;
   const hear = (error: unknown): void => {
     if (!(error instanceof Error)) return;
+    state.onTrouble?.(error);
     // A cluster or sentinel client goes on to report that it found no server at all.
-    const isVague = error.constructor === Error || error.constructor.name === "RootNodesUnavailableError";
-    if (!isVague || !isRefusal(state.trouble)) state.trouble = error;
+    const isPlain = error.constructor === Error || error.constructor.name === "RootNodesUnavailableError";
+    const isVague = isPlain && !("code" in error);
+    if (isPlain && (isRefusal(state.trouble) || (isVague && state.trouble !== undefined))) return;
+    state.trouble = withoutArguments(error);
   };
+  const connected = (): void => {
+    state.wasConnected = true;
+  };
+  if (client.isReady === true) connected();
+  client.on("ready", connected);
+  client.on("terminated", () => {
+    state.hasGivenUp = true;
+  });
   client.on("error", hear);
   // Errors of single connections: of a cluster, and of a sentinel client.
   client.on("node-error", hear);

@@ -1,88 +1,18 @@
 import { clearTimeout, setTimeout } from "node:timers";
-import { kindOf, knownOptions, ofType } from "../base/checks.ts";
-import { type Duration, milliseconds } from "../base/durations.ts";
 import { pause } from "../base/step.ts";
 import { SessionBackendError } from "../errors.ts";
-import { ACTION, credentialsOf, malformed, parseAddress, parseAddresses } from "./address.ts";
-import { listen, type RedisClient, stateOf } from "./client.ts";
-import { cacheSetting } from "./client-side-cache.ts";
-import { isRefusal } from "./error-codes.ts";
+import type { RedisAddress } from "./address.ts";
+import { asyncDisposable } from "./async-disposal.ts";
+import { listen, stateOf } from "./client.ts";
+import { type ClientPlan, type ConnectedRedis, PING_MS, planOf, SILENCE_MS } from "./client-plan.ts";
+import type { ConnectOptions } from "./connect-options.ts";
+import { ACTION, firstCauseOf, refusalOf } from "./connection-errors.ts";
+import { withoutArguments } from "./error-codes.ts";
 import { keepAlive } from "./heartbeat.ts";
+import { plainServerSearch } from "./plain-server.ts";
 
-/**
- * The address of Redis, in one of three forms:
- *
- * - the URL of a single server: `redis://`, `rediss://` (TLS) or `unix:///path/to/socket`;
- * - the URLs of some nodes of a cluster;
- * - the URLs of the sentinels and the name under which they know the primary.
- *
- * A URL may contain a user name and a password. The URL of a single server may also select a database:
- * `redis://host/1`, `unix:///path/to/socket?db=1`.
- */
-export type RedisAddress =
-  | string
-  | { readonly cluster: readonly string[] }
-  | { readonly sentinel: { readonly name: string; readonly nodes: readonly string[] } };
-
-/** Options for `connectRedis`. */
-export interface ConnectOptions {
-  /**
-   * Overrides the user name in the URL. With Sentinel, this is the user name of the Redis servers; that of the
-   * sentinels goes into the sentinel URLs.
-   */
-  readonly username?: string | undefined;
-  /** Overrides the password in the URL. With Sentinel, this is the password of the Redis servers. */
-  readonly password?: string | undefined;
-  /**
-   * TLS options for `rediss://`, as `tls.connect` of `node:tls` takes them. Default: the certificate authorities of the
-   * system.
-   */
-  readonly tls?:
-    | {
-        readonly ca?: string | undefined;
-        readonly cert?: string | undefined;
-        readonly key?: string | undefined;
-        readonly servername?: string | undefined;
-      }
-    | undefined;
-  /**
-   * How long to try to establish the first connection. Default: `"10s"`. A connection that breaks later is retried
-   * without limit.
-   */
-  readonly connectTimeout?: Duration | undefined;
-  /**
-   * Caches sessions in this process until Redis reports a change (client-side caching). Default: false. Only a store
-   * with a `touchInterval` reads from the cache. If you send other commands through this client, do not modify their
-   * replies: the cache shares one reply among all callers.
-   */
-  readonly clientSideCache?: boolean | undefined;
-}
-
-/** A connected node-redis client. The caller owns it and closes it. */
-export interface ConnectedRedis extends RedisClient {
-  /** Closes the connections after all pending commands have been answered. */
-  close(): Promise<unknown>;
-  /** Closes the connections at once. Pending commands fail. */
-  destroy(): unknown;
-}
-
-interface Client extends ConnectedRedis {
-  connect(): Promise<unknown>;
-}
-
-const RETRY_MS = 100;
-/** The timeout of a single connection attempt. */
-const ATTEMPT_MS = 2000;
-/** The longest pause between two attempts, so a server that is back is noticed within this time. */
-const MAX_BACKOFF_MS = 1000;
-/** The interval between topology refreshes of a cluster while a connection is broken. */
-const TOPOLOGY_REFRESH_MS = 100;
-/** The interval at which the sentinels are asked for the primary. */
-const SCAN_MS = 2000;
-/** How long a connection may leave PINGs unanswered before it is replaced. */
-const SILENCE_MS = 3000;
-const PING_MS = 1000;
-const UNTIMED = { timeout: 0 };
+/** The pause between two attempts to establish the first connection. */
+export const RETRY_MS = 100;
 
 /**
  * Connects to Redis and returns a node-redis client with the settings that sessions need:
@@ -101,144 +31,130 @@ const UNTIMED = { timeout: 0 };
  * - `maxCommandRediscovers: 0` (Sentinel): does not resend a command whose reply was lost, as an increment would count
  *   twice.
  * - `scanInterval: 2000` (Sentinel): finds a new primary within 2 s even if its announcement was missed.
+ * - `maintNotifications: "disabled"`: saves a command for each connection, and a permission on Deno.
  * - no `useReplicas`: a replica may still return a session that was destroyed.
  *
- * If a single server becomes a replica, the client reconnects as soon as the address leads to a primary.
+ * If a single server becomes a replica, the client reconnects as soon as the address leads to a primary. A client from
+ * `createClient` stays connected to the replica.
+ *
+ * Errors that a retry may heal, such as a refused connection, are retried until `connectTimeout`. Others fail at the
+ * first attempt: the certificate, the credentials, the database, the protocol, a missing permission.
  *
  * @throws {TypeError} If the address or an option is malformed. The message does not quote the address, which may
  * contain a password.
  * @throws {RangeError} If `connectTimeout` is malformed or out of range.
- * @throws {SessionBackendError} `unavailable` if there is no connection in time, `rejected` if the server rejects the
- * credentials.
+ * @throws {SessionBackendError} `unavailable` if there is no connection in time, `rejected` if no retry helps. The
+ * message names host, port and the last known cause.
  */
-export async function connectRedis(address: RedisAddress, options: ConnectOptions = {}): Promise<ConnectedRedis> {
-  const names = ["username", "password", "tls", "connectTimeout", "clientSideCache"] as const;
-  const { connectTimeout = "10s", clientSideCache = false } = knownOptions(ACTION, options, names);
-  ofType(ACTION, "clientSideCache", clientSideCache, "boolean");
-  const connectTimeoutMs = milliseconds(ACTION, "connectTimeout", connectTimeout, 1, 2 ** 31 - 1);
-  let isConnected = false;
-  const make = await factoryOf(address, options, () => isConnected);
-  const until = Date.now() + connectTimeoutMs;
+export async function connectRedis(
+  address: RedisAddress | undefined,
+  options: ConnectOptions = {},
+): Promise<ConnectedRedis> {
+  const plan = planOf(address, options);
+  const until = Date.now() + plan.timeoutMs;
+  let known: unknown;
   for (;;) {
-    const client = make();
-    listen(client);
     try {
-      await within(until - Date.now(), client.connect());
-      isConnected = true;
-      keepAlive(client, PING_MS, SILENCE_MS);
-      return client;
+      return await connectOnce(plan, until - Date.now());
     } catch (error) {
-      // Not awaited: a sentinel client completes its connection attempt first.
-      Promise.resolve(client.destroy()).catch(() => {});
-      const { trouble } = stateOf(client);
-      const refused = isRefusal(error) || isRefusal(trouble);
-      if (!refused && Date.now() + RETRY_MS < until) {
-        await pause(RETRY_MS);
-        continue;
-      }
-      throw new SessionBackendError(
-        refused
-          ? `Cannot ${ACTION} as the server rejected the credentials: check the username, the password and the user's permissions`
-          : `Cannot ${ACTION} within ${connectTimeoutMs} ms`,
-        { reason: refused ? "rejected" : "unavailable", outcome: "not-applied", cause: trouble ?? error },
-      );
+      const { reason, cause } = error as SessionBackendError;
+      if (reason === "rejected") throw error;
+      // If the time ends during an attempt, the error of the attempt before it says more.
+      if (!(cause instanceof UnansweredError)) known = cause;
+      if (Date.now() + RETRY_MS >= until) throw failure(plan, known ?? cause, ` within ${plan.timeoutMs} ms`);
+      await pause(RETRY_MS);
     }
+  }
+}
+
+/** The cause of the failure of an attempt that took too long. */
+class UnansweredError extends Error {
+  constructor() {
+    super("the server did not answer in time");
   }
 }
 
 /**
- * Returns a function that creates unconnected clients for an address.
+ * Makes one attempt to connect. If it fails or is aborted, no connection remains.
  *
- * @param lasts Whether the first connection was established, after which a client reconnects without limit.
+ * @param signal Aborts the attempt, which then rejects with the reason of the signal.
+ * @throws {SessionBackendError} Its cause is the error of the attempt.
  */
-async function factoryOf(address: RedisAddress, options: ConnectOptions, lasts: () => boolean): Promise<() => Client> {
-  const redis = await import("redis");
-  if (typeof address === "string") {
-    const { tls, ...server } = parseAddress(address, ["redis:", "rediss:", "unix:"]);
-    const credentials = credentialsOf({ ...server, ...credentialsOf(options) });
-    const url = address.replace(/^([a-z]+:\/\/)[^/?#]*@/, "$1");
-    return () =>
-      redis.createClient({
-        url,
-        ...credentials,
-        ...settingsOf(tls, options, lasts),
-        commandOptions: UNTIMED,
-        ...cacheSetting(redis, options),
-      }) as Client;
-  }
-  if (typeof address === "object" && address !== null && "cluster" in address) {
-    const servers = parseAddresses("cluster", address.cluster);
-    const [{ tls, ...first }] = servers;
-    const defaults = { ...credentialsOf({ ...first, ...credentialsOf(options) }), ...settingsOf(tls, options, lasts) };
-    const rootNodes = servers.map(({ host, port = 6379 }) => ({ socket: { host, port } }));
-    const topologyRefreshOnReconnectionAttemptStrategy = TOPOLOGY_REFRESH_MS;
-    return () =>
-      redis.createCluster({
-        rootNodes,
-        defaults,
-        commandOptions: UNTIMED,
-        topologyRefreshOnReconnectionAttemptStrategy,
-        ...cacheSetting(redis, options),
-      }) as Client;
-  }
-  if (typeof address === "object" && address !== null && "sentinel" in address) {
-    const { name, nodes } = address.sentinel;
-    if (typeof name !== "string" || name === "") {
-      const received = name === "" ? "an empty string" : kindOf(name);
-      throw malformed(
-        `sentinel.name must be the name under which the sentinels know the primary: received ${received}`,
-      );
-    }
-    const servers = parseAddresses("sentinel.nodes", nodes);
-    const [{ tls, ...first }] = servers;
-    const settings = settingsOf(tls, options, lasts);
-    return () =>
-      redis.createSentinel({
-        name,
-        sentinelRootNodes: servers.map(({ host, port = 26_379 }) => ({ host, port })),
-        sentinelClientOptions: { ...credentialsOf(first), ...settings },
-        // Does not retry the old address, where an empty replica may have come back: the sentinels know the primary.
-        nodeClientOptions: {
-          ...credentialsOf(options),
-          ...settings,
-          socket: { ...settings.socket, reconnectStrategy: false },
-        },
-        maxCommandRediscovers: 0,
-        scanInterval: SCAN_MS,
-        ...cacheSetting(redis, options),
-      }) as Client;
-  }
-  throw malformed(
-    `the address must be a URL, { cluster: [...] } or { sentinel: { name, nodes } }: received ${kindOf(address)}`,
-  );
-}
-
-/** Returns the settings of every connection. */
-function settingsOf(tls: boolean, options: ConnectOptions, lasts: () => boolean) {
-  if (!tls && options.tls !== undefined) {
-    throw malformed("the option tls needs an address that begins with rediss:, and this one does not");
-  }
-  return {
-    disableOfflineQueue: true,
-    pingInterval: PING_MS,
-    socket: {
-      connectTimeout: ATTEMPT_MS,
-      socketTimeout: SILENCE_MS,
-      reconnectStrategy: (retries: number, cause: Error) => (lasts() ? backoff(retries) : cause),
-      ...(tls ? { ...options.tls, tls: true as const } : {}),
-    },
-  };
-}
-
-/** Returns the pause before a retry, in milliseconds. Half of it is random, so processes do not reconnect in step. */
-function backoff(retries: number): number {
-  return Math.min(50 * 2 ** retries, MAX_BACKOFF_MS) * (0.5 + Math.random() / 2);
-}
-
-/** Rejects after `milliseconds`; a later result is ignored. */
-function within<R>(milliseconds: number, attempt: Promise<R>): Promise<R> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(reject, Math.max(0, milliseconds), new Error("The server did not answer in time"));
-    attempt.then(resolve, reject).finally(() => clearTimeout(timer));
+export async function connectOnce(
+  plan: ClientPlan,
+  milliseconds: number,
+  signal?: AbortSignal,
+): Promise<ConnectedRedis> {
+  const redis = await import("redis").catch((error: unknown) => {
+    throw failure(plan, error);
   });
+  let isConnected = false;
+  const client = plan.make(redis, () => isConnected);
+  listen(client);
+  const state = stateOf(client);
+  state.place = plan.place;
+  const search = plan.tls ? plainServerSearch(plan.servers) : null;
+  const connecting = client.connect();
+  try {
+    await within(milliseconds, signal, (reject) => {
+      search?.found.catch(reject);
+      // node-redis waits for the end of the connection. Of several servers, another one may accept.
+      state.onTrouble = (error) => refusalOf(error) !== null && plan.servers.length === 1 && reject(error);
+      return connecting;
+    });
+    isConnected = true;
+    keepAlive(client, PING_MS, SILENCE_MS);
+    return asyncDisposable(client, () => client.close());
+  } catch (error) {
+    destroy(client);
+    // A cluster or sentinel client completes its attempt, and may open connections after it was destroyed.
+    connecting.finally(() => destroy(client)).catch(() => {});
+    signal?.throwIfAborted();
+    const own = withoutArguments(error);
+    throw failure(plan, refusalOf(own) === null ? (state.trouble ?? own) : own);
+  } finally {
+    state.onTrouble = null;
+    search?.stop();
+  }
+}
+
+function failure(plan: ClientPlan, cause: unknown, within = ""): SessionBackendError {
+  const refusal = refusalOf(cause);
+  const where = `Cannot ${ACTION} at ${plan.place}`;
+  const message = refusal === null ? `${where}${within}: ${firstCauseOf(cause, plan.tls)}` : `${where} as ${refusal}`;
+  const reason = refusal === null ? "unavailable" : "rejected";
+  return new SessionBackendError(message, { reason, outcome: "not-applied", cause });
+}
+
+/** Closes a client at once, in whatever state it is. */
+export async function destroy(client: Pick<ConnectedRedis, "destroy">): Promise<void> {
+  try {
+    await client.destroy();
+  } catch {
+    // It is closed already.
+  }
+}
+
+/**
+ * Rejects after `milliseconds`, or as soon as the signal aborts; a later result is ignored.
+ *
+ * @param start Starts the attempt. Gets a function that makes it fail.
+ */
+function within<R>(
+  milliseconds: number,
+  signal: AbortSignal | undefined,
+  start: (reject: (error: unknown) => void) => Promise<R>,
+): Promise<R> {
+  let end = (): void => {};
+  return new Promise<R>((resolve, reject) => {
+    const abort = (): void => reject(signal?.reason);
+    const timer = setTimeout(() => reject(new UnansweredError()), Math.max(0, milliseconds));
+    end = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+    };
+    signal?.addEventListener("abort", abort);
+    if (signal?.aborted) abort();
+    start(reject).then(resolve, (error) => reject(error?.originalError ?? error));
+  }).finally(end);
 }

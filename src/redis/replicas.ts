@@ -26,18 +26,24 @@ const CONNECTIONS = 8;
 const IDLE_MS = 1000;
 const MAX_WAIT_MS = 30_000;
 
+/** Checked options. */
+export interface Confirmation {
+  readonly count: number;
+  readonly timeoutMs: number;
+}
+
+/** @throws {TypeError | RangeError} If an option is unknown, has the wrong type or is out of range. */
+export function readConfirmation(action: string, options: ReplicaConfirmation): Confirmation {
+  const { count, timeout } = knownOptions(action, options, ["count", "timeout"]);
+  wholeNumber(action, "waitForReplicas.count", count, 1, 1000);
+  return { count, timeoutMs: milliseconds(action, "waitForReplicas.timeout", timeout, 1, MAX_WAIT_MS) };
+}
+
 /**
  * Returns a function that runs a script and waits until replicas have confirmed its writes. It uses connections from a
  * separate pool, as WAIT blocks the commands behind it.
- *
- * @throws {TypeError | RangeError} If an option is unknown, has the wrong type or is out of range.
  */
-export function confirmedBy(client: RedisClient, options: ReplicaConfirmation): RunScript {
-  const action = "create a Redis backend";
-  const { count, timeout } = knownOptions(action, options, ["count", "timeout"]);
-  wholeNumber(action, "waitForReplicas.count", count, 1, 1000);
-  const timeoutMs = milliseconds(action, "waitForReplicas.timeout", timeout, 1, MAX_WAIT_MS);
-
+export function confirmedBy(client: RedisClient, { count, timeoutMs }: Confirmation): RunScript {
   function unconfirmed(cause?: unknown): SessionBackendError {
     const replicas = count === 1 ? "1 replica" : `${count} replicas`;
     const message = `The operation was not confirmed by ${replicas} within ${timeoutMs} ms: a failover may lose it`;

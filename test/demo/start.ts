@@ -5,7 +5,8 @@ import process from "node:process";
 /** The commands that run the demo, by runtime. */
 export const ENTRIES = {
   bun: ["bun"],
-  deno: ["deno", "run", "-A"],
+  // The permissions that the README names, and no others.
+  deno: ["deno", "run", "--no-prompt", "--allow-net", "--allow-env=PORT,HOST,REDIS_URL", "--allow-read=demo"],
   node: ["node"],
 } as const;
 

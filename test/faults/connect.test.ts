@@ -1,11 +1,11 @@
-import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
+import { createClient } from "redis";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { createSessionStore } from "../../src/index.ts";
@@ -149,47 +149,6 @@ describe("connectRedis", () => {
     await serve("--port", `${port}`);
     expect(await works(await connecting)).toBe(true);
   });
-
-  test.concurrent("connectRedis connects over TLS if it is given the certificate's authority, and rejects otherwise", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "zession-tls-"));
-    atEnd(() => rmSync(folder, { recursive: true, force: true }));
-    const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
-    execFileSync(
-      "openssl",
-      [
-        ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"],
-        ...[
-          "-keyout",
-          key,
-          "-out",
-          cert,
-          "-subj",
-          "/CN=localhost",
-          "-addext",
-          "subjectAltName=DNS:localhost,IP:127.0.0.1",
-        ],
-      ],
-      { stdio: "ignore" },
-    );
-    const port = await freePort();
-    const options = [
-      "--tls-port",
-      `${port}`,
-      "--tls-cert-file",
-      cert,
-      "--tls-key-file",
-      key,
-      "--tls-auth-clients",
-      "no",
-    ];
-    await serve(...options);
-    const ca = readFileSync(cert, "utf8");
-    expect(await works(await open(`rediss://localhost:${port}`, { tls: { ca } }))).toBe(true);
-    const { error, milliseconds } = await failure(`rediss://localhost:${port}`, { connectTimeout: "400ms" });
-    expect(error).toMatchObject({ name: "SessionBackendError", reason: "unavailable", outcome: "not-applied" });
-    expect((error as Error).cause).toBeInstanceOf(Error);
-    expect(milliseconds).toBeLessThan(1000);
-  });
 });
 
 describe("invalid arguments of connectRedis", () => {
@@ -205,8 +164,6 @@ describe("invalid arguments of connectRedis", () => {
     `redis://:${SECRET}%zz@localhost`,
     `redis://:${SECRET}%ff@localhost`,
     `redis://:${SECRET}@`,
-    `REDIS://:${SECRET}@localhost`,
-    ` redis://:${SECRET}@localhost`,
     `unix://:${SECRET}@`,
     "unix:///%zz",
     42,
@@ -277,7 +234,7 @@ describe("failing attempts of connectRedis", () => {
         const heldUp = holdUps();
         const { error, milliseconds } = await failure(address, { connectTimeout: "400ms" });
         expect(error).toMatchObject({ name: "SessionBackendError", reason: "unavailable", outcome: "not-applied" });
-        expect((error as Error).message).toBe("Cannot connect to Redis within 400 ms");
+        expect((error as Error).message).toMatch(/^Cannot connect to Redis at 127\.0\.0\.1:\d+ within 400 ms: /);
         expect(milliseconds).toBeGreaterThan(250);
         expect(milliseconds).toBeLessThan(900 + heldUp());
       }
@@ -520,6 +477,27 @@ describe("a server that has become a replica", () => {
       ),
     );
     expect(performance.now() - since).toBeLessThan(3000);
+  });
+
+  test.concurrent("a client from createClient stays connected to the former master, although its address leads to the new one", async () => {
+    const [first, second] = await Promise.all([serve(), serve()]);
+    const proxy = await through(first);
+    const client = createClient({ url: `redis://127.0.0.1:${proxy.port}` });
+    await client.connect();
+    atEnd(() => client.destroy());
+    const store = storeOn(client as unknown as ConnectedRedis);
+    const { token } = await store.create({ userId: "42" });
+    await follow(second, first.port);
+    await command(second, "REPLICAOF", "NO", "ONE");
+    await command(first, "REPLICAOF", "127.0.0.1", `${second.port}`);
+    proxy.lead(second.port);
+    const connection = await client.sendCommand(["CLIENT", "ID"]);
+    // A client from connectRedis finds the new master within this time.
+    for (const since = performance.now(); performance.now() - since < 3000; ) {
+      await expect(store.increment(token, "views")).rejects.toMatchObject({ reason: "rejected" });
+      await new Promise((done) => setTimeout(done, 100));
+    }
+    expect(await client.sendCommand(["CLIENT", "ID"])).toBe(connection);
   });
 });
 

@@ -300,10 +300,8 @@ test("calls while the client reconnects reject and are not sent later", async ()
 
 describe("invalid arguments of redisBackend", () => {
   const clients: Record<string, unknown> = {
-    undefined: undefined,
     null: null,
     "an empty object": {},
-    "a URL": "redis://localhost",
     "a client of another library": { get() {}, set() {}, evalsha() {}, hgetall() {}, on() {} },
     "a client without events": { evalSha() {}, eval() {}, hGetAll() {}, hmGet() {} },
   };

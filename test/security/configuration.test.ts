@@ -398,10 +398,8 @@ describe("T-11 backends and Redis clients", () => {
   });
 
   test.each([
-    ["undefined", undefined],
     ["null", null],
     ["an empty object", {}],
-    ["a URL", "redis://localhost"],
     ["a client of another library", { evalsha() {}, eval() {}, hgetall() {}, hmget() {}, on() {} }],
     ["a transaction", { evalSha() {}, eval() {}, hGetAll() {}, hmGet() {}, exec() {} }],
   ])("redisBackend rejects %s as the client", (_, other) => {

@@ -20,7 +20,7 @@ const Visit = z.object({
 const IDLE = 1800;
 
 function optionsOn(backend: SessionBackend, now: () => number) {
-  return { schema: Visit, backend, idleTimeout: IDLE, now, operationTimeoutMs: 30_000 };
+  return { schema: Visit, backend, idleTimeout: IDLE, now, operationTimeout: "30s" as const };
 }
 
 function storeOn(backend: SessionBackend, now: () => number) {

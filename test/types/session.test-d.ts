@@ -1,5 +1,5 @@
 import { createClient, createClientPool, createCluster, createSentinel } from "redis";
-import { describe, expectTypeOf, test } from "vitest";
+import { describe, expect, expectTypeOf, test } from "vitest";
 import * as z from "zod";
 import * as mini from "zod/mini";
 import * as floor from "zod-floor";
@@ -35,7 +35,7 @@ import {
   sessionExchange,
   sessionMiddleware,
 } from "../../src/index.ts";
-import { redisBackend } from "../../src/redis/index.ts";
+import { connectRedis, type RedisBackend, redisBackend } from "../../src/redis/index.ts";
 
 const isoDate = z.codec(z.iso.datetime(), z.date(), {
   decode: (text) => new Date(text),
@@ -840,18 +840,34 @@ describe("backends", () => {
       redisBackend(createClientPool({ RESP: 2 })),
       redisBackend(createClientPool({ RESP: 3 })),
     ];
-    expectTypeOf(backends).toEqualTypeOf<SessionBackend[]>();
+    expectTypeOf(backends).toEqualTypeOf<RedisBackend[]>();
     redisBackend(createClient(), { prefix: "app:" });
     // @ts-expect-error
     redisBackend(createClient(), { prefixes: "app:" });
     // @ts-expect-error
     redisBackend(createClient(), { prefix: 1 });
     // @ts-expect-error
-    redisBackend("redis://localhost");
-    // @ts-expect-error
     redisBackend({});
     // @ts-expect-error
     redisBackend();
+    // @ts-expect-error The promise has to be awaited.
+    expect(() => redisBackend(connectRedis("redis://localhost"))).toThrow("await");
+  });
+
+  test("redisBackend accepts an address, also one that may be undefined", () => {
+    const url: string | undefined = "redis://localhost" as string | undefined;
+    const backend = redisBackend(url, { prefix: "app:", password: async () => "secret", family: 0 });
+    expectTypeOf(backend).toExtend<SessionBackend>();
+    expectTypeOf(backend.close).returns.toEqualTypeOf<Promise<void>>();
+    expectTypeOf(backend[Symbol.asyncDispose]).returns.toEqualTypeOf<Promise<void>>();
+    redisBackend({ cluster: ["redis://a", "redis://b"] }, { tls: { rejectUnauthorized: false } });
+    redisBackend({ sentinel: { name: "main", nodes: ["redis://a"] } }, { waitForReplicas: { count: 1, timeout: 1 } });
+    // @ts-expect-error
+    redisBackend(url, { password: 1 });
+    // @ts-expect-error
+    redisBackend(url, { family: 5 });
+    // @ts-expect-error
+    redisBackend(url, { tls: { rejectunauthorized: false } });
   });
 
   test("createSessionStore accepts a custom backend with the right types", () => {

@@ -1,0 +1,71 @@
+import { clearTimeout, setTimeout } from "node:timers";
+import { pause } from "../base/step.ts";
+import type { RedisClient } from "./client.ts";
+import { type ClientPlan, type ConnectedRedis, SILENCE_MS } from "./client-plan.ts";
+import { connectOnce, destroy, RETRY_MS } from "./connect.ts";
+
+/** A connection, and what its users need of it. */
+export interface Connection<R> {
+  /** Returns what uses the connection, or `null` before the connection was established. */
+  current(): R | null;
+  /** Connects; concurrent calls share one attempt. */
+  open(): Promise<R>;
+  /** Closes the connection, and makes pending calls of `open` reject with `reason`. Must be called once. */
+  close(reason: Error): Promise<void>;
+}
+
+/**
+ * Returns a connection that is established at first use and lasts until it is closed.
+ *
+ * Each use makes one attempt and no more: while Redis is not available, calls fail at once, as they do on a connection
+ * that was lost.
+ *
+ * @param use Creates what uses the client.
+ */
+export function connectionAtFirstUse<R>(plan: ClientPlan, use: (client: RedisClient) => R): Connection<R> {
+  const ending = new AbortController();
+  let client: ConnectedRedis | null = null;
+  let user: R | null = null;
+  let attempt: Promise<R> | null = null;
+  let failedAt = Number.NEGATIVE_INFINITY;
+
+  async function connect(): Promise<R> {
+    try {
+      const early = failedAt + RETRY_MS - Date.now();
+      if (early > 0) await pause(Math.min(early, RETRY_MS));
+      client = await connectOnce(plan, plan.timeoutMs, ending.signal);
+      user = use(client);
+      return user;
+    } catch (error) {
+      failedAt = Date.now();
+      throw error;
+    } finally {
+      attempt = null;
+    }
+  }
+
+  return {
+    current: () => user,
+    open() {
+      attempt ??= connect();
+      return attempt;
+    },
+    async close(reason) {
+      ending.abort(reason);
+      await attempt?.catch(() => {});
+      if (client !== null) await end(client);
+    },
+  };
+}
+
+/** Closes a client once its pending commands are answered, or after a time in which a working server answers. */
+async function end(client: ConnectedRedis): Promise<void> {
+  let late: ReturnType<typeof setTimeout> | undefined;
+  const waited = new Promise<void>((resolve) => {
+    late = setTimeout(resolve, SILENCE_MS);
+  });
+  await Promise.race([client.close(), waited]).catch(() => {});
+  clearTimeout(late);
+  // Does nothing unless replies are missing.
+  await destroy(client);
+}
