@@ -240,5 +240,13 @@ export async function exploreAll(
   return count;
 }
 
+const pairsOf = (names: readonly Name[]): readonly (readonly Name[])[] =>
+  names.flatMap((a, at) => names.slice(at).map((b) => [a, b]));
+
 /** All pairs of operations, including each operation with itself. */
-export const pairs: readonly (readonly Name[])[] = NAMES.flatMap((a, at) => NAMES.slice(at).map((b) => [a, b]));
+export const pairs = pairsOf(NAMES);
+/** Pairs of those operations that differ if the indexes of the session are due. */
+export const duePairs = pairsOf([
+  ...(["get", "move", "rotateWithPatch", "destroy", "revokeAll", "list", "aMinutePasses"] as const),
+  ...COVERS,
+]);
