@@ -31,7 +31,8 @@ function isCutShort(record: StoredSession): boolean {
   const deadline = deadlineOf(record);
   if (absolute === null || deadline === null) return false;
   const idleEnd = timeOf(record[reserved.lastAccessedAt]) + (idleSeconds(record) ?? FALLBACK_IDLE_SECONDS) * 1000;
-  return deadline < Math.min(idleEnd, absolute.deadline ?? Number.POSITIVE_INFINITY);
+  const isCut = deadline < Math.min(idleEnd, absolute.deadline ?? Number.POSITIVE_INFINITY);
+  return isCut && indexEntries(record).length > 0;
 }
 
 /** Lets the indexes of a session that was just touched live as long as the session. Returns the present record. */

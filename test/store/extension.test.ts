@@ -1,0 +1,148 @@
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import type { SessionBackend } from "../../src/backend.ts";
+import { createSessionStore, memoryBackend, SessionBackendError, type SessionEvent } from "../../src/index.ts";
+import { manualClock } from "../../src/testing/index.ts";
+import { type BackendMethod, counted, intercept } from "../support/backends.ts";
+import { plant, rawOf } from "../support/stored.ts";
+
+const IDLE = 1000;
+const schema = z.object({ userId: z.string(), views: z.int().default(0) });
+
+function scene(wrap: (backend: SessionBackend) => SessionBackend = (backend) => backend, absoluteTimeout?: number) {
+  const clock = manualClock();
+  const inner = memoryBackend();
+  const { backend, calls } = counted(wrap(inner));
+  const events: SessionEvent[] = [];
+  const store = createSessionStore({
+    schema,
+    backend,
+    indexes: { user: "userId" },
+    idleTimeout: IDLE,
+    absoluteTimeout,
+    now: clock.now,
+    onEvent: (event) => events.push(event),
+  });
+  return { store, inner, clock, calls, events };
+}
+
+const uses = {
+  get: (store: ReturnType<typeof scene>["store"], token: string) => store.get(token),
+  update: (store: ReturnType<typeof scene>["store"], token: string) => store.update(token, { views: 1 }),
+  increment: (store: ReturnType<typeof scene>["store"], token: string) => store.increment(token, "views"),
+};
+
+describe("a session with index entries that is in use", () => {
+  test.each(Object.entries(uses))("%s extends the indexes once in half an idle timeout", async (_, use) => {
+    const { store, clock, calls } = scene();
+    const { token } = await store.create({ userId: "42" });
+    const extended: number[] = [];
+    for (let second = 0; second < 3 * IDLE; second += 100) {
+      clock.advance(100);
+      calls.length = 0;
+      await use(store, token);
+      if (calls.includes("extend")) extended.push(second + 100);
+    }
+    expect(extended).toEqual([600, 1200, 1800, 2400, 3000]);
+  });
+
+  test("a session that is used once in almost an idle timeout lives on, and its index with it", async () => {
+    const { store, inner, clock } = scene();
+    const { token, session } = await store.create({ userId: "42" });
+    for (let use = 0; use < 20; use++) {
+      clock.advance(IDLE);
+      expect((await store.get(token))?.expiresAt.getTime()).toBe(clock.now() + IDLE * 1000);
+      expect((await store.list({ user: "42" })).map(({ id }) => id)).toEqual([session.id]);
+    }
+    clock.advance(1.5 * IDLE + 60.001);
+    expect((await inner.page("user:42", 0, 10, clock.now())).size).toBe(0);
+  });
+
+  test("the absolute timeout ends it, and its deadline never moves", async () => {
+    const { store, clock } = scene(undefined, 5 * IDLE);
+    const { token, session } = await store.create({ userId: "42" });
+    for (let use = 0; use < 9; use++) {
+      clock.advance(IDLE / 2);
+      expect((await store.get(token))?.deadline).toEqual(session.deadline);
+    }
+    clock.advance(IDLE / 2 - 0.001);
+    expect(await store.peek(token)).not.toBeNull();
+    clock.advance(0.001);
+    expect(await store.get(token)).toBeNull();
+  });
+
+  test("a longer idle timeout holds at once", async () => {
+    const { store, clock } = scene();
+    const { token } = await store.create({ userId: "42" });
+    expect((await store.setIdleTimeout(token, 10 * IDLE))?.expiresAt.getTime()).toBe(clock.now() + 10 * IDLE * 1000);
+    clock.advance(9 * IDLE);
+    expect(await store.get(token)).not.toBeNull();
+    expect(await store.count({ user: "42" })).toBe(1);
+  });
+
+  test("a member that the index has lost comes back with the extension, behind all others", async () => {
+    const { store, inner, clock } = scene();
+    const { token, session } = await store.create({ userId: "42" });
+    await store.create({ userId: "42" });
+    await inner.leave("user:42", [{ key: session.id, score: null }], clock.now());
+    expect(await store.count({ user: "42" })).toBe(1);
+    clock.advance(0.6 * IDLE);
+    await store.get(token);
+    const { members } = await inner.page("user:42", 0, 10, clock.now());
+    expect(members.at(-1)?.key).toBe(session.id);
+    expect(await store.revokeAll({ user: "42" })).toBe(2);
+  });
+
+  test("an extension that fails fails no operation, is reported, and is tried again with the next touch", async () => {
+    let failing: BackendMethod | null = "extend";
+    const failure = new SessionBackendError("away", { reason: "unavailable", outcome: "unknown" });
+    const { store, clock, events } = scene((backend) =>
+      intercept(backend, (method) => {
+        if (method === failing) throw failure;
+      }),
+    );
+    const { token, session } = await store.create({ userId: "42" });
+    clock.advance(0.6 * IDLE);
+    // The session keeps what its index covers: one and a half idle timeouts from its creation.
+    const cut = clock.now() + 0.9 * IDLE * 1000;
+    expect((await store.get(token))?.expiresAt.getTime()).toBe(cut);
+    expect(await store.increment(token, "views")).toBe(1);
+    expect((await store.update(token, { views: 2 }))?.data.views).toBe(2);
+    const reported = events.filter(({ type }) => type === "unavailable");
+    expect(reported.map(({ id }) => id)).toEqual([session.id, session.id, session.id]);
+    failing = null;
+    expect((await store.get(token))?.expiresAt.getTime()).toBe(clock.now() + IDLE * 1000);
+  });
+
+  test("calls of one process at the same time share one extension", async () => {
+    const { store, clock, calls } = scene();
+    const { token } = await store.create({ userId: "42" });
+    clock.advance(0.6 * IDLE);
+    calls.length = 0;
+    await Promise.all(Array.from({ length: 50 }, () => store.get(token)));
+    expect(calls.filter((method) => method === "extend")).toHaveLength(1);
+    expect(calls.filter((method) => method === "write")).toHaveLength(1);
+  });
+
+  test("fields that somebody tampered with make no session live for ever and no call fail", async () => {
+    const texts = ["", "/", "x", "/0", "0/0", "9999999999999/0", "/9999999999999999", "-1/0", "1e9/1", "[]"];
+    for (const absolute of texts) {
+      for (const index of ["", "[]", "{", "[1]", '["user:43"]', '["other:1"]', "null"]) {
+        const { store, inner, clock } = scene();
+        const { token } = await store.create({ userId: "42" });
+        const deadline = String(clock.now() + 1000 * IDLE);
+        await plant(inner, token, { session_absolute: absolute, session_index: index, session_deadline: deadline });
+        for (let use = 0; use < 4; use++) {
+          clock.advance(0.6 * IDLE);
+          await store.get(token);
+        }
+        if ((await store.peek(token)) !== null) {
+          expect(await store.count({ user: "42" }), `${absolute} ${index}`).toBe(1);
+          expect(JSON.parse((await rawOf(inner, token))["session_index"] ?? "")).toContain("user:42");
+        }
+        clock.advance(IDLE + 0.001);
+        expect(await store.peek(token), `${absolute} ${index}`).toBeNull();
+      }
+    }
+  });
+});
