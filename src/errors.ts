@@ -136,8 +136,8 @@ export class SessionRequiredError extends Error {
   /** Identifies the kind of error in every version and copy of this package. */
   readonly code = "ERR_SESSION_REQUIRED" as const;
 
-  constructor(message = "Cannot handle the request as it has no session") {
-    super(message);
+  constructor(message = "Cannot handle the request as it has no session", options: { readonly cause?: unknown } = {}) {
+    super(message, causeOf(options));
   }
 
   static {

@@ -70,7 +70,7 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
    */
   readonly maxBytes?: number | undefined;
   /**
-   * The minimum time between two touches of a session, in seconds; default 0: every `get` touches. A longer interval saves
+   * The minimum time between two touches of a session; default 0: every `get` touches. A longer interval saves
    * writes, but a session may expire earlier by this time. At most a hundredth of the session's own idle timeout counts, so
    * that short sessions stay alive while they are used. Must be less than `idleTimeout`.
    */

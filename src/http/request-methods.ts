@@ -215,7 +215,7 @@ export function requestSession<T, New, Index extends string, Transport extends S
     update: (patch, options) => watch(changed((token) => store.update(token, patch, options))),
     increment: (field, by, options) => watch(changing((token) => store.increment(token, field, by, options))),
     take: (field, options) => watch(changing((token) => store.take(token, field, options))),
-    setIdleTimeout: (seconds, options) => watch(changed((token) => store.setIdleTimeout(token, seconds, options))),
+    setIdleTimeout: (timeout, options) => watch(changed((token) => store.setIdleTimeout(token, timeout, options))),
     rotate: (options) => inTurn(() => rotate(options)),
     destroy: (options) => inTurn(() => destroy(options)),
     destroyAll: (by, options) => inTurn(() => destroyAll(by, options)),

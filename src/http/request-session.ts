@@ -61,7 +61,7 @@ export interface RequestSession<
   destroyAll(by: IndexQuery<Index>, options?: CallOptions): Promise<number>;
 
   /** Type-only. Methods are compared bivariantly; this property makes TypeScript check `New` and `Index` strictly. */
-  readonly "~accepts"?: (data: New, index: Index | undefined) => void;
+  readonly "~accepts"?: (data: New | undefined, index: Index | undefined) => void;
 }
 
 /** The session of a request to a store: `type VisitSession = RequestSessionOf<typeof store>`. */

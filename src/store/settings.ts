@@ -41,7 +41,6 @@ export interface Settings extends Timeouts {
 }
 
 const DEFAULT_TIMEOUTS: Timeouts = { idleTimeout: 1800, absoluteTimeout: undefined };
-
 const ACTION = "create a session store";
 const METHODS = [
   "insert",

@@ -457,9 +457,9 @@ describe("an index", () => {
     const { store, at } = members();
     const inDays = (days: number) => new Date(at().getTime() + days * DAY_MS);
     expect((await store.create({ userId: "dave" })).session.deadline).toBeNull();
-    const day = await store.create({ userId: "dave" }, { absoluteTimeout: 86_400 });
+    const day = await store.create({ userId: "dave" }, { absoluteTimeout: "1d" });
     expect(day.session.deadline).toEqual(inDays(1));
-    const limited = members({ absoluteTimeout: 7 * 86_400 });
+    const limited = members({ absoluteTimeout: "7d" });
     expect((await limited.store.create({ userId: "dave" })).session.deadline).toEqual(inDays(7));
   });
 

@@ -91,7 +91,7 @@ describe("an index key", () => {
 
   test("an index key lives one and a half idle timeouts and a minute, by the session that needs it longest", async () => {
     const userId = crypto.randomUUID();
-    await store.create({ userId }, { absoluteTimeout: 86_400 });
+    await store.create({ userId }, { absoluteTimeout: "1d" });
     await expectLeft(`user:${userId}`, covers(1800));
     await store.create({ userId }, { idleTimeout: 7200 });
     await expectLeft(`user:${userId}`, covers(7200));
