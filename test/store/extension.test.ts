@@ -1,10 +1,16 @@
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import type { SessionBackend } from "../../src/backend.ts";
-import { createSessionStore, memoryBackend, SessionBackendError, type SessionEvent } from "../../src/index.ts";
+import {
+  createSessionStore,
+  memoryBackend,
+  SessionBackendError,
+  type SessionEvent,
+  type StoredSession,
+} from "../../src/index.ts";
 import { manualClock } from "../../src/testing/index.ts";
 import { type BackendMethod, counted, intercept } from "../support/backends.ts";
-import { plant, rawOf } from "../support/stored.ts";
+import { gate } from "../support/gate.ts";
 
 const IDLE = 1000;
 const schema = z.object({ userId: z.string(), views: z.int().default(0) });
@@ -23,7 +29,19 @@ function scene(wrap: (backend: SessionBackend) => SessionBackend = (backend) => 
     now: clock.now,
     onEvent: (event) => events.push(event),
   });
-  return { store, inner, clock, calls, events };
+  const access = () => ({ verifier: null, previous: true, now: clock.now() });
+  return {
+    store,
+    inner,
+    clock,
+    calls,
+    events,
+    /** Changes stored fields without the store. */
+    plant: (token: string, set: Record<string, string>) =>
+      inner.write(token.slice(0, 22), access(), { set, remove: [], fields: [] }),
+    stored: async (token: string) =>
+      (await inner.read(token.slice(0, 22), access(), { touch: false, fields: null })) as StoredSession,
+  };
 }
 
 const uses = {
@@ -124,21 +142,49 @@ describe("a session with index entries that is in use", () => {
     expect(calls.filter((method) => method === "write")).toHaveLength(1);
   });
 
+  test("an extension that is overtaken by moves away and back changes nothing, as its index may be a new one", async () => {
+    const { store: other, inner, clock, stored } = scene();
+    const { token, session } = await other.create({ userId: "42" });
+    const [held, reached] = [gate(), gate()];
+    const slow: SessionBackend = {
+      ...inner,
+      async write(...args) {
+        reached.open();
+        await held.passed;
+        return await inner.write(...args);
+      },
+    };
+    const store = createSessionStore({ schema, backend: slow, idleTimeout: IDLE, now: clock.now });
+    clock.advance(0.9 * IDLE);
+    const getting = store.get(token);
+    await reached.passed;
+    await other.setIdleTimeout(token, 0.5 * IDLE);
+    await other.update(token, { userId: "43" });
+    await inner.leave("user:42", [{ key: session.id, score: null }], clock.now());
+    await other.update(token, { userId: "42" });
+    held.open();
+    await getting;
+    const { session_deadline: deadline } = await stored(token);
+    clock.advance(0.5 * IDLE * 1.5 + 60.001);
+    const { size } = await inner.page("user:42", 0, 10, clock.now());
+    expect(size === 1 || clock.now() > Number(deadline)).toBe(true);
+  });
+
   test("fields that somebody tampered with make no session live for ever and no call fail", async () => {
     const texts = ["", "/", "x", "/0", "0/0", "9999999999999/0", "/9999999999999999", "-1/0", "1e9/1", "[]"];
     for (const absolute of texts) {
       for (const index of ["", "[]", "{", "[1]", '["user:43"]', '["other:1"]', "null"]) {
-        const { store, inner, clock } = scene();
+        const { store, clock, plant, stored } = scene();
         const { token } = await store.create({ userId: "42" });
         const deadline = String(clock.now() + 1000 * IDLE);
-        await plant(inner, token, { session_absolute: absolute, session_index: index, session_deadline: deadline });
+        await plant(token, { session_absolute: absolute, session_index: index, session_deadline: deadline });
         for (let use = 0; use < 4; use++) {
           clock.advance(0.6 * IDLE);
           await store.get(token);
         }
         if ((await store.peek(token)) !== null) {
           expect(await store.count({ user: "42" }), `${absolute} ${index}`).toBe(1);
-          expect(JSON.parse((await rawOf(inner, token))["session_index"] ?? "")).toContain("user:42");
+          expect(JSON.parse((await stored(token))["session_index"] ?? "")).toContain("user:42");
         }
         clock.advance(IDLE + 0.001);
         expect(await store.peek(token), `${absolute} ${index}`).toBeNull();
