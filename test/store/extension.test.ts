@@ -37,8 +37,8 @@ function scene(wrap: (backend: SessionBackend) => SessionBackend = (backend) => 
     calls,
     events,
     /** Changes stored fields without the store. */
-    plant: (token: string, set: Record<string, string>) =>
-      inner.write(token.slice(0, 22), access(), { set, remove: [], fields: [] }),
+    plant: (token: string, set: Record<string, string>, remove: string[] = []) =>
+      inner.write(token.slice(0, 22), access(), { set, remove, fields: [] }),
     stored: async (token: string) =>
       (await inner.read(token.slice(0, 22), access(), { touch: false, fields: null })) as StoredSession,
   };
@@ -168,6 +168,76 @@ describe("a session with index entries that is in use", () => {
     clock.advance(0.5 * IDLE * 1.5 + 60.001);
     const { size } = await inner.page("user:42", 0, 10, clock.now());
     expect(size === 1 || clock.now() > Number(deadline)).toBe(true);
+  });
+
+  test.each([-20_000, 59_000])(
+    "it stays listed until it ends if the clock of its indexes differs by %d ms, as in a cluster",
+    async (difference) => {
+      const { store, clock } = scene((inner) => ({
+        ...inner,
+        enter: (entry, key, lifeMs, count, now) => inner.enter(entry, key, lifeMs, count, now + difference),
+        extend: (entry, key, lifeMs, now) => inner.extend(entry, key, lifeMs, now + difference),
+        page: (entry, after, count, now) => inner.page(entry, after, count, now + difference),
+        leave: (entry, members, now) => inner.leave(entry, members, now + difference),
+      }));
+      for (const uses of [0, 1, 2, 3]) {
+        const { token } = await store.create({ userId: `${uses}` });
+        for (let use = 0; use < uses; use++) {
+          // The latest moment at which a touch does not extend the indexes.
+          const { expiresAt } = (await store.get(token)) ?? {};
+          const left = Number(expiresAt) - clock.now() - IDLE * 1000;
+          clock.advance(`${left + 0.5 * IDLE * 1000 + Math.max(0, difference)}ms`);
+          await store.get(token);
+        }
+        const listed = async () => await store.count({ user: `${uses}` });
+        while ((await store.peek(token)) !== null) {
+          expect(await listed(), `${uses} uses, ${clock.now()}`).toBe(1);
+          clock.advance(10);
+        }
+      }
+    },
+  );
+
+  test("a move to another index value ends what its other indexes cover at the latest with the new one", async () => {
+    const { store, clock } = scene();
+    const { token } = await store.create({ userId: "42" });
+    await store.setIdleTimeout(token, 10 * IDLE);
+    await store.setIdleTimeout(token, IDLE);
+    await store.update(token, { userId: "43" });
+    for (let use = 0; use < 15; use++) {
+      clock.advance(0.9 * IDLE);
+      expect(await store.get(token)).not.toBeNull();
+      expect(await store.count({ user: "43" }), `${use}`).toBe(1);
+    }
+  });
+
+  test("a session without session_absolute enters its indexes again", async () => {
+    const { store, inner, clock, plant, stored } = scene();
+    const { token, session } = await store.create({ userId: "42" });
+    await plant(token, {}, ["session_absolute"]);
+    await inner.leave("user:42", [{ key: session.id, score: null }], clock.now());
+    expect(await store.count({ user: "42" })).toBe(0);
+    await store.get(token);
+    expect(await store.count({ user: "42" })).toBe(1);
+    expect((await stored(token))["session_absolute"]).toMatch(/\/1$/);
+  });
+
+  test("a longer idle timeout holds although the session moves while its indexes are extended", async () => {
+    let move: (() => Promise<unknown>) | null = null;
+    const { store, inner, clock } = scene((backend) =>
+      intercept(backend, async (method) => {
+        if (method !== "extend" || move === null) return;
+        const moving = move;
+        move = null;
+        await moving();
+      }),
+    );
+    const { token } = await store.create({ userId: "42" });
+    const other = createSessionStore({ schema, backend: inner, indexes: { user: "userId" }, now: clock.now });
+    move = () => other.updateAll({ user: "42" }, { userId: "43" });
+    const session = await store.setIdleTimeout(token, 10 * IDLE);
+    expect(session?.expiresAt.getTime()).toBe(clock.now() + 10 * IDLE * 1000);
+    expect(session?.data.userId).toBe("43");
   });
 
   test("fields that somebody tampered with make no session live for ever and no call fail", async () => {
