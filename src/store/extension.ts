@@ -1,3 +1,4 @@
+import type { Change } from "../backend.ts";
 import { SessionBackendError } from "../errors.ts";
 import type { Registry } from "../indexes/members.ts";
 import {
@@ -34,6 +35,13 @@ function isCutShort(record: StoredSession): boolean {
   return deadline < Math.min(idleEnd, absolute.deadline ?? Number.POSITIVE_INFINITY);
 }
 
+/** Returns the change that sets the deadline of a session, or removes it if it is infinite. */
+export function settingDeadline(deadline: number): Pick<Change, "set" | "remove"> {
+  return Number.isFinite(deadline)
+    ? { set: { [reserved.deadline]: String(deadline) }, remove: [] }
+    : { set: {}, remove: [reserved.deadline] };
+}
+
 /** Lets the indexes of a session that was just touched live as long as the session. Returns the present record. */
 export type Extend = (target: Target, record: StoredSession) => Promise<StoredSession>;
 
@@ -55,12 +63,7 @@ export function createExtension(
     for (let attempt = 0; attempt < MAX_ATTEMPTS && isCutShort(present); attempt++) {
       const covered = await registry.extend(step, key, indexEntries(present), coverMs(present));
       const deadline = Math.min(covered, absoluteOf(present)?.deadline ?? Number.POSITIVE_INFINITY);
-      const change = {
-        set: { [reserved.deadline]: String(deadline) },
-        remove: [],
-        expect: expectation(present, INDEX_FIELDS),
-        fields,
-      };
+      const change = { ...settingDeadline(deadline), expect: expectation(present, INDEX_FIELDS), fields };
       const written = await step("writes", () => backend.write(key, access, change));
       if (written !== null && typeof written === "object") return written.after;
       if (written !== "changed") return record;

@@ -13,7 +13,7 @@ import {
   type StoredSession,
 } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
-import { coverMs, INDEX_FIELDS } from "./extension.ts";
+import { coverMs, INDEX_FIELDS, settingDeadline } from "./extension.ts";
 import type { Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
 import type { Edit, Storage } from "./storage.ts";
@@ -74,15 +74,15 @@ export function createMoves<T>(
 
     /** @param covered Until when the new indexes are known to hold the session; absent if there are none. */
     function moving(covered: number): Pick<Edit, "set" | "remove"> {
-      const deadline = entries.length === 0 ? absolute : Math.min(present ?? Number.POSITIVE_INFINITY, covered);
-      const isOpen = deadline === null || deadline === Number.POSITIVE_INFINITY;
+      const end = entries.length === 0 ? absolute : present;
+      const change = settingDeadline(Math.min(end ?? Number.POSITIVE_INFINITY, covered));
       const set = {
         ...edit.set,
+        ...change.set,
         [reserved.index]: JSON.stringify(entries),
         [reserved.absolute]: absoluteText({ deadline: absolute, moves: moves + 1 }),
-        ...(isOpen ? {} : { [reserved.deadline]: String(deadline) }),
       };
-      return { set, remove: isOpen ? [...edit.remove, reserved.deadline] : edit.remove };
+      return { set, remove: [...edit.remove, ...change.remove] };
     }
 
     return await limitedWrite(target.step, {
