@@ -31,7 +31,9 @@ export function coverMs(record: StoredSession): number {
 function isCutShort(record: StoredSession): boolean {
   const absolute = absoluteOf(record);
   const deadline = deadlineOf(record);
-  if (absolute === null || deadline === null) return false;
+  if (absolute === null) return false;
+  // Another program removed the deadline, and nothing else says when the indexes must live longer.
+  if (deadline === null) return indexEntries(record).length > 0;
   const idleEnd = timeOf(record[reserved.lastAccessedAt]) + (idleSeconds(record) ?? FALLBACK_IDLE_SECONDS) * 1000;
   return deadline < Math.min(idleEnd, absolute.deadline ?? Number.POSITIVE_INFINITY);
 }

@@ -103,3 +103,15 @@ test.each(["[]", "{", '"user:42"', "[5]", "[null, {}]", '[["user:42"]]'])(
     expect(await other.count({ user: "43" })).toBe(1);
   },
 );
+
+test("a session in use stays listed even if another program removed its deadline", async () => {
+  const { store, inner, clock, token, session, advance } = await due();
+  const access = { verifier: null, previous: false, now: clock.now() };
+  await inner.write(session.id, access, { set: {}, remove: ["session_deadline"], fields: [] });
+  const other = createSessionStore({ schema: visit, backend: inner, indexes: { user: "userId" }, now: clock.now });
+  for (let use = 0; use < 10; use++) {
+    expect((await store.get(token))?.deadline).toBeNull();
+    expect(await other.count({ user: "42" })).toBe(1);
+    advance(DUE);
+  }
+});
