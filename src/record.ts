@@ -97,11 +97,11 @@ export function absoluteText({ deadline, moves }: Absolute): string {
   return `${deadline ?? ""}/${moves}`;
 }
 
-/** Returns the index entries of a record; none if they cannot be read. */
+/** Returns the index entries of a record; none if they cannot be read. Anything but text in them is left out. */
 export function indexEntries(record: StoredSession): readonly string[] {
   try {
     const entries: unknown = JSON.parse(record[reserved.index] ?? "[]");
-    return Array.isArray(entries) && entries.every((entry) => typeof entry === "string") ? entries : [];
+    return Array.isArray(entries) ? entries.filter((entry) => typeof entry === "string") : [];
   } catch {
     return [];
   }

@@ -4,6 +4,7 @@ import {
   type Absence,
   type Access,
   checkAccess,
+  idleSeconds,
   isReserved,
   isReused,
   isSession,
@@ -95,7 +96,9 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
     const isOpen = record !== "invalid" && checkAccess(record, { ...access, previous: false }) === "open";
     if (isOpen && isNear) {
       const age = access.now - timeOf(record[reserved.lastAccessedAt]);
-      if (age >= 0 && age < maxAgeMs) return record;
+      // Redis tells some time later that the key has expired.
+      const idleMs = (idleSeconds(record) ?? 0) * 1000;
+      if (age >= 0 && age < Math.min(maxAgeMs, idleMs)) return record;
     }
     if (isOpen && !isNear) return record;
     // The cached copy may be too old, for example from before a rotation. And if the session seems to have ended, only the

@@ -75,7 +75,7 @@ export function creation<T>(
     const confirmed = await confirming.catch((error) => {
       throw asUnknown(error);
     });
-    return typeof confirmed === "object" && confirmed !== null ? inserted : "revoked";
+    return typeof confirmed === "object" && confirmed !== null ? confirmed : "revoked";
   }
 
   /** Ends a session whose token the caller does not receive, in the background. */

@@ -1,7 +1,9 @@
+import type { Change } from "../backend.ts";
 import { SessionBackendError } from "../errors.ts";
 import type { Registry } from "../indexes/members.ts";
 import {
   absoluteOf,
+  changedCopy,
   deadlineOf,
   expectation,
   FALLBACK_IDLE_SECONDS,
@@ -29,13 +31,22 @@ export function coverMs(record: StoredSession): number {
 function isCutShort(record: StoredSession): boolean {
   const absolute = absoluteOf(record);
   const deadline = deadlineOf(record);
-  if (absolute === null || deadline === null) return false;
+  if (absolute === null) return false;
+  // Another program removed the deadline, and nothing else says when the indexes must live longer.
+  if (deadline === null) return indexEntries(record).length > 0;
   const idleEnd = timeOf(record[reserved.lastAccessedAt]) + (idleSeconds(record) ?? FALLBACK_IDLE_SECONDS) * 1000;
   const isCut = deadline < Math.min(idleEnd, absolute.deadline ?? Number.POSITIVE_INFINITY);
   return isCut && indexEntries(record).length > 0;
 }
 
-/** Lets the indexes of a session that was just touched live as long as the session. Returns the present record. */
+/** Returns the change that sets the deadline of a session, or removes it if it is infinite. */
+export function settingDeadline(deadline: number): Pick<Change, "set" | "remove"> {
+  return Number.isFinite(deadline)
+    ? { set: { [reserved.deadline]: String(deadline) }, remove: [] }
+    : { set: {}, remove: [reserved.deadline] };
+}
+
+/** Lets the indexes of a session that was just touched live as long as the session. Returns the record with its new deadline. */
 export type Extend = (target: Target, record: StoredSession) => Promise<StoredSession>;
 
 /**
@@ -48,46 +59,64 @@ export function createExtension(
   fields: readonly string[] | null,
   registry: Registry,
 ): Extend {
-  const running = new Map<string, Promise<StoredSession>>();
+  const running = new Map<string, Promise<StoredSession | null>>();
 
-  async function extend({ key, step }: Target, record: StoredSession): Promise<StoredSession> {
+  /** Returns the record with its new deadline; `null` if the session has ended. */
+  async function extend({ key, step }: Target, record: StoredSession): Promise<StoredSession | null> {
     const access = { verifier: null, previous: false, now: time() };
     let present = record;
     for (let attempt = 0; attempt < MAX_ATTEMPTS && isCutShort(present); attempt++) {
       const covered = await registry.extend(step, key, indexEntries(present), coverMs(present));
       const deadline = Math.min(covered, absoluteOf(present)?.deadline ?? Number.POSITIVE_INFINITY);
-      const change = {
-        set: { [reserved.deadline]: String(deadline) },
-        remove: [],
-        expect: expectation(present, INDEX_FIELDS),
-        fields,
-      };
+      const change = { ...settingDeadline(deadline), expect: expectation(present, INDEX_FIELDS), fields };
       const written = await step("writes", () => backend.write(key, access, change));
       if (written !== null && typeof written === "object") return written.after;
-      if (written !== "changed") return record;
+      if (written !== "changed") return null;
       const found = await step("writes", () => backend.read(key, access, { touch: true, fields }));
-      if (found === null || typeof found === "string") return record;
+      if (found === null || typeof found === "string") return null;
       present = found;
     }
     return present;
   }
 
-  return async (target, record) => {
-    if (!isCutShort(record)) return record;
-    const { id, key } = target;
+  /** Extends the indexes of a session, or joins the extension that another call has begun. */
+  function joined(target: Target, record: StoredSession): Promise<StoredSession | null> {
+    const { key } = target;
     const extending =
       running.get(key) ??
       extend(target, record).finally(() => {
         running.delete(key);
       });
     running.set(key, extending);
-    try {
-      return await extending;
-    } catch (error) {
-      if (!(error instanceof SessionBackendError)) throw error;
-      // The session keeps the time that it has, and the next touch tries again.
-      if (error.reason !== "aborted") emit({ type: "unavailable", id, at: new Date(time()), reason: error.reason });
-      return record;
+    return extending;
+  }
+
+  return async (target, record) => {
+    const { id, key } = target;
+    let present = record;
+    // An extension of another call ends with that call, and may be too short for an idle timeout that this call has raised.
+    for (let isOwn = false; !isOwn && isCutShort(present); ) {
+      isOwn = !running.has(key);
+      try {
+        const extended = await joined(target, present);
+        if (extended === null) return record;
+        // Nothing else is taken over: the call that began the extension may have read the session before this one changed it.
+        present = withDeadlineOf(extended, record);
+      } catch (error) {
+        if (!(error instanceof SessionBackendError)) throw error;
+        if (error.reason === "aborted" && !isOwn) continue;
+        // The session keeps the time that it has, and the next touch tries again.
+        if (error.reason !== "aborted") emit({ type: "unavailable", id, at: new Date(time()), reason: error.reason });
+        return record;
+      }
     }
+    return present;
   };
+}
+
+/** Returns the record with the deadline of another one. */
+function withDeadlineOf({ [reserved.deadline]: deadline }: StoredSession, record: StoredSession): StoredSession {
+  return deadline === undefined
+    ? changedCopy(record, {}, [reserved.deadline])
+    : changedCopy(record, { [reserved.deadline]: deadline }, []);
 }

@@ -13,7 +13,7 @@ import {
   type StoredSession,
 } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
-import { coverMs, INDEX_FIELDS } from "./extension.ts";
+import { coverMs, INDEX_FIELDS, settingDeadline } from "./extension.ts";
 import type { Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
 import type { Edit, Storage } from "./storage.ts";
@@ -51,7 +51,7 @@ export interface Moves {
 export function createMoves<T>(
   { emit, time }: Settings,
   codec: Codec<T>,
-  { indexes }: Registry,
+  { indexes, extend }: Registry,
   limitedWrite: LimitedWrite,
   { write }: Storage,
 ): Moves {
@@ -72,29 +72,36 @@ export function createMoves<T>(
     const known = absoluteOf(record);
     const { deadline: absolute, moves } = known ?? { deadline: present, moves: 0 };
 
-    /** @param covered Until when the new indexes are known to hold the session; absent if there are none. */
+    const cover = coverMs(changedCopy(record, edit.set, edit.remove));
+    // A record without `session_absolute`, for example of version 0.1.0, does not say until when its indexes hold it. They are
+    // extended and not entered again, so that the session keeps its place, and no limit applies to it.
+    const taken = known === null ? entries.filter((entry) => held.includes(entry)) : [];
+    const takenUntil =
+      taken.length === 0 ? Number.POSITIVE_INFINITY : await extend(target.step, target.key, taken, cover);
+
+    /** @param covered Until when all indexes that were entered or extended are known to hold the session. */
     function moving(covered: number): Pick<Edit, "set" | "remove"> {
-      const deadline = entries.length === 0 ? absolute : Math.min(present ?? Number.POSITIVE_INFINITY, covered);
-      const isOpen = deadline === null || deadline === Number.POSITIVE_INFINITY;
+      const end = entries.length === 0 ? absolute : present;
+      const change = settingDeadline(Math.min(end ?? Number.POSITIVE_INFINITY, covered));
       const set = {
         ...edit.set,
+        ...change.set,
         [reserved.index]: JSON.stringify(entries),
         [reserved.absolute]: absoluteText({ deadline: absolute, moves: moves + 1 }),
-        ...(isOpen ? {} : { [reserved.deadline]: String(deadline) }),
       };
-      return { set, remove: isOpen ? [...edit.remove, reserved.deadline] : edit.remove };
+      return { set, remove: [...edit.remove, ...change.remove] };
     }
 
     return await limitedWrite(target.step, {
       action: "move a session to another index value",
       key: target.key,
-      entries: entries.filter((entry) => known === null || !held.includes(entry)),
-      coverMs: coverMs(changedCopy(record, edit.set, edit.remove)),
+      entries: entries.filter((entry) => !held.includes(entry)),
+      coverMs: cover,
       isLimited,
       write(entered) {
         const expect = { ...edit.expect, ...expectation(record, INDEX_FIELDS) };
         const { covered = Number.POSITIVE_INFINITY, notAfter } = entered ?? {};
-        return write(target, { ...edit, ...moving(covered), expect, notAfter });
+        return write(target, { ...edit, ...moving(Math.min(covered, takenUntil)), expect, notAfter });
       },
       isWritten: (written) => typeof written === "object" && written !== null,
     });

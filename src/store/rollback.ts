@@ -84,7 +84,9 @@ export function openRotation(
       const after = happened === true ? change.after : { ...change.after, ...textsOf(now, stamped) };
       const isMoved = before[reserved.index] !== after[reserved.index];
       const edit = undoing({ before, after }, now);
-      const written = isMoved ? await move(target, now, indexEntries(before), edit, false) : await write(target, edit);
+      const written = isMoved
+        ? await move(target, now, undoneEntries({ before, after }, now), edit, false)
+        : await write(target, edit);
       if (written === null) return happened === true;
       if (written !== "changed") return true;
     }
@@ -149,6 +151,13 @@ export function openRotation(
 function textsOf(record: StoredSession, names: readonly string[]): StoredSession {
   const texts = expectation(record, names);
   return Object.fromEntries(Object.entries(texts).filter((entry): entry is [string, string] => entry[1] !== null));
+}
+
+/** Returns the present index entries without those that a write added, and with those that it removed. */
+function undoneEntries({ before, after }: Written, now: StoredSession): string[] {
+  const [old, written] = [indexEntries(before), indexEntries(after)];
+  const kept = indexEntries(now).filter((entry) => old.includes(entry) || !written.includes(entry));
+  return [...kept, ...old.filter((entry) => !written.includes(entry) && !kept.includes(entry))];
 }
 
 /**

@@ -99,6 +99,16 @@ describe("client-side caching", () => {
     pushes.release();
   });
 
+  test("a cached copy is not used after the session's own idle timeout, even if it is below the touch interval", async () => {
+    pushes.hold();
+    const { here } = scene(60);
+    const { token } = await here.create({ userId: "42" }, { idleTimeout: 1 });
+    expect(await here.peek(token)).not.toBeNull();
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    expect(await here.peek(token)).toBeNull();
+    pushes.release();
+  });
+
   test("a process sees the writes and logouts of others after the invalidation, or after the touch interval at the latest", async () => {
     for (const seen of ["told", "late"] as const) {
       pushes.hold();

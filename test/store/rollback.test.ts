@@ -1,10 +1,10 @@
 import { afterAll, describe, expect, test } from "vitest";
 import type { SessionBackend } from "../../src/backend.ts";
-import { memoryBackend, SessionBackendError } from "../../src/index.ts";
+import { createSessionStore, memoryBackend, SessionBackendError } from "../../src/index.ts";
 import { gate, idle, never } from "../support/gate.ts";
 import { unhandledRejections } from "../support/unhandled.ts";
 import { until } from "../support/until.ts";
-import { type VisitOptions, type VisitStore, visits } from "../support/visits.ts";
+import { type VisitOptions, type VisitStore, visit, visits } from "../support/visits.ts";
 
 type Rotation = NonNullable<Parameters<VisitStore["rotate"]>[1]>;
 type Write = () => ReturnType<SessionBackend["write"]>;
@@ -270,6 +270,28 @@ describe("rollback", () => {
     release();
     await idle();
     expect((await store.get(token))?.data).toMatchObject({ userId: "nobody", theme: "light" });
+  });
+
+  test("a rollback keeps the index values that others gave the session after the rotation", async () => {
+    const indexes = { user: "userId", theme: "theme" } as const;
+    const { store, backend, clock, token, writes } = await scene({ indexes });
+    const other = createSessionStore({ schema: visit, backend, indexes, now: clock.now });
+    let isAway = false;
+    writes(async (write) => {
+      if (!isAway) await write();
+      isAway = true;
+      throw lost("timeout");
+    });
+    const rotating = store.rotate(token, { patch: { userId: "admin", theme: "dark" } });
+    await expect(rotating).rejects.toMatchObject({ outcome: "unknown" });
+    await idle();
+    writes((write) => write());
+    expect(await other.updateAll({ user: "admin" }, { userId: "43" })).toBe(1);
+    await until("the rotation is undone", async () => (await other.count({ theme: "light" })) === 1);
+    expect((await other.list({ user: "43" })).map(({ data }) => data.theme)).toEqual(["light"]);
+    expect(await other.count({ user: "admin" })).toBe(0);
+    expect(await other.revokeAll({ user: "43" })).toBe(1);
+    expect(await store.peek(token)).toBeNull();
   });
 
   test("a rollback does not restore a session that was revoked meanwhile", async () => {
