@@ -51,7 +51,7 @@ export interface Moves {
 export function createMoves<T>(
   { emit, time }: Settings,
   codec: Codec<T>,
-  { indexes, extend }: Registry,
+  { indexes }: Registry,
   limitedWrite: LimitedWrite,
   { write }: Storage,
 ): Moves {
@@ -72,14 +72,7 @@ export function createMoves<T>(
     const known = absoluteOf(record);
     const { deadline: absolute, moves } = known ?? { deadline: present, moves: 0 };
 
-    const cover = coverMs(changedCopy(record, edit.set, edit.remove));
-    // A record without `session_absolute`, for example of version 0.1.0, does not say until when its indexes hold it. They are
-    // extended and not entered again, so that the session keeps its place, and no limit applies to it.
-    const taken = known === null ? entries.filter((entry) => held.includes(entry)) : [];
-    const takenUntil =
-      taken.length === 0 ? Number.POSITIVE_INFINITY : await extend(target.step, target.key, taken, cover);
-
-    /** @param covered Until when all indexes that were entered or extended are known to hold the session. */
+    /** @param covered Until when the new indexes are known to hold the session; absent if there are none. */
     function moving(covered: number): Pick<Edit, "set" | "remove"> {
       const end = entries.length === 0 ? absolute : present;
       const change = settingDeadline(Math.min(end ?? Number.POSITIVE_INFINITY, covered));
@@ -95,13 +88,13 @@ export function createMoves<T>(
     return await limitedWrite(target.step, {
       action: "move a session to another index value",
       key: target.key,
-      entries: entries.filter((entry) => !held.includes(entry)),
-      coverMs: cover,
+      entries: entries.filter((entry) => known === null || !held.includes(entry)),
+      coverMs: coverMs(changedCopy(record, edit.set, edit.remove)),
       isLimited,
       write(entered) {
         const expect = { ...edit.expect, ...expectation(record, INDEX_FIELDS) };
         const { covered = Number.POSITIVE_INFINITY, notAfter } = entered ?? {};
-        return write(target, { ...edit, ...moving(Math.min(covered, takenUntil)), expect, notAfter });
+        return write(target, { ...edit, ...moving(covered), expect, notAfter });
       },
       isWritten: (written) => typeof written === "object" && written !== null,
     });

@@ -113,30 +113,6 @@ export function versions(open: () => VersionsGround | Promise<VersionsGround>): 
       await until("no entry is left", async () => (await next.count({ tenant: "acme" })) === 0);
     });
 
-    test("a session of version 0.1.0 keeps its place under a limit, which does not apply to values that it has", async () => {
-      for (const whenFull of ["evict-oldest", "reject"] as const) {
-        const { backend, clock } = await open();
-        const shared = { backend, now: clock.now, schema: first, indexes: { user: "userId" } } as const;
-        const old = createSessionStore(shared);
-        const sessions = [];
-        for (let count = 0; count < 3; count++) {
-          const created = await old.create({ userId: "andrew" });
-          const access = { verifier: null, previous: false, now: clock.now() };
-          // Version 0.1.0 does not write this field.
-          await backend.write(created.session.id, access, { set: {}, remove: ["session_absolute"], fields: [] });
-          sessions.push(created);
-        }
-        const next = createSessionStore({ ...shared, limits: { user: { max: 2, whenFull } } });
-        const [oldest, ...others] = sessions.map(({ token }) => token);
-        expect(await next.update(oldest ?? "", { userId: "andrew" }), whenFull).not.toBeNull();
-        expect(await next.count({ user: "andrew" }), whenFull).toBe(3);
-        if (whenFull === "reject") continue;
-        await next.create({ userId: "andrew" });
-        expect(await next.peek(oldest ?? "")).toBeNull();
-        expect(await next.peek(others.at(-1) ?? "")).not.toBeNull();
-      }
-    });
-
     test("data that has no index value, for example an empty text, stays usable and is reported as invalid", async () => {
       const { bare, old, events } = await scene();
       const { token } = await bare.create({ userId: "" });
