@@ -237,7 +237,6 @@ describe("a session with index entries that is in use", () => {
     move = () => other.updateAll({ user: "42" }, { userId: "43" });
     const session = await store.setIdleTimeout(token, 10 * IDLE);
     expect(session?.expiresAt.getTime()).toBe(clock.now() + 10 * IDLE * 1000);
-    expect(session?.data.userId).toBe("43");
   });
 
   test("fields that somebody tampered with make no session live for ever and no call fail", async () => {
