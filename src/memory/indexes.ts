@@ -13,6 +13,8 @@ interface Index extends Timed {
   readonly members: Map<string, Membership>;
   /** Iterates over the members for the samples, and starts again at the end. */
   round: Iterator<Membership>;
+  /** The last score of the index. */
+  last: number;
   /** Where the last page ended, so that the next one does not start at the first member. */
   cursor: { readonly after: number; readonly rest: Iterator<Membership> } | null;
 }
@@ -50,7 +52,7 @@ export function memoryIndexes(hasSession: (key: string, entry: string, now: numb
     for (const member of members.values()) all.delete(member);
   });
   let round = all.values();
-  /** The last score of all indexes, so that an index that expired and was created again does not repeat a score. */
+  /** The last score of all entries, so that an index that expired and was created again does not repeat a score. */
   let last = 0;
 
   function drop(member: Membership): void {
@@ -70,15 +72,15 @@ export function memoryIndexes(hasSession: (key: string, entry: string, now: numb
       return live;
     }
     const members = new Map<string, Membership>();
-    const index = { key: entry, members, round: members.values(), cursor: null, expires, at: 0 };
+    const index = { key: entry, members, round: members.values(), cursor: null, last: 0, expires, at: 0 };
     indexes.add(index);
     return index;
   }
 
-  function add(index: Index, key: string, since: number): void {
-    last = Math.max(since * 1000, last + 1);
-    const member = { index, key, score: last };
+  function add(index: Index, key: string, score: number): void {
+    const member = { index, key, score };
     index.members.set(key, member);
+    index.last = score;
     all.add(member);
   }
 
@@ -93,7 +95,8 @@ export function memoryIndexes(hasSession: (key: string, entry: string, now: numb
         index.members.delete(key);
         all.delete(before);
       }
-      add(index, key, now);
+      last = Math.max(now * 1000, last + 1);
+      add(index, key, last);
       const { members } = take(index.members.values(), 0, count);
       const size = index.members.size;
       return { members, size, at: now, sample: sampleOf(index), score: last, isNew: before === undefined };
@@ -101,7 +104,7 @@ export function memoryIndexes(hasSession: (key: string, entry: string, now: numb
 
     extend(entry, key, lifeMs, now) {
       const index = indexUntil(now + lifeMs, entry, now);
-      if (!index.members.has(key)) add(index, key, now - MIN_PRUNE_AGE_MS);
+      if (!index.members.has(key)) add(index, key, Math.max((now - MIN_PRUNE_AGE_MS) * 1000, index.last + 1));
       return { at: now, sample: sampleOf(index) };
     },
 
@@ -127,7 +130,7 @@ export function memoryIndexes(hasSession: (key: string, entry: string, now: numb
     prune(now, most) {
       for (let looked = 0; looked < most; looked++) {
         const next = round.next();
-        // All that follow a young member are younger still.
+        // Those that follow a young member are almost always younger still.
         if (next.done || now - next.value.score / 1000 < MIN_PRUNE_AGE_MS) {
           round = all.values();
           return;

@@ -51,7 +51,7 @@ return { here, size, members, redis.call('ZRANGE', KEYS[1], from, from + 1, 'WIT
  * - [2] up to two members from a varying position: member, score, member, score, ...
  */
 export const EXTEND: Script = script(/* lua */ `${CLOCK}
--- First, because Redis permits it when it is out of memory, and then also the writes after it.
+-- Redis permits this when it is out of memory, and then also the write after it.
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
   local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')

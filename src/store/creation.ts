@@ -166,5 +166,5 @@ export function creation<T>(
 function revokedMessage(entries: readonly string[]): string {
   const names = [...new Set(entries.map(indexName))].map((name) => `"${name}"`);
   const where = names.length === 1 ? `the index ${names[0]}` : `one of the indexes ${names.join(", ")}`;
-  return `Cannot create a session as sessions with the same value in ${where} were revoked concurrently`;
+  return `Cannot create a session as sessions with the same value in ${where} were revoked concurrently, or as it took more than 30 seconds`;
 }

@@ -1,4 +1,5 @@
 import type { Change } from "../backend.ts";
+import { type Step, withTimeout } from "../base/step.ts";
 import { SessionBackendError } from "../errors.ts";
 import type { Registry } from "../indexes/members.ts";
 import {
@@ -55,14 +56,14 @@ export type Extend = (target: Target, record: StoredSession) => Promise<StoredSe
  * with them.
  */
 export function createExtension(
-  { backend, emit, time }: Settings,
+  { backend, emit, operationTimeoutMs, time }: Settings,
   fields: readonly string[] | null,
   registry: Registry,
 ): Extend {
   const running = new Map<string, Promise<StoredSession | null>>();
 
   /** Returns the record with its new deadline; `null` if the session has ended. */
-  async function extend({ key, step }: Target, record: StoredSession): Promise<StoredSession | null> {
+  async function extend(step: Step, key: string, record: StoredSession): Promise<StoredSession | null> {
     const access = { verifier: null, previous: false, now: time() };
     let present = record;
     for (let attempt = 0; attempt < MAX_ATTEMPTS && isCutShort(present); attempt++) {
@@ -79,36 +80,38 @@ export function createExtension(
     return present;
   }
 
-  /** Extends the indexes of a session, or joins the extension that another call has begun. */
-  function joined(target: Target, record: StoredSession): Promise<StoredSession | null> {
-    const { key } = target;
-    const extending =
-      running.get(key) ??
-      extend(target, record).finally(() => {
-        running.delete(key);
-      });
-    running.set(key, extending);
-    return extending;
+  /**
+   * Extends the indexes of a session, in half of the time of an operation, so that a server that holds only an index and does
+   * not answer fails no operation. Reports a failure as an event: the session keeps the time that it has, and its next touch
+   * tries again.
+   */
+  async function extendInTime({ id, key }: Target, record: StoredSession): Promise<StoredSession | null> {
+    const action = "extend the indexes of a session";
+    try {
+      return await withTimeout(action, operationTimeoutMs / 2, undefined, (step) => extend(step, key, record));
+    } catch (error) {
+      if (!(error instanceof SessionBackendError)) throw error;
+      if (error.reason !== "aborted") emit({ type: "unavailable", id, at: new Date(time()), reason: error.reason });
+      return null;
+    }
   }
 
   return async (target, record) => {
-    const { id, key } = target;
+    const { key } = target;
     let present = record;
-    // An extension of another call ends with that call, and may be too short for an idle timeout that this call has raised.
+    // The extension of another call may be too short for an idle timeout that this call has raised.
     for (let isOwn = false; !isOwn && isCutShort(present); ) {
       isOwn = !running.has(key);
-      try {
-        const extended = await joined(target, present);
-        if (extended === null) return record;
-        // Nothing else is taken over: the call that began the extension may have read the session before this one changed it.
-        present = withDeadlineOf(extended, record);
-      } catch (error) {
-        if (!(error instanceof SessionBackendError)) throw error;
-        if (error.reason === "aborted" && !isOwn) continue;
-        // The session keeps the time that it has, and the next touch tries again.
-        if (error.reason !== "aborted") emit({ type: "unavailable", id, at: new Date(time()), reason: error.reason });
-        return record;
-      }
+      const extending =
+        running.get(key) ??
+        extendInTime(target, present).finally(() => {
+          running.delete(key);
+        });
+      running.set(key, extending);
+      const extended = await extending;
+      if (extended === null) return record;
+      // Nothing else is taken over: the other call may have read the session before this one changed it.
+      present = withDeadlineOf(extended, record);
     }
     return present;
   };

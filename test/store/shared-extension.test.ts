@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { SessionBackend } from "../../src/backend.ts";
-import { createSessionStore, memoryBackend } from "../../src/index.ts";
-import { gate, idle } from "../support/gate.ts";
+import { createSessionStore, memoryBackend, type SessionEvent } from "../../src/index.ts";
+import { gate, idle, never } from "../support/gate.ts";
 import { visit, visits } from "../support/visits.ts";
 
 const IDLE = 60;
@@ -81,8 +81,32 @@ describe("calls of one session while its indexes are extended", () => {
     await idle();
     controller.abort();
     await expect(getting).rejects.toMatchObject({ reason: "aborted" });
-    expect((await other)?.expiresAt.getTime()).toBe(clock.now() + IDLE * 1000);
     release();
+    expect((await other)?.expiresAt.getTime()).toBe(clock.now() + IDLE * 1000);
+  });
+
+  test("no call fails if the server of an index does not answer, and one event reports it", async () => {
+    for (const call of ["get", "increment", "update", "rotate"] as const) {
+      const { inner, clock, token } = await due();
+      const events: SessionEvent[] = [];
+      const hanging = createSessionStore({
+        schema: visit,
+        backend: { ...inner, extend: never },
+        indexes: { user: "userId" },
+        idleTimeout: IDLE,
+        operationTimeout: "200ms",
+        now: clock.now,
+        onEvent: (event) => events.push(event),
+      });
+      const acts = {
+        get: () => hanging.get(token),
+        increment: () => hanging.increment(token, "pageViews"),
+        update: () => hanging.update(token, { theme: "dark" }),
+        rotate: () => hanging.rotate(token),
+      };
+      expect(await acts[call](), call).not.toBeNull();
+      expect(events.filter(({ type }) => type === "unavailable")).toMatchObject([{ reason: "timeout" }]);
+    }
   });
 });
 
