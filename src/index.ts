@@ -72,6 +72,5 @@ export type {
   SessionEvent,
   SessionIndex,
   SessionLimit,
-  SessionLimits,
   SessionStoreOptions,
 } from "./store-options.ts";

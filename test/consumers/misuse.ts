@@ -57,12 +57,10 @@ createSessionStore({ schema, backend, indexes: { count: "n" } });
 createSessionStore({ schema, backend, indexes: { user: "user" } });
 // @ts-expect-error Index values are text.
 createSessionStore({ schema, backend, indexes: { count: { from: "n", values: (n) => n } } });
-// @ts-expect-error The index of the limit is not declared.
-createSessionStore({ schema, backend, indexes: { user: "userId" }, limits: { usr: { max: 1, whenFull: "reject" } } });
-// @ts-expect-error There are no indexes.
+// @ts-expect-error Each index has its own limit.
 createSessionStore({ schema, backend, limits: { user: { max: 1, whenFull: "reject" } } });
 // @ts-expect-error `whenFull` is missing.
-createSessionStore({ schema, backend, indexes: { user: "userId" }, limits: { user: { max: 1 } } });
+createSessionStore({ schema, backend, indexes: { user: { from: "userId", limit: { max: 1 } } } });
 // @ts-expect-error The clock is a function.
 createSessionStore({ schema, backend, now: Date.now() });
 

@@ -681,13 +681,9 @@ describe("index queries", () => {
 });
 
 describe("index and limit options", () => {
-  const declare = (declared: unknown, limits?: unknown) => () =>
-    createSessionStore({
-      schema: member,
-      backend: memoryBackend(),
-      indexes: declared as typeof indexes,
-      ...(limits === undefined ? {} : { limits: limits as { user: never } }),
-    });
+  const declare = (declared: unknown) => () =>
+    createSessionStore({ schema: member, backend: memoryBackend(), indexes: declared as typeof indexes });
+  const limited = (limit: unknown) => declare({ user: { from: "userId", limit } });
   const values = (cart: Data["cart"]) => cart.map(({ sku }) => sku);
 
   test.each<[string, unknown]>([
@@ -701,7 +697,6 @@ describe("index and limit options", () => {
     ["an inherited property instead of a field", { user: "toString" }],
     ["an unknown field as from", { user: { from: "user", values } }],
     ["a declaration without from", { user: { values } }],
-    ["a declaration without values", { product: { from: "cart" } }],
     ["values that are not a function", { product: { from: "cart", values: ["hat"] } }],
     ["an unknown member", { product: { from: "cart", values, unique: true } }],
     ["a list", { user: ["userId"] }],
@@ -728,35 +723,55 @@ describe("index and limit options", () => {
   });
 
   test.each<[string, unknown]>([
-    ["of an index that is not declared", { unknown: { max: 1, whenFull: "reject" } }],
-    ["of an inherited property instead of an index", { toString: { max: 1, whenFull: "reject" } }],
-    ["that is a number", { user: 5 }],
-    ["that is null", { user: null }],
-    ["without max", { user: { whenFull: "reject" } }],
-    ["whose max is text", { user: { max: "5", whenFull: "reject" } }],
-    ["without whenFull", { user: { max: 5 } }],
-    ["with an unknown whenFull", { user: { max: 5, whenFull: "evict" } }],
-    ["with an unknown member", { user: { max: 5, whenFull: "reject", per: "day" } }],
+    ["that is a number", 5],
+    ["that is null", null],
+    ["without max", { whenFull: "reject" }],
+    ["whose max is text", { max: "5", whenFull: "reject" }],
+    ["without whenFull", { max: 5 }],
+    ["with an unknown whenFull", { max: 5, whenFull: "evict" }],
+    ["with an unknown member", { max: 5, whenFull: "reject", per: "day" }],
     ["in a list", [{ max: 5, whenFull: "reject" }]],
-  ])("a limit %s is rejected with a TypeError", (_, limits) => {
-    expect(declare(indexes, limits)).toThrow(TypeError);
-    expect(declare(indexes, limits)).toThrow(/^Cannot create a session store as .*\blimits\b/);
+  ])("a limit %s is rejected with a TypeError that names the option", (_, limit) => {
+    expect(limited(limit)).toThrow(TypeError);
+    expect(limited(limit)).toThrow(/^Cannot create a session store as .*\bindexes\.user\.limit\b/);
   });
 
   test.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 100_001])(
     "a limit of %d sessions is rejected with a RangeError",
     (max) => {
-      expect(declare(indexes, { user: { max, whenFull: "reject" } })).toThrow(RangeError);
-      expect(declare(indexes, { user: { max, whenFull: "reject" } })).toThrow(/ as limits\.user\.max must be /);
+      expect(limited({ max, whenFull: "reject" })).toThrow(RangeError);
+      expect(limited({ max, whenFull: "reject" })).toThrow(/ as indexes\.user\.limit\.max must be /);
     },
   );
 
-  test("limits without indexes are rejected with a TypeError", () => {
-    expect(declare(undefined, { user: { max: 1, whenFull: "reject" } })).toThrow(TypeError);
+  test("the option limits is rejected with a TypeError that says where limits are declared", () => {
+    const options = { schema: member, backend: memoryBackend(), indexes };
+    const limits = { user: { max: 5, whenFull: "reject" } };
+    const create = () => createSessionStore({ ...options, limits } as typeof options);
+    expect(create).toThrow(TypeError);
+    expect(create).toThrow(/no option "limits": each index has its own limit, as in indexes: \{ user: /);
+  });
+
+  test("an index with a limit may be a string field, or have a function for its values", async () => {
+    const limit = { max: 1, whenFull: "reject" } as const;
+    const store = createSessionStore({
+      schema: member,
+      backend: memoryBackend(),
+      indexes: {
+        user: { from: "userId", limit },
+        tenant: { from: "tenant" },
+        product: { from: "cart", values: (cart) => cart.map(({ sku }) => sku), limit },
+      },
+    });
+    await store.create({ userId: "andrew", tenant: "a", cart: [{ sku: "hat" }] });
+    await expect(store.create({ userId: "andrew" })).rejects.toMatchObject({ reason: "limit" });
+    await expect(store.create({ cart: [{ sku: "hat" }] })).rejects.toMatchObject({ reason: "limit" });
+    await store.create({ userId: "barbara", tenant: "a" });
+    expect(await store.count({ tenant: "a" })).toBe(2);
   });
 
   test("a limit may be undefined", async () => {
-    const store = declare(indexes, { user: undefined })();
+    const store = limited(undefined)();
     await store.create({ userId: "andrew" });
     expect(await store.count({ user: "andrew" })).toBe(1);
   });

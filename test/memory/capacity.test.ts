@@ -9,11 +9,11 @@ const schema = z.object({ userId: z.string(), note: z.string().optional() });
 const START = Date.parse("2026-01-01T00:00:00Z");
 const AT = new Date(START).toISOString();
 
-function prepare(capacity: number, limits = {}) {
+function prepare(capacity: number) {
   const clock = manualClock();
   const backend = memoryBackend({ capacity });
   const indexes = { user: "userId" } as const;
-  const store = createSessionStore({ schema, backend, indexes, limits, now: clock.now });
+  const store = createSessionStore({ schema, backend, indexes, now: clock.now });
   let users = 0;
   return {
     backend,

@@ -20,8 +20,7 @@ test("an account with the rights in the README can run every operation, and has 
     const store = createSessionStore({
       schema: z.object({ userId: z.string(), views: z.int().default(0), code: z.string().optional() }),
       backend,
-      indexes: { user: "userId" },
-      limits: { user: { max: 2, whenFull: "evict-oldest" } },
+      indexes: { user: { from: "userId", limit: { max: 2, whenFull: "evict-oldest" } } },
     });
     for (const _ of "123") await store.create({ userId: "42", code: "1" });
     const { token, session } = await store.create({ userId: "42", code: "1" });

@@ -97,8 +97,8 @@ describe("keys on a cluster", () => {
 
   test("limits hold on a cluster for many logins at once", async () => {
     const limited = (whenFull: "evict-oldest" | "reject") => {
-      const limits = { user: { max: 5, whenFull } };
-      return createSessionStore({ schema, backend: open().backend, indexes: { user: "userId" }, limits });
+      const user = { from: "userId", limit: { max: 5, whenFull } } as const;
+      return createSessionStore({ schema, backend: open().backend, indexes: { user } });
     };
     const attempt = async (store: ReturnType<typeof limited>) => {
       const outcomes = await Promise.allSettled(many.map(() => store.create({ userId: "42" })));

@@ -315,8 +315,7 @@ describe("event listeners", () => {
     const clock = manualClock();
     const store = createSessionStore({
       schema: member,
-      indexes,
-      limits: { user: { max: 2, whenFull: "evict-oldest" } },
+      indexes: { ...indexes, user: { from: "userId", limit: { max: 2, whenFull: "evict-oldest" } } },
       backend: memoryBackend(),
       now: clock.now,
       onEvent,

@@ -5,6 +5,7 @@ import {
   type NewData,
   type SessionBackend,
   type SessionEvent,
+  type SessionLimit,
   type SessionStoreOptions,
 } from "../../src/index.ts";
 import { manualClock } from "../../src/testing/index.ts";
@@ -33,16 +34,28 @@ export const indexes = {
 } as const;
 
 export type Index = keyof typeof indexes;
+type Limits = { readonly [Name in Index]?: SessionLimit | undefined };
 export type MemberOptions = Partial<
   Omit<SessionStoreOptions<Data, z.input<typeof member>, Index>, "schema" | "indexes" | "now" | "onEvent">
->;
+> & { readonly limits?: Limits | undefined };
+
+/** The indexes of members, with these limits. */
+function limited({ user, tenant, code, product, level }: Limits) {
+  return {
+    user: { from: "userId", limit: user },
+    tenant: { from: "tenant", limit: tenant },
+    code: { from: "code", limit: code },
+    product: { ...indexes.product, limit: product },
+    level: { ...indexes.level, limit: level },
+  } as const;
+}
 
 /** A store of members on this backend and clock, and its events. */
-export function memberStore(backend: SessionBackend, now: () => number, options: MemberOptions = {}) {
+export function memberStore(backend: SessionBackend, now: () => number, { limits, ...options }: MemberOptions = {}) {
   const events: SessionEvent[] = [];
   const store = createSessionStore({
     schema: member,
-    indexes,
+    indexes: limits === undefined ? indexes : limited(limits),
     ...options,
     backend,
     now,

@@ -45,8 +45,12 @@ export function worldOf(ground: Ground, rules: Rules): World {
     schema: refined ? lit : schema,
     backend: ground.backend,
     ...timeouts,
-    indexes: indexed ? { user: "userId", tag: { from: "tags", values: (tags) => tags } } : undefined,
-    limits: limit === null ? undefined : { user: { max: MAX_SESSIONS, whenFull: limit } },
+    indexes: indexed
+      ? {
+          user: { from: "userId", limit: limit === null ? undefined : { max: MAX_SESSIONS, whenFull: limit } },
+          tag: { from: "tags", values: (tags) => tags },
+        }
+      : undefined,
     now: ground.now,
     onEvent: (event) => events.push(event),
     operationTimeout: "30s",

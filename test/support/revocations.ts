@@ -7,8 +7,8 @@ import { type Options, type Place, processOn, send, signIn, type Use, type Visit
 const user = "42";
 const limits: Readonly<Record<string, Options>> = {
   "": {},
-  " with an evict-oldest limit": { limits: { user: { max: 2, whenFull: "evict-oldest" } } },
-  " with a reject limit": { limits: { user: { max: 3, whenFull: "reject" } } },
+  " with an evict-oldest limit": { indexes: { user: { from: "userId", limit: { max: 2, whenFull: "evict-oldest" } } } },
+  " with a reject limit": { indexes: { user: { from: "userId", limit: { max: 3, whenFull: "reject" } } } },
 };
 
 async function living(store: Visits): Promise<Session<Visit>[]> {

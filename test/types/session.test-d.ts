@@ -8,7 +8,6 @@ import {
   type DataOf,
   type Duration,
   type IndexQuery,
-  type IndexValue,
   type IssuedSession,
   isFresh,
   memoryBackend,
@@ -606,11 +605,10 @@ describe("a store with indexes", () => {
     schema: visit,
     backend,
     indexes: {
-      user: "userId",
+      user: { from: "userId", limit: { max: 5, whenFull: "evict-oldest" } },
       product: { from: "cart", values: (cart) => cart.map(({ sku }) => sku) },
       nick: "nickname",
     },
-    limits: { user: { max: 5, whenFull: "evict-oldest" } },
   });
   type Indexed = SessionStore<Visit, NewVisit, "user" | "product" | "nick">;
 
@@ -740,29 +738,29 @@ describe("a store with indexes", () => {
     // @ts-expect-error
     const ids: SessionIndex<Visit> = { from: "cart", values: (cart) => cart.map(({ id }) => id) };
     expectTypeOf(ids).toExtend<SessionIndex<Visit>>();
-    expectTypeOf<SessionIndex<{ a: string }>>().toEqualTypeOf<
-      "a" | { readonly from: "a"; readonly values: (field: string) => IndexValue }
-    >();
   });
 
-  test("limits accepts only the names of declared indexes", () => {
+  test("an index may have a limit", () => {
+    const schema = visit;
     const limit: SessionLimit = { max: 1, whenFull: "reject" };
-    const indexes = { user: "userId" } as const;
-    createSessionStore({ schema: visit, backend, indexes, limits: {} });
-    createSessionStore({ schema: visit, backend, indexes, limits: { user: limit } });
-    createSessionStore({ schema: visit, backend, indexes, limits: { user: undefined } });
+    createSessionStore({ schema, backend, indexes: { user: { from: "userId", limit } } });
+    createSessionStore({ schema, backend, indexes: { user: { from: "userId", limit: undefined } } });
+    createSessionStore({ schema, backend, indexes: { nick: { from: "nickname", values: (name) => name, limit } } });
+    const values = (cart: Visit["cart"]) => cart.map(({ sku }) => sku);
+    createSessionStore({ schema, backend, indexes: { product: { from: "cart", values, limit } } });
+    // @ts-expect-error A field that is not a string needs a function.
+    createSessionStore({ schema, backend, indexes: { product: { from: "cart", limit } } });
     // @ts-expect-error
-    createSessionStore({ schema: visit, backend, indexes, limits: { tenant: limit } });
+    createSessionStore({ schema, backend, indexes: { user: { from: "userId", limit: { max: 1 } } } });
+    const evict = { from: "userId", limit: { max: 1, whenFull: "evict" } } as const;
     // @ts-expect-error
-    createSessionStore({ schema: visit, backend, indexes, limits: { userId: limit } });
+    createSessionStore({ schema, backend, indexes: { user: evict } });
     // @ts-expect-error
-    createSessionStore({ schema: visit, backend, limits: { user: limit } });
-    // @ts-expect-error
-    createSessionStore({ schema: visit, backend, indexes, limits: { user: { max: 1 } } });
-    // @ts-expect-error
-    createSessionStore({ schema: visit, backend, indexes, limits: { user: { max: 1, whenFull: "evict" } } });
-    // @ts-expect-error
-    createSessionStore({ schema: visit, backend, indexes, limits: { user: 1 } });
+    createSessionStore({ schema, backend, indexes: { user: { from: "userId", limit: 1 } } });
+    // @ts-expect-error A misspelled option.
+    createSessionStore({ schema, backend, indexes: { user: { from: "userId", limits: limit } } });
+    // @ts-expect-error Each index has its own limit.
+    createSessionStore({ schema, backend, indexes: { user: "userId" }, limits: { user: limit } });
   });
 
   test("a store can be passed to a function that uses some of its indexes or none", () => {
