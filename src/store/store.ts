@@ -15,6 +15,8 @@ import type { SessionStoreOptions } from "../store-options.ts";
 import { bulkOperations } from "./bulk.ts";
 import { creation } from "./creation.ts";
 import { createDecoder } from "./decoding.ts";
+import { endings } from "./endings.ts";
+import { createIndexValues } from "./index-values.ts";
 import { createMoves } from "./moves.ts";
 import { openRotations } from "./open-rotations.ts";
 import { createPatchWriter } from "./patches.ts";
@@ -62,6 +64,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
   const { apply, compareAndSet } = patchWriter;
   const runner = createRunner(settings);
   const { withToken } = runner;
+  const values = createIndexValues(settings, runner, decoder, codec, indexes);
 
   async function increment(token: string, field: string, by = 1, options?: CallOptions): Promise<number | null> {
     const action = "increment a field of a session";
@@ -169,7 +172,8 @@ export function createSessionStore<T extends object, In, Index extends string = 
     "~twoCookies"(cookieName: string) {
       emit({ type: "two-cookies", id: null, at: new Date(time()), cookieName });
     },
-    ...bulkOperations(settings, runner, storage, decoder, patchWriter, codec, registry),
+    ...bulkOperations(settings, runner, storage, decoder, patchWriter, codec, values, registry),
+    ...endings<T>(settings, runner, storage, values, registry),
   };
   return Object.freeze(store) as SessionStore<T, NewData<T, In>, Index>;
 }

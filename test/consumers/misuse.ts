@@ -71,6 +71,8 @@ await store.get(session.id);
 await store.destroy(session.id);
 // @ts-expect-error A token is not an ID.
 await store.revoke(token);
+// @ts-expect-error A token is not an ID.
+await store.find(token);
 // @ts-expect-error The token may be missing.
 await store.get(sessionCookie().read("sid=x"));
 // @ts-expect-error A session is not a token.
@@ -133,6 +135,10 @@ await store.revokeAll({});
 await store.revokeAll({ user: session.data.userId });
 // @ts-expect-error The store has no indexes.
 await plain.list({ user: "42" });
+// @ts-expect-error There is no such index.
+await store.revoke(session.id, { of: { tenant: "a" } });
+// @ts-expect-error A page is not a list.
+(await store.list({ user: "42" })).map(({ id }) => id);
 // @ts-expect-error A session, not its token.
 await store.revokeAll({ user: "42" }, { except: token });
 

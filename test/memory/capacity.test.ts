@@ -4,6 +4,7 @@ import { z } from "zod";
 import { createSessionStore, memoryBackend, type SessionBackend, SessionBackendError } from "../../src/index.ts";
 import { manualClock } from "../../src/testing/index.ts";
 import { keysOf } from "../support/backends.ts";
+import { allListed } from "../support/members.ts";
 
 const schema = z.object({ userId: z.string(), note: z.string().optional() });
 const START = Date.parse("2026-01-01T00:00:00Z");
@@ -120,7 +121,7 @@ describe("bulk calls in memory", () => {
   const bulk: Readonly<Record<string, (store: Awaited<ReturnType<typeof filled>>, signal?: AbortSignal) => unknown>> = {
     revokeAll: (store, signal) => store.revokeAll({ user: "42" }, { signal }),
     updateAll: (store, signal) => store.updateAll({ user: "42" }, { note: "changed" }, { signal }),
-    list: (store, signal) => store.list({ user: "42" }, { signal }),
+    list: (store, signal) => allListed(store, { user: "42" }, { signal }),
     count: (store, signal) => store.count({ user: "42" }, { signal }),
     async scan(store, signal) {
       for await (const _ of store.scan({ signal }));

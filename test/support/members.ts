@@ -1,11 +1,14 @@
 import { z } from "zod";
 import {
   createSessionStore,
+  type ListOptions,
   memoryBackend,
   type NewData,
+  type Session,
   type SessionBackend,
   type SessionEvent,
   type SessionLimit,
+  type SessionPage,
   type SessionStoreOptions,
 } from "../../src/index.ts";
 import { manualClock } from "../../src/testing/index.ts";
@@ -83,6 +86,26 @@ export function members(options: MemberOptions = {}) {
 export async function entered(backend: SessionBackend, entry: string, now: number): Promise<string[]> {
   const page = await backend.page(entry, 0, 1_000_000, now);
   return page.members.map(({ key }) => key);
+}
+
+/** A method that lists sessions by an index value. */
+interface Lists<By, T> {
+  list(by: By, options?: ListOptions): Promise<SessionPage<T>>;
+}
+
+/** All sessions with an index value, page by page. */
+export async function allListed<By, T>(
+  store: Lists<By, T>,
+  by: NoInfer<By>,
+  options?: ListOptions,
+): Promise<Session<T>[]> {
+  const sessions: Session<T>[] = [];
+  for (let cursor = options?.cursor; cursor !== null; ) {
+    const page: SessionPage<T> = await store.list(by, { limit: 1000, ...options, cursor });
+    sessions.push(...page.sessions);
+    cursor = page.cursor;
+  }
+  return sessions;
 }
 
 /** The sorted IDs of sessions. */

@@ -118,7 +118,7 @@ export function actOf({ ground, store, model, rules }: World, step: Step): Act {
     if (step.do === "list") {
       const { limit } = step;
       return {
-        call: async () => byId(await store.list(query(entry), { limit })),
+        call: async () => byId([...(await store.list(query(entry), { limit })).sessions]),
         expected: (actual) => listed(model, entry, limit, actual),
       };
     }
