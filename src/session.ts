@@ -213,6 +213,12 @@ export interface SessionStore<T, New = T, Index extends string = never> {
   rotate(token: SessionToken, options?: RotateOptions<T>): Promise<IssuedSession<T> | null>;
   /** Ends the session, for example at logout. Returns whether it existed. */
   destroy(token: SessionToken, options?: CallOptions): Promise<boolean>;
+  /**
+   * Ends the session and returns it as it was last. Only one of several concurrent calls gets it. Use it for tokens that are
+   * valid once, for example in magic links, as OAuth state or as challenges. A session whose data does not fit the schema
+   * stays.
+   */
+  consume(token: SessionToken, options?: CallOptions): Promise<Session<T> | null>;
 
   /**
    * Returns the session with this ID without restarting its idle timeout; `null` for a malformed ID.

@@ -7,7 +7,7 @@ import { SessionDataError } from "../errors.ts";
 import { createIndexes } from "../indexes/declarations.ts";
 import { createLimitedWrite } from "../indexes/limits.ts";
 import { createRegistry } from "../indexes/members.ts";
-import { indexEntries, reserved } from "../record.ts";
+import { indexEntries, reserved, type StoredSession } from "../record.ts";
 import { createCodec } from "../schema/codec.ts";
 import { planSchema } from "../schema/fields.ts";
 import type { CallOptions, SessionStore } from "../session.ts";
@@ -124,14 +124,17 @@ export function createSessionStore<T extends object, In, Index extends string = 
     });
   }
 
-  async function end(target: Target): Promise<boolean> {
+  /** Ends the session of a token. Returns its record with these fields; `null` if there is no session. */
+  async function ended(target: Target, names: readonly string[] | null): Promise<StoredSession | null> {
     const ending = { id: target.id, cause: "destroyed" } as const;
-    const record = await ask(target, "writes", () => backend.remove(target.key, accessTo(target), ending, []));
-    if (record === null || record === "changed") return false;
+    const record = await ask(target, "writes", () => backend.remove(target.key, accessTo(target), ending, names));
+    if (record === null || record === "changed") return null;
     emit({ type: "destroyed", id: target.id, at: new Date(time()) });
     registry.forget(target.key, indexEntries(record));
-    return true;
+    return record;
   }
+
+  const end = async (target: Target): Promise<boolean> => (await ended(target, [])) !== null;
 
   const store = {
     create: creation(settings, runner, storage, codec, sizes, registry, limitedWrite, end),
@@ -168,6 +171,14 @@ export function createSessionStore<T extends object, In, Index extends string = 
     async destroy(token: string, options?: CallOptions) {
       const ending = withToken("destroy a session", token, options, end);
       return (await ending.finally(noteChange)) ?? false;
+    },
+    async consume(token: string, options?: CallOptions) {
+      const consuming = withToken("consume a session", token, options, async (target) => {
+        // Read first, because a session whose data does not fit the schema stays.
+        const session = await toSession(target, await read(target, false));
+        return session && (await toSession(target, await ended(target, fields)));
+      });
+      return await consuming.finally(noteChange);
     },
     "~twoCookies"(cookieName: string) {
       emit({ type: "two-cookies", id: null, at: new Date(time()), cookieName });

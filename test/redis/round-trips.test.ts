@@ -96,6 +96,7 @@ describe("round trips on a server that has the scripts loaded", () => {
     "increment with an object-level refinement": [2, () => refined.increment(token, "views")],
     take: [1, () => store.take(token, "flash")],
     setIdleTimeout: [1, () => store.setIdleTimeout(token, 900)],
+    "consume of a session that does not exist": [1, () => store.consume("i".repeat(22) + token.slice(22))],
     destroy: [1, () => store.destroy(token)],
     "destroy of a session that does not exist": [1, () => store.destroy(token)],
     "get of a session that does not exist": [1, () => store.get(token)],
@@ -131,6 +132,11 @@ describe("round trips on a server that has the scripts loaded", () => {
     }
   });
 
+  test("consume takes 2 round trips", async () => {
+    const { token: once } = await store.create({ user: "andrew" });
+    expect(await commandsOf(() => store.consume(once))).toHaveLength(2);
+  });
+
   test("a call with a malformed token sends no command", async () => {
     const good = `${"i".repeat(22)}.${"s".repeat(43)}`;
     for (const malformed of ["", "x", good.slice(1), `${good}x`, good.replace(".", "-"), ` ${good}`, `${good}\n`]) {
@@ -144,6 +150,7 @@ describe("round trips on a server that has the scripts loaded", () => {
         expect(await store.setIdleTimeout(malformed, 60)).toBeNull();
         expect(await store.rotate(malformed)).toBeNull();
         expect(await store.destroy(malformed)).toBe(false);
+        expect(await store.consume(malformed)).toBeNull();
       });
       expect(commands).toEqual([]);
     }
