@@ -88,25 +88,49 @@ export interface RotateWithGrace extends CallOptions {
   readonly authenticated?: undefined;
 }
 
+/** Options for `revoke`. */
+export interface RevokeOptions<Index extends string = never> extends CallOptions {
+  /**
+   * Ends the session only if it has this index value, for example `{ user: "42" }`; default: whatever values it has. The
+   * value is compared in the same step. Use it for every ID that a user chose.
+   */
+  readonly of?: IndexQuery<Index> | undefined;
+}
+
 /** Options for `revokeAll`. */
 export interface RevokeAllOptions extends CallOptions {
   /** A session that is not revoked, usually the current one. Any object with its `id` is accepted. */
   readonly except?: { readonly id: SessionId } | null | undefined;
+  /**
+   * Whether to read all sessions of the store as well, for those that the index misses; default false. Their data decides,
+   * or their own list of index entries. Takes as long as `scan`.
+   */
+  readonly scan?: boolean | undefined;
 }
 
 /** Options for `list`. */
 export interface ListOptions extends CallOptions {
-  /** The maximum number of sessions to return; default: no maximum. */
+  /** The maximum number of sessions on the page, from 1 to 1000; default 100. */
   readonly limit?: number | undefined;
+  /** The `cursor` of the page before, of the same index value; `null` or absent for the first page. */
+  readonly cursor?: string | null | undefined;
 }
 
-/** Options for `revokeEverybody`. */
+/** A page of the sessions with an index value. */
+export interface SessionPage<out T> {
+  /** The sessions, from the earliest to the latest. May be fewer than `limit`, or none, even if more pages follow. */
+  readonly sessions: readonly Session<T>[];
+  /** The `cursor` for the next page; `null` if this is the last one. Contains no secret and no index value. */
+  readonly cursor: string | null;
+}
+
+/** Options for `reindex` and `revokeEverybody`. */
 export interface WalkOptions extends CallOptions {
   /** Called again and again with the progress so far. Errors that it throws are ignored. */
   readonly onProgress?: ((progress: WalkProgress) => void) | undefined;
 }
 
-/** The progress of an operation on all sessions: how many keys it has visited, and how many sessions it has ended. */
+/** The progress of an operation on all sessions: how many keys it has visited, and how many sessions it has changed or ended. */
 export interface WalkProgress {
   readonly seen: number;
   readonly done: number;
@@ -119,7 +143,7 @@ export interface WalkProgress {
  * some fields and creates no sessions. Every store with these fields is then accepted.
  *
  * Methods return `null` if the session does not exist or has ended, or if the token is wrong or malformed. All methods that
- * accept a token restart the idle timeout, except `peek` and `destroy`. The methods reject with
+ * accept a token restart the idle timeout, except `peek`, `destroy` and `consume`. The methods reject with
  *
  * - `SessionBackendError` if the backend fails or is too slow, or if `signal` aborts. Do not treat this as "logged out".
  * - `SessionDataError` if given data does not fit the schema (`origin: "given"`; nothing is written), or if stored data does
@@ -189,17 +213,34 @@ export interface SessionStore<T, New = T, Index extends string = never> {
   rotate(token: SessionToken, options?: RotateOptions<T>): Promise<IssuedSession<T> | null>;
   /** Ends the session, for example at logout. Returns whether it existed. */
   destroy(token: SessionToken, options?: CallOptions): Promise<boolean>;
+  /**
+   * Ends the session and returns it as it was last. Only one of several concurrent calls gets it. Use it for tokens that are
+   * valid once, for example in magic links, as OAuth state or as challenges. A session whose data does not fit the schema
+   * stays.
+   */
+  consume(token: SessionToken, options?: CallOptions): Promise<Session<T> | null>;
 
   /**
-   * Ends a session by its ID instead of its token. Returns whether it existed; `false` for a malformed ID.
+   * Returns the session with this ID without restarting its idle timeout; `null` for a malformed ID.
    *
-   * @throws {TypeError} If it is called with a session token: use `destroy`. Also with `plainIds`.
+   * @throws {TypeError} If it is called with a session token: use `peek`. Also with `plainIds`.
    */
-  revoke(id: SessionId, options?: CallOptions): Promise<boolean>;
+  find(id: SessionId, options?: CallOptions): Promise<Session<T> | null>;
+  /**
+   * Ends a session by its ID instead of its token. Returns whether it existed and had the index value in `of`; `false` for a
+   * malformed ID.
+   *
+   * With `of`, the data of the session decides. If it cannot be read, the index entries of the session decide.
+   *
+   * @throws {TypeError} If it is called with a session token: use `destroy`. Also with `plainIds`, and if `of` does not name
+   * one declared index and a value.
+   */
+  revoke(id: SessionId, options?: RevokeOptions<Index>): Promise<boolean>;
   /**
    * Ends all sessions with an index value and returns their number, for example to log a user out on all devices. No
-   * session that was created before the call remains. A concurrent `create` either fails with a `SessionConflictError`, or
-   * its session appears in `list`. The operation timeout applies to each page of sessions.
+   * session that was created before the call remains, if the index has them all: see `reindex` and `scan`. A concurrent
+   * `create` either fails with a `SessionConflictError`, or its session appears in `list`. The operation timeout applies to
+   * each page of sessions.
    */
   revokeAll(by: IndexQuery<Index>, options?: RevokeAllOptions): Promise<number>;
   /**
@@ -212,10 +253,12 @@ export interface SessionStore<T, New = T, Index extends string = never> {
   /** Updates all sessions with an index value and returns their number. Does not restart idle timeouts. */
   updateAll(by: IndexQuery<Index>, patch: PatchInput<T>, options?: CallOptions): Promise<number>;
   /**
-   * Returns the sessions with an index value, in no particular order. Sessions whose data does not fit the schema are left
-   * out and reported as `invalid` events.
+   * Returns a page of the sessions with an index value. Sessions whose data does not fit the schema are left out and reported
+   * as `invalid` events. A session that keeps the value appears once in all pages, whatever else is created or ends meanwhile.
+   *
+   * @throws {RangeError} If `limit` is out of range, or `cursor` is not of a page of the same index value.
    */
-  list(by: IndexQuery<Index>, options?: ListOptions): Promise<Session<T>[]>;
+  list(by: IndexQuery<Index>, options?: ListOptions): Promise<SessionPage<T>>;
   /** Returns the number of sessions with an index value, including those whose data does not fit the schema. */
   count(by: IndexQuery<Index>, options?: CallOptions): Promise<number>;
   /**

@@ -7,13 +7,28 @@ import type { SessionBackendError, SessionIssue } from "./errors.ts";
 /** The result of an index function: one value, several, or none. An empty string is a `TypeError`. */
 export type IndexValue = string | readonly string[] | null | undefined;
 
+/** The names of the string fields, which may be optional or null. */
+type StringField<T> = {
+  [K in keyof T & string]: Exclude<T[K], null | undefined> extends string ? K : never;
+}[keyof T & string];
+
+/** An index with a limit, or with values that a function takes from the field `from`. */
+interface IndexFrom<From> {
+  readonly from: From;
+  /** The maximum number of sessions with the same value; default: no limit. */
+  readonly limit?: SessionLimit | undefined;
+}
+
 /**
- * The declaration of an index: the name of a string field, or a field with a function that returns its index values.
- * Updates of other fields do not touch the index.
+ * The declaration of an index: the name of a string field, or an object with the field `from`, a `limit`, and a function
+ * that returns the index values of the field; a string field needs none. Updates of other fields do not touch the index.
  */
 export type SessionIndex<T> =
-  | { [K in keyof T & string]: Exclude<T[K], null | undefined> extends string ? K : never }[keyof T & string]
-  | { [K in keyof T & string]: { readonly from: K; readonly values: (field: T[K]) => IndexValue } }[keyof T & string];
+  | StringField<T>
+  | { [K in StringField<T>]: IndexFrom<K> & { readonly values?: undefined } }[StringField<T>]
+  | {
+      [K in keyof T & string]: IndexFrom<K> & { readonly values: (field: T[K]) => IndexValue };
+    }[keyof T & string];
 
 /**
  * A limit for the number of sessions with the same index value (ASVS 5.0 7.1.2). Ended sessions do not count. One exception
@@ -29,11 +44,6 @@ export interface SessionLimit {
    */
   readonly whenFull: "evict-oldest" | "reject";
 }
-
-/** The limits of the declared indexes. Without indexes the values are `never`, because TypeScript accepts any key in `{}`. */
-export type SessionLimits<Index extends string> = [Index] extends [never]
-  ? { readonly [name: string]: never }
-  : { readonly [Name in Index]?: SessionLimit | undefined };
 
 /** Options for `createSessionStore`. */
 export interface SessionStoreOptions<T, In, Index extends string = never> {
@@ -52,13 +62,12 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
    */
   readonly absoluteTimeout?: Duration | "none" | undefined;
   /**
-   * The indexes by which `list`, `count`, `updateAll` and `revokeAll` find sessions, for example `{ user: "userId" }`. Index
-   * values have 1 to 512 bytes. They appear in keys of the backend, so they must not be secret. A session that was created
-   * before an index was declared enters it with its next `get`.
+   * The indexes by which `list`, `count`, `updateAll` and `revokeAll` find sessions, for example `{ user: "userId" }`, or
+   * `{ user: { from: "userId", limit: { max: 5, whenFull: "evict-oldest" } } }`. Index values have 1 to 512 bytes. They
+   * appear in keys of the backend, so they must not be secret. A session that was created before an index was declared enters
+   * it with its next `get`.
    */
   readonly indexes?: { readonly [K in Index]: SessionIndex<T> } | undefined;
-  /** The maximum number of sessions per index value, for each index; default: no limits. */
-  readonly limits?: SessionLimits<NoInfer<Index>> | undefined;
   /**
    * The maximum number of index entries of a session, from 1 to 10,000; default 64. A session with more is a
    * `SessionDataError`, so that one user cannot fill the backend with keys.

@@ -54,7 +54,7 @@ interface Index {
 }
 
 /**
- * Validates the options `indexes` and `limits`.
+ * Validates the option `indexes`.
  *
  * @throws {TypeError} If an index does not name a field of the schema, or an option is unknown or has the wrong type.
  * @throws {RangeError} If a limit is not a whole number from 1 to 100,000.
@@ -62,15 +62,10 @@ interface Index {
 export function createIndexes(
   plan: Plan,
   declared: Readonly<Record<string, unknown>> = {},
-  limits: Readonly<Record<string, unknown>> = {},
   maxEntries: number = Number.POSITIVE_INFINITY,
 ): Indexes {
   const names = Object.keys(knownOptions(ACTION, declared, Object.keys(declared ?? {}), "indexes"));
-  knownOptions(ACTION, limits, names, "limits");
-  const indexes = names.map((name) => {
-    const limit = Object.hasOwn(limits, name) ? readLimit(name, limits[name]) : null;
-    return readIndex(plan, name, declared[name], limit);
-  });
+  const indexes = names.map((name) => readIndex(plan, name, declared[name]));
   const byName = new Map(indexes.map((index) => [index.name, index]));
 
   function entriesOf(data: unknown): string[] {
@@ -138,29 +133,24 @@ function indexEntry(name: string, value: unknown): string {
   return `${name}:${value}`;
 }
 
-function readIndex(plan: Plan, name: string, declared: unknown, limit: SessionLimit | null): Index {
+function readIndex(plan: Plan, name: string, declared: unknown): Index {
   const option = `indexes.${name}`;
   const refuse = (what: string, why: string): never => {
     throw new TypeError(`Cannot ${ACTION} as ${what} must ${why}`);
   };
   if (!NAME.test(name)) refuse("each name in indexes", "consist of 1 to 64 letters, digits, _ and -");
-  if (typeof declared === "string") {
-    const field = plan.fields.get(declared) ?? refuse(option, "be the name of a field of the schema");
-    return { name, from: field.name, values: (value) => value, limit };
-  }
-  const { from, values } = knownOptions(ACTION, declared as Partial<Index>, ["from", "values"], option);
-  if (typeof from !== "string" || !plan.fields.has(from)) {
-    refuse(`${option}.from`, "be the name of a field of the schema");
-  }
-  if (typeof values !== "function") {
-    return refuse(`${option}.values`, `be a function: received ${kindOf(values)}`);
-  }
-  return { name, from: from as string, values, limit };
+  const isField = typeof declared === "string";
+  const names = ["from", "values", "limit"] as const;
+  const given = isField ? { from: declared } : knownOptions(ACTION, declared as Partial<Index>, names, option);
+  const { from, values = (value) => value, limit }: Partial<Index> = given;
+  const field = typeof from === "string" ? plan.fields.get(from) : undefined;
+  if (field === undefined) return refuse(isField ? option : `${option}.from`, "be the name of a field of the schema");
+  if (typeof values !== "function") return refuse(`${option}.values`, `be a function: received ${kindOf(values)}`);
+  return { name, from: field.name, values, limit: readLimit(`${option}.limit`, limit) };
 }
 
-function readLimit(name: string, declared: unknown): SessionLimit | null {
+function readLimit(option: string, declared: unknown): SessionLimit | null {
   if (declared === undefined) return null;
-  const option = `limits.${name}`;
   const { max, whenFull } = knownOptions(ACTION, declared as Partial<SessionLimit>, ["max", "whenFull"], option);
   if (whenFull !== "evict-oldest" && whenFull !== "reject") {
     throw new TypeError(`Cannot ${ACTION} as ${option}.whenFull must be "evict-oldest" or "reject"`);

@@ -4,7 +4,7 @@ import { SessionBackendError, SessionConflictError } from "../errors.ts";
 import { indexEntries } from "../record.ts";
 import type { SessionLimit } from "../store-options.ts";
 import { indexName } from "./declarations.ts";
-import { type Context, type Entered, MEMBERS_PER_PAGE, type Registry, type Sighting } from "./members.ts";
+import type { Context, Entered, Page, Registry, Sighting } from "./members.ts";
 
 /** The number of members that `enter` returns for an index with a limit. Above it, the limit costs more round trips. */
 export const AT_LIMIT = 256;
@@ -57,14 +57,13 @@ export function createLimitedWrite({ backend, emit, time }: Context, registry: R
   /** Lists all sessions in the index entry that count, and removes stale members. */
   async function census(step: Step, { entry, replaced }: Limited): Promise<Sighting[]> {
     const there: Sighting[] = [];
-    for (let after = 0; ; ) {
-      const page = await registry.page(step, entry, after);
-      const counting = page.members.filter(({ key }) => key !== replaced);
-      there.push(...(await lookUp(step, entry, counting, page.at, [])));
-      const last = page.members.at(-1);
-      if (last === undefined || page.members.length < MEMBERS_PER_PAGE) return there;
-      after = last.score;
+    for (let after: number | null = 0; after !== null; ) {
+      const { members, at, next }: Page = await registry.page(step, entry, after);
+      const counting = members.filter(({ key }) => key !== replaced);
+      there.push(...(await lookUp(step, entry, counting, at, [])));
+      after = next;
     }
+    return there;
   }
 
   /**
@@ -83,7 +82,8 @@ export function createLimitedWrite({ backend, emit, time }: Context, registry: R
     const oldest = seen.filter(({ live }) => live).slice(0, Math.max(excess, 0));
     await Promise.all(
       oldest.map(async ({ member }) => {
-        const found = await step("writes", () => backend.revoke(member.key, entry, 0, time()));
+        const ending = { id: member.key, cause: "limit" } as const;
+        const found = await step("writes", () => backend.revoke(member.key, entry, ending, 0, time()));
         if (typeof found !== "object") return;
         emit({ type: "revoked", id: member.key, at: new Date(time()), reason: "limit" });
         registry.forget(member.key, indexEntries(found));

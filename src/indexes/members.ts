@@ -24,7 +24,7 @@ export const MAX_WRITE_DELAY_MS = 30_000;
 /** How much longer an index lives than it must, because the clocks of servers may differ. */
 const MARGIN_MS = 60_000;
 /** The number of members in a page of an index. */
-export const MEMBERS_PER_PAGE = 500;
+const MEMBERS_PER_PAGE = 500;
 
 /** A member of an index whose session exists or may still be written. */
 export interface Sighting {
@@ -55,6 +55,12 @@ export interface Entered {
   withdraw(step?: Step): Promise<void>;
 }
 
+/** A page of an index. Pages continue after the last score, so members that leave meanwhile do not shift the others. */
+export interface Page extends IndexPage {
+  /** The score after which the next page begins; `null` if this is the last page. */
+  readonly next: number | null;
+}
+
 /** Reads and changes the indexes of one store, as steps of an operation. */
 export interface Registry {
   readonly indexes: Indexes;
@@ -77,8 +83,8 @@ export interface Registry {
    * milliseconds of the backend's clock.
    */
   extend(step: Step, key: string, entries: readonly string[], coverMs: number): Promise<number>;
-  /** Reads the members with a score above `after`, one page at most. */
-  page(step: Step, entry: string, after: number): Promise<IndexPage>;
+  /** Reads the members with a score above `after`, at most `count`; default: as many as a page has. */
+  page(step: Step, entry: string, after: number, count?: number): Promise<Page>;
   /** Looks up the sessions of index members, and removes the members whose session does not exist any more. */
   lookUp(
     step: Step,
@@ -168,8 +174,10 @@ export function createRegistry({ backend, time }: Context, indexes: Indexes): Re
       return earliest(await Promise.all(entries.map(extendOne))) + coverMs;
     },
 
-    async page(step, entry, after) {
-      return await step("reads", () => backend.page(entry, after, MEMBERS_PER_PAGE, time()));
+    async page(step, entry, after, count = MEMBERS_PER_PAGE) {
+      const page = await step("reads", () => backend.page(entry, after, count, time()));
+      const last = page.members.at(-1);
+      return { ...page, next: last === undefined || page.members.length < count ? null : last.score };
     },
 
     forget(key, entries) {

@@ -29,7 +29,6 @@ export interface Settings extends Timeouts {
   readonly tokens: TokenForm;
   readonly plainIds: boolean;
   readonly indexes: Readonly<Record<string, unknown>> | undefined;
-  readonly limits: Readonly<Record<string, unknown>> | undefined;
   /**
    * Returns the current time in whole Unix milliseconds.
    *
@@ -66,13 +65,18 @@ const YEAR_10000 = 253_402_300_800_000;
  * @throws {TypeError | RangeError} As documented for `createSessionStore`.
  */
 export function readOptions<T, In, Index extends string>(options: SessionStoreOptions<T, In, Index>): Settings {
+  if (Object.hasOwn(options ?? {}, "limits")) {
+    const example = 'indexes: { user: { from: "userId", limit: { max: 5, whenFull: "reject" } } }';
+    throw new TypeError(
+      `Cannot ${ACTION} as there is no option "limits": each index has its own limit, as in ${example}`,
+    );
+  }
   const given = withDefaults(ACTION, options, {
     schema: undefined,
     backend: undefined,
     idleTimeout: undefined,
     absoluteTimeout: undefined,
     indexes: undefined,
-    limits: undefined,
     maxIndexEntries: 64,
     maxBytes: 65_536,
     touchInterval: 0,

@@ -7,7 +7,7 @@ import { SessionDataError } from "../errors.ts";
 import { createIndexes } from "../indexes/declarations.ts";
 import { createLimitedWrite } from "../indexes/limits.ts";
 import { createRegistry } from "../indexes/members.ts";
-import { indexEntries, reserved } from "../record.ts";
+import { indexEntries, reserved, type StoredSession } from "../record.ts";
 import { createCodec } from "../schema/codec.ts";
 import { planSchema } from "../schema/fields.ts";
 import type { CallOptions, SessionStore } from "../session.ts";
@@ -15,6 +15,8 @@ import type { SessionStoreOptions } from "../store-options.ts";
 import { bulkOperations } from "./bulk.ts";
 import { creation } from "./creation.ts";
 import { createDecoder } from "./decoding.ts";
+import { endings } from "./endings.ts";
+import { createIndexValues } from "./index-values.ts";
 import { createMoves } from "./moves.ts";
 import { openRotations } from "./open-rotations.ts";
 import { createPatchWriter } from "./patches.ts";
@@ -40,7 +42,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
   const plan = planSchema(settings.schema);
   const codec = createCodec<T>(plan);
   const sizes = sizeLimit(settings.maxBytes);
-  const indexes = createIndexes(plan, settings.indexes, settings.limits, settings.maxIndexEntries);
+  const indexes = createIndexes(plan, settings.indexes, settings.maxIndexEntries);
   const registry = createRegistry(settings, indexes);
   const limitedWrite = createLimitedWrite(settings, registry);
   const rotations = openRotations();
@@ -62,6 +64,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
   const { apply, compareAndSet } = patchWriter;
   const runner = createRunner(settings);
   const { withToken } = runner;
+  const values = createIndexValues(settings, runner, decoder, codec, indexes);
 
   async function increment(token: string, field: string, by = 1, options?: CallOptions): Promise<number | null> {
     const action = "increment a field of a session";
@@ -121,13 +124,17 @@ export function createSessionStore<T extends object, In, Index extends string = 
     });
   }
 
-  async function end(target: Target): Promise<boolean> {
-    const record = await ask(target, "writes", () => backend.remove(target.key, accessTo(target)));
-    if (record === null) return false;
+  /** Ends the session of a token. Returns its record with these fields; `null` if there is no session. */
+  async function ended(target: Target, names: readonly string[] | null): Promise<StoredSession | null> {
+    const ending = { id: target.id, cause: "destroyed" } as const;
+    const record = await ask(target, "writes", () => backend.remove(target.key, accessTo(target), ending, names));
+    if (record === null || record === "changed") return null;
     emit({ type: "destroyed", id: target.id, at: new Date(time()) });
     registry.forget(target.key, indexEntries(record));
-    return true;
+    return record;
   }
+
+  const end = async (target: Target): Promise<boolean> => (await ended(target, [])) !== null;
 
   const store = {
     create: creation(settings, runner, storage, codec, sizes, registry, limitedWrite, end),
@@ -165,10 +172,19 @@ export function createSessionStore<T extends object, In, Index extends string = 
       const ending = withToken("destroy a session", token, options, end);
       return (await ending.finally(noteChange)) ?? false;
     },
+    async consume(token: string, options?: CallOptions) {
+      const consuming = withToken("consume a session", token, options, async (target) => {
+        // Read first, because a session whose data does not fit the schema stays.
+        const session = await toSession(target, await read(target, false));
+        return session && (await toSession(target, await ended(target, fields)));
+      });
+      return await consuming.finally(noteChange);
+    },
     "~twoCookies"(cookieName: string) {
       emit({ type: "two-cookies", id: null, at: new Date(time()), cookieName });
     },
-    ...bulkOperations(settings, runner, storage, decoder, patchWriter, codec, registry),
+    ...bulkOperations(settings, runner, storage, decoder, patchWriter, codec, values, registry),
+    ...endings<T>(settings, runner, storage, values, registry),
   };
   return Object.freeze(store) as SessionStore<T, NewData<T, In>, Index>;
 }

@@ -1,15 +1,13 @@
-import { noteChange } from "../base/changes.ts";
 import { tell } from "../base/promises.ts";
+import type { Step } from "../base/step.ts";
 import { SessionBackendError } from "../errors.ts";
-import type { Registry } from "../indexes/members.ts";
-import { indexEntries } from "../record.ts";
-import type { SessionStore } from "../session.ts";
-import type { Runner } from "./runner.ts";
+import type { Page, Registry } from "../indexes/members.ts";
+import type { WalkOptions } from "../session.ts";
+import type { Runner, Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
-import type { Storage } from "./storage.ts";
 
-/** How many sessions one step of an operation ends, so that each step is within the operation timeout. */
-const ENDED_AT_ONCE = 100;
+/** How many sessions one step of a walk visits, so that each step is within the operation timeout. */
+const VISITED_AT_ONCE = 100;
 
 /** The number of sessions that an operation has changed so far. */
 export interface Tally {
@@ -54,50 +52,63 @@ export async function* keyPages(
   }
 }
 
-/** Creates the `revokeEverybody` method of a store. */
-export function everybody<T>(
+/**
+ * Visits an index page by page, from the earliest member to the latest. Each page is an operation with a timeout of its own.
+ *
+ * @param tally Counts the sessions that `visit` has changed.
+ */
+export async function visitIndex(
+  action: string,
+  { run }: Runner,
+  registry: Registry,
+  entry: string,
+  signal: AbortSignal | undefined,
+  tally: Tally,
+  visit: (step: Step, page: Page) => Promise<void>,
+): Promise<void> {
+  try {
+    for (let after: number | null = 0; after !== null; ) {
+      const from: number = after;
+      after = await run(action, null, signal, async (step) => {
+        const page = await registry.page(step, entry, from);
+        await visit(step, page);
+        return page.next;
+      });
+    }
+  } catch (error) {
+    throw failedAfter(tally, error);
+  }
+}
+
+/**
+ * Visits the sessions under all keys, a few at a time. Each time is an operation with a timeout of its own.
+ *
+ * @param progress Counts the sessions.
+ * @param visit Returns whether it has changed the session.
+ */
+export async function visitAll(
+  action: string,
   settings: Settings,
   runner: Runner,
-  { accessTo }: Storage,
-  registry: Registry,
-): SessionStore<T>["revokeEverybody"] {
-  const action = "revoke all sessions";
-  const { backend, emit, time, tokens } = settings;
-
-  async function end(keys: readonly string[], signal: AbortSignal | undefined, tally: Tally): Promise<void> {
-    await runner.run(action, null, signal, async (step) => {
-      const ending = keys.map(async (key) => {
-        const target = tokens.ofKey(key);
-        const ended = await step("writes", () => backend.remove(key, accessTo(target)));
-        if (ended === null || typeof ended === "string") return;
-        tally.done++;
-        emit({ type: "revoked", id: target.id, at: new Date(time()), reason: "everybody" });
-        registry.forget(key, indexEntries(ended));
-      });
-      await allCounted(ending);
-    });
-  }
-
-  return async ({ signal, onProgress } = {}) => {
-    const progress = { seen: 0, done: 0 };
-    try {
-      // A pass over the keys may miss a session that is created meanwhile, so another one follows until none was found.
-      for (let before = -1; before !== progress.done; ) {
-        before = progress.done;
-        for await (const keys of keyPages(action, settings, runner, signal)) {
-          for (let at = 0; at < keys.length; at += ENDED_AT_ONCE) {
-            const some = keys.slice(at, at + ENDED_AT_ONCE);
-            await end(some, signal, progress);
-            progress.seen += some.length;
-            tell(onProgress, { ...progress });
-          }
-        }
+  { signal, onProgress }: WalkOptions,
+  progress: Tally & { seen: number },
+  visit: (target: Target) => Promise<boolean>,
+): Promise<void> {
+  try {
+    for await (const keys of keyPages(action, settings, runner, signal)) {
+      for (let at = 0; at < keys.length; at += VISITED_AT_ONCE) {
+        const some = keys.slice(at, at + VISITED_AT_ONCE);
+        await runner.run(action, null, signal, async (step) => {
+          const visits = some.map(async (key) => {
+            if (await visit({ ...settings.tokens.ofKey(key), isInternal: true, step })) progress.done++;
+          });
+          await allCounted(visits);
+        });
+        progress.seen += some.length;
+        tell(onProgress, { ...progress });
       }
-    } catch (error) {
-      throw failedAfter(progress, error);
-    } finally {
-      noteChange();
     }
-    return progress.done;
-  };
+  } catch (error) {
+    throw failedAfter(progress, error);
+  }
 }

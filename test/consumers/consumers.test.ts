@@ -91,7 +91,7 @@ const MESSAGES: Readonly<Record<string, string>> = {
   "z.union(": `'"union"' is not assignable to type '"object"'`,
   ".transform(": `'"pipe"' is not assignable to type '"object"'`,
   "schema.readonly()": `'"readonly"' is not assignable to type '"object"'`,
-  "limits: { usr:": "Did you mean to write 'user'?",
+  "limits: { user:": "'limits' does not exist in type 'SessionStoreOptions<",
   "store.get(session.id)": "'SessionId' is not assignable to parameter of type 'SessionToken'",
   "store.revoke(token)": "'SessionToken' is not assignable to parameter of type 'SessionId'",
   "plain.create({})": "Property 'userId' is missing",

@@ -57,12 +57,10 @@ createSessionStore({ schema, backend, indexes: { count: "n" } });
 createSessionStore({ schema, backend, indexes: { user: "user" } });
 // @ts-expect-error Index values are text.
 createSessionStore({ schema, backend, indexes: { count: { from: "n", values: (n) => n } } });
-// @ts-expect-error The index of the limit is not declared.
-createSessionStore({ schema, backend, indexes: { user: "userId" }, limits: { usr: { max: 1, whenFull: "reject" } } });
-// @ts-expect-error There are no indexes.
+// @ts-expect-error Each index has its own limit.
 createSessionStore({ schema, backend, limits: { user: { max: 1, whenFull: "reject" } } });
 // @ts-expect-error `whenFull` is missing.
-createSessionStore({ schema, backend, indexes: { user: "userId" }, limits: { user: { max: 1 } } });
+createSessionStore({ schema, backend, indexes: { user: { from: "userId", limit: { max: 1 } } } });
 // @ts-expect-error The clock is a function.
 createSessionStore({ schema, backend, now: Date.now() });
 
@@ -73,6 +71,8 @@ await store.get(session.id);
 await store.destroy(session.id);
 // @ts-expect-error A token is not an ID.
 await store.revoke(token);
+// @ts-expect-error A token is not an ID.
+await store.find(token);
 // @ts-expect-error The token may be missing.
 await store.get(sessionCookie().read("sid=x"));
 // @ts-expect-error A session is not a token.
@@ -135,6 +135,10 @@ await store.revokeAll({});
 await store.revokeAll({ user: session.data.userId });
 // @ts-expect-error The store has no indexes.
 await plain.list({ user: "42" });
+// @ts-expect-error There is no such index.
+await store.revoke(session.id, { of: { tenant: "a" } });
+// @ts-expect-error A page is not a list.
+(await store.list({ user: "42" })).map(({ id }) => id);
 // @ts-expect-error A session, not its token.
 await store.revokeAll({ user: "42" }, { except: token });
 

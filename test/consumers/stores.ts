@@ -76,7 +76,11 @@ await sizeOf(store);
 await store.setIdleTimeout(token, "1h");
 await store.revoke(session.id, { signal: AbortSignal.timeout(100) });
 await store.updateAll({ user: "42" }, { role: "user" });
-(await store.list({ product: "hat" }, { limit: 10 })).map(({ id, lastAccessedAt }) => [id, lastAccessedAt.getTime()]);
+const { sessions: hats, cursor } = await store.list({ product: "hat" }, { limit: 10 });
+hats.map(({ id, lastAccessedAt }) => [id, lastAccessedAt.getTime()]);
+await store.list({ product: "hat" }, { cursor });
+await store.revoke(session.id, { of: { user: "42" } });
+(await store.find(session.id))?.data.views.toFixed();
 (await store.revokeEverybody({ onProgress: ({ done, seen }) => done / seen })).toFixed();
 
 /** One method replaced. */

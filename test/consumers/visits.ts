@@ -23,8 +23,10 @@ export const store = createSessionStore({
   absoluteTimeout: "12h",
   touchInterval: "500ms",
   operationTimeout: 1.5,
-  indexes: { user: "userId", product: { from: "basket", values: (basket) => basket.map((line) => line.sku) } },
-  limits: { user: { max: 5, whenFull: "evict-oldest" } },
+  indexes: {
+    user: { from: "userId", limit: { max: 5, whenFull: "evict-oldest" } },
+    product: { from: "basket", values: (basket) => basket.map((line) => line.sku) },
+  },
   onEvent(event) {
     if (event.type === "reused") event.rotatedAt?.getTime();
     if (event.type === "unavailable") event.reason satisfies "unavailable" | "timeout" | "rejected";

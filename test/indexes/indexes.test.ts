@@ -11,7 +11,16 @@ import {
 } from "../../src/index.ts";
 import { intercept, keysOf } from "../support/backends.ts";
 import { idle } from "../support/gate.ts";
-import { type Data, idsOf, indexes, type MemberOptions, member, memberStore, members } from "../support/members.ts";
+import {
+  allListed,
+  type Data,
+  idsOf,
+  indexes,
+  type MemberOptions,
+  member,
+  memberStore,
+  members,
+} from "../support/members.ts";
 import { rawOf } from "../support/stored.ts";
 
 const DAY_MS = 86_400_000;
@@ -42,20 +51,20 @@ function beside<T extends object, In>(
 describe("list", () => {
   test("list returns the sessions whose field has the value", async () => {
     const { store, phone, laptop, other } = await three();
-    expect(idsOf(await store.list({ user: "andrew" }))).toEqual(idsOf([phone.session, laptop.session]));
-    expect(await store.list({ user: "barbara" })).toEqual([other.session]);
-    expect(idsOf(await store.list({ tenant: "a" }))).toEqual(idsOf([phone.session, other.session]));
-    expect(await store.list({ user: "nobody" })).toEqual([]);
-    expect(await store.list({ tenant: "andrew" })).toEqual([]);
+    expect(idsOf(await allListed(store, { user: "andrew" }))).toEqual(idsOf([phone.session, laptop.session]));
+    expect(await allListed(store, { user: "barbara" })).toEqual([other.session]);
+    expect(idsOf(await allListed(store, { tenant: "a" }))).toEqual(idsOf([phone.session, other.session]));
+    expect(await allListed(store, { user: "nobody" })).toEqual([]);
+    expect(await allListed(store, { tenant: "andrew" })).toEqual([]);
   });
 
   test("list returns a session once for each of its values, even if a value occurs twice", async () => {
     const { store, entered, phone, other } = await three();
     const twice = await store.create({ cart: [{ sku: "bag" }, { sku: "bag" }] });
     const none = await store.create({});
-    expect(idsOf(await store.list({ product: "hat" }))).toEqual(idsOf([phone.session, other.session]));
-    expect(await store.list({ product: "shoe" })).toEqual([phone.session]);
-    expect(await store.list({ product: "bag" })).toEqual([twice.session]);
+    expect(idsOf(await allListed(store, { product: "hat" }))).toEqual(idsOf([phone.session, other.session]));
+    expect(await allListed(store, { product: "shoe" })).toEqual([phone.session]);
+    expect(await allListed(store, { product: "bag" })).toEqual([twice.session]);
     expect(await entered("product:bag")).toEqual([twice.session.id]);
     expect(await store.peek(none.token)).not.toBeNull();
   });
@@ -77,15 +86,15 @@ describe("list", () => {
       "{x}",
     ]) {
       const { session } = await store.create({ userId });
-      expect(await store.list({ user: userId })).toEqual([session]);
+      expect(await allListed(store, { user: userId })).toEqual([session]);
     }
     await store.create({ userId: "b", tenant: "b" });
-    expect(await store.list({ user: "b" })).toHaveLength(1);
+    expect(await allListed(store, { user: "b" })).toHaveLength(1);
   });
 
   test("list returns IDs and frozen data, and no token", async () => {
     const { store, phone, laptop } = await three();
-    const sessions = await store.list({ user: "andrew" });
+    const sessions = await allListed(store, { user: "andrew" });
     expect(sessions.map(({ data }) => data.tenant).sort()).toEqual(["a", "b"]);
     for (const session of sessions) {
       expect(Object.isFrozen(session)).toBe(true);
@@ -95,32 +104,24 @@ describe("list", () => {
     for (const { token } of [phone, laptop]) expect(shown).not.toContain(token.split(".")[1]);
   });
 
-  test("list returns at most as many sessions as its limit", async () => {
+  test("a limit of list that is out of range is a RangeError", async () => {
     const { store } = await three();
-    for (const [limit, expected] of [
-      [1, 1],
-      [2, 2],
-      [3, 2],
-      [undefined, 2],
-    ] as const) {
-      expect(await store.list({ user: "andrew" }, { limit })).toHaveLength(expected);
-    }
-    for (const limit of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
+    for (const limit of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 1001]) {
+      await expect(store.list({ user: "andrew" }, { limit })).rejects.toThrow(/^Cannot list sessions as limit must be/);
       await expect(store.list({ user: "andrew" }, { limit })).rejects.toThrow(RangeError);
     }
     // @ts-expect-error
     await expect(store.list({ user: "andrew" }, { limit: "1" })).rejects.toThrow(TypeError);
   });
 
-  test("list, count and revokeAll read all pages of an index", async () => {
+  test("list reads one page of an index; count and revokeAll read all", async () => {
     const { store, calls } = members();
     const all = await Promise.all(Array.from({ length: 1201 }, () => store.create({ userId: "andrew" })));
+    expect(idsOf(await allListed(store, { user: "andrew" }))).toEqual(idsOf(all.map(({ session }) => session)));
     calls.length = 0;
-    expect(idsOf(await store.list({ user: "andrew" }))).toEqual(idsOf(all.map(({ session }) => session)));
-    expect(calls.filter((method) => method === "page")).toHaveLength(3);
-    calls.length = 0;
-    expect(await store.list({ user: "andrew" }, { limit: 10 })).toHaveLength(10);
-    expect(calls.filter((method) => method === "page")).toHaveLength(1);
+    expect((await store.list({ user: "andrew" }, { limit: 1000 })).sessions).toHaveLength(1000);
+    expect((await store.list({ user: "andrew" }, { limit: 10 })).sessions).toHaveLength(10);
+    expect(calls.filter((method) => method === "page")).toHaveLength(2);
     expect(await store.count({ user: "andrew" })).toBe(1201);
     expect(await store.revokeAll({ user: "andrew" })).toBe(1201);
     expect(await store.count({ user: "andrew" })).toBe(0);
@@ -138,7 +139,7 @@ describe("list", () => {
       now: clock.now,
       onEvent: (event) => events.push(event),
     });
-    expect(idsOf(await strict.list({ user: "andrew" }))).toEqual([laptop.session.id]);
+    expect(idsOf(await allListed(strict, { user: "andrew" }))).toEqual([laptop.session.id]);
     expect(events).toEqual([
       {
         type: "invalid",
@@ -156,7 +157,7 @@ describe("list", () => {
 
 describe("operations that do not extend a session", () => {
   test.each<[string, (scene: Scene) => Promise<unknown>]>([
-    ["list", ({ store }) => store.list({ user: "andrew" })],
+    ["list", ({ store }) => allListed(store, { user: "andrew" })],
     ["count", ({ store }) => store.count({ user: "andrew" })],
     ["peek", ({ store, phone }) => store.peek(phone.token)],
     ["updateAll", ({ store }) => store.updateAll({ user: "andrew" }, { theme: "dark" })],
@@ -198,7 +199,7 @@ describe("count", () => {
     expect(await store.count({ user: "barbara" })).toBe(2);
     advance(0.001);
     expect(await store.count({ user: "barbara" })).toBe(1);
-    expect(await store.list({ user: "barbara" })).toEqual([other.session]);
+    expect(await allListed(store, { user: "barbara" })).toEqual([other.session]);
     expect(await store.revoke(short.session.id)).toBe(false);
     expect(await store.revokeAll({ user: "barbara" })).toBe(1);
   });
@@ -265,7 +266,7 @@ describe("revokeAll", () => {
     expect(await store.revokeAll({ user: "andrew" }, { except: phone.session })).toBe(1);
     expect(await store.peek(phone.token)).toEqual(phone.session);
     expect(await store.peek(laptop.token)).toBeNull();
-    expect(await store.list({ user: "andrew" })).toEqual([phone.session]);
+    expect(await allListed(store, { user: "andrew" })).toEqual([phone.session]);
     expect(await store.revokeAll({ user: "andrew" }, { except: { id: phone.session.id } })).toBe(0);
     for (const except of [null, undefined]) {
       await store.create({ userId: "andrew" });
@@ -278,7 +279,7 @@ describe("revokeAll", () => {
     const { store, phone, other, laptop } = await three();
     expect(await store.revokeAll({ product: "hat" })).toBe(2);
     for (const { token } of [phone, other]) expect(await store.peek(token)).toBeNull();
-    expect(await store.list({ user: "andrew" })).toEqual([laptop.session]);
+    expect(await allListed(store, { user: "andrew" })).toEqual([laptop.session]);
   });
 
   test("revokeAll does not end a session whose value has changed", async () => {
@@ -303,7 +304,7 @@ describe("updateAll", () => {
     const { store, laptop } = await three();
     await store.update(laptop.token, { views: 10 });
     expect(await store.updateAll({ user: "andrew" }, ({ views }) => ({ views: views + 1 }))).toBe(2);
-    expect((await store.list({ user: "andrew" })).map(({ data }) => data.views).sort()).toEqual([1, 11]);
+    expect((await allListed(store, { user: "andrew" })).map(({ data }) => data.views).sort()).toEqual([1, 11]);
   });
 
   test("updateAll moves the sessions in the index if the patch changes their value", async () => {
@@ -373,7 +374,7 @@ describe("a change of an index value", () => {
     const start = { userId: "andrew", code: "1", level: 1, cart: [{ sku: "hat" }] };
     const { token, session } = await store.create(start);
     async function listedUnder(): Promise<string[]> {
-      const listed = await Promise.all(values.map((by) => store.list(by)));
+      const listed = await Promise.all(values.map((by) => allListed(store, by)));
       return values.filter((_, at) => idsOf(listed[at] ?? []).includes(session.id)).map(textOf);
     }
     const before = ["user:andrew", "code:1", "level:1", "product:hat"];
@@ -390,7 +391,7 @@ describe("a change of an index value", () => {
     const schema = z.object({ userId: z.string().startsWith("u-"), tenant: z.string().nullable() });
     const migrating = beside(scene, schema, "userId", ({ userId, tenant }) => ({ userId: `u-${userId}`, tenant }));
     expect((await migrating.get(phone.token))?.data.userId).toBe("u-andrew");
-    expect(idsOf(await migrating.list({ user: "u-andrew" }))).toEqual([phone.session.id]);
+    expect(idsOf(await allListed(migrating, { user: "u-andrew" }))).toEqual([phone.session.id]);
     expect(await store.count({ user: "andrew" })).toBe(1);
     expect(await migrating.revokeAll({ user: "u-andrew" })).toBe(1);
     expect(await store.peek(phone.token)).toBeNull();
@@ -400,12 +401,12 @@ describe("a change of an index value", () => {
     const { store, phone, entered, advance } = await three();
     for (const userId of ["carol", "andrew", "carol", "andrew"]) {
       await store.update(phone.token, { userId });
-      expect(idsOf(await store.list({ user: userId }))).toContain(phone.session.id);
+      expect(idsOf(await allListed(store, { user: userId }))).toContain(phone.session.id);
     }
-    expect(await store.list({ user: "carol" })).toEqual([]);
+    expect(await allListed(store, { user: "carol" })).toEqual([]);
     expect(await entered("user:andrew")).toHaveLength(2);
     advance(61);
-    await store.list({ user: "carol" });
+    await allListed(store, { user: "carol" });
     expect(await entered("user:carol")).toEqual([]);
     expect(await store.count({ user: "andrew" })).toBe(2);
   });
@@ -434,7 +435,8 @@ describe("a change of an index value", () => {
     ]);
     expect(ended).toBe(true);
     expect(moved).toBeNull();
-    for (const user of ["andrew", "carol"]) expect(idsOf(await store.list({ user }))).not.toContain(phone.session.id);
+    for (const user of ["andrew", "carol"])
+      expect(idsOf(await allListed(store, { user }))).not.toContain(phone.session.id);
     expect(await entered("user:andrew")).not.toContain(phone.session.id);
   });
 
@@ -446,7 +448,7 @@ describe("a change of an index value", () => {
     expect(session.deadline).toBeNull();
     expect(await store.count({ user: "dave" })).toBe(0);
     const moved = await store.update(token, { userId: "dave" });
-    expect(idsOf(await store.list({ user: "dave" }))).toEqual([session.id]);
+    expect(idsOf(await allListed(store, { user: "dave" }))).toEqual([session.id]);
     expect(moved?.deadline).toBeNull();
     expect(await store.revokeAll({ user: "dave" })).toBe(1);
   });
@@ -467,7 +469,7 @@ describe("an index", () => {
     const store = createSessionStore({ schema: member, backend: memoryBackend(), indexes: {} });
     expect((await store.create({})).session.deadline).toBeNull();
     // @ts-expect-error There is no index.
-    await expect(store.list({ user: "andrew" })).rejects.toThrow(TypeError);
+    await expect(allListed(store, { user: "andrew" })).rejects.toThrow(TypeError);
   });
 
   test("an index entry expires after the latest deadline of its sessions", async () => {
@@ -487,7 +489,7 @@ describe("an index", () => {
     const long = await store.create({ userId: "andrew" });
     const both = [short, long].map(({ session }) => session.id);
     advance(2);
-    expect(await store.list({ user: "andrew" })).toHaveLength(1);
+    expect(await allListed(store, { user: "andrew" })).toHaveLength(1);
     advance(57.9);
     expect(await store.count({ user: "andrew" })).toBe(1);
     expect(await entered("user:andrew")).toEqual(both);
@@ -598,15 +600,15 @@ describe("index values", () => {
     const plain = store((name) => name);
     for (const name of ["x".repeat(512), "é".repeat(256), "💥".repeat(128)]) {
       const { session } = await plain.create({ name });
-      expect(await plain.list({ user: name })).toEqual([session]);
+      expect(await allListed(plain, { user: name })).toEqual([session]);
     }
     for (const name of ["x".repeat(513), "é".repeat(257), `${"💥".repeat(128)}x`]) {
       await expect(plain.create({ name })).rejects.toThrow(TypeError);
-      await expect(plain.list({ user: name })).rejects.toThrow(/index "user" /);
+      await expect(allListed(plain, { user: name })).rejects.toThrow(/index "user" /);
     }
     for (const lone of ["\ud800", "a\udc00b", "\udc00\ud800"]) {
       await expect(store(() => lone).create({ name: "eve" })).rejects.toThrow(TypeError);
-      await expect(plain.list({ user: lone })).rejects.toThrow(/index "user" /);
+      await expect(allListed(plain, { user: lone })).rejects.toThrow(/index "user" /);
       await expect(plain.create({ name: lone })).rejects.toThrow(SessionDataError);
     }
   });
@@ -629,7 +631,7 @@ describe("index values", () => {
 
 describe("index queries", () => {
   const methods: Record<string, (store: Scene["store"], by: never) => Promise<unknown>> = {
-    list: (store, by) => store.list(by),
+    list: (store, by) => allListed(store, by),
     count: (store, by) => store.count(by),
     revokeAll: (store, by) => store.revokeAll(by),
     updateAll: (store, by) => store.updateAll(by, { theme: "dark" }),
@@ -670,7 +672,7 @@ describe("index queries", () => {
   test("TypeScript rejects queries with unknown indexes, several indexes or values that are not text", async () => {
     const { store } = members();
     // @ts-expect-error No such index.
-    await expect(store.list({ unknown: "andrew" })).rejects.toThrow(/user, tenant, code, product, level/);
+    await expect(allListed(store, { unknown: "andrew" })).rejects.toThrow(/user, tenant, code, product, level/);
     // @ts-expect-error Two names.
     await expect(store.count({ user: "andrew", tenant: "a" })).rejects.toThrow(TypeError);
     // @ts-expect-error No text.
@@ -681,13 +683,9 @@ describe("index queries", () => {
 });
 
 describe("index and limit options", () => {
-  const declare = (declared: unknown, limits?: unknown) => () =>
-    createSessionStore({
-      schema: member,
-      backend: memoryBackend(),
-      indexes: declared as typeof indexes,
-      ...(limits === undefined ? {} : { limits: limits as { user: never } }),
-    });
+  const declare = (declared: unknown) => () =>
+    createSessionStore({ schema: member, backend: memoryBackend(), indexes: declared as typeof indexes });
+  const limited = (limit: unknown) => declare({ user: { from: "userId", limit } });
   const values = (cart: Data["cart"]) => cart.map(({ sku }) => sku);
 
   test.each<[string, unknown]>([
@@ -701,7 +699,6 @@ describe("index and limit options", () => {
     ["an inherited property instead of a field", { user: "toString" }],
     ["an unknown field as from", { user: { from: "user", values } }],
     ["a declaration without from", { user: { values } }],
-    ["a declaration without values", { product: { from: "cart" } }],
     ["values that are not a function", { product: { from: "cart", values: ["hat"] } }],
     ["an unknown member", { product: { from: "cart", values, unique: true } }],
     ["a list", { user: ["userId"] }],
@@ -723,40 +720,60 @@ describe("index and limit options", () => {
         indexes: { [name]: "userId" as const },
       });
       const { session } = await store.create({ userId: "andrew" });
-      expect(await store.list({ [name]: "andrew" })).toEqual([session]);
+      expect(await allListed(store, { [name]: "andrew" })).toEqual([session]);
     }
   });
 
   test.each<[string, unknown]>([
-    ["of an index that is not declared", { unknown: { max: 1, whenFull: "reject" } }],
-    ["of an inherited property instead of an index", { toString: { max: 1, whenFull: "reject" } }],
-    ["that is a number", { user: 5 }],
-    ["that is null", { user: null }],
-    ["without max", { user: { whenFull: "reject" } }],
-    ["whose max is text", { user: { max: "5", whenFull: "reject" } }],
-    ["without whenFull", { user: { max: 5 } }],
-    ["with an unknown whenFull", { user: { max: 5, whenFull: "evict" } }],
-    ["with an unknown member", { user: { max: 5, whenFull: "reject", per: "day" } }],
+    ["that is a number", 5],
+    ["that is null", null],
+    ["without max", { whenFull: "reject" }],
+    ["whose max is text", { max: "5", whenFull: "reject" }],
+    ["without whenFull", { max: 5 }],
+    ["with an unknown whenFull", { max: 5, whenFull: "evict" }],
+    ["with an unknown member", { max: 5, whenFull: "reject", per: "day" }],
     ["in a list", [{ max: 5, whenFull: "reject" }]],
-  ])("a limit %s is rejected with a TypeError", (_, limits) => {
-    expect(declare(indexes, limits)).toThrow(TypeError);
-    expect(declare(indexes, limits)).toThrow(/^Cannot create a session store as .*\blimits\b/);
+  ])("a limit %s is rejected with a TypeError that names the option", (_, limit) => {
+    expect(limited(limit)).toThrow(TypeError);
+    expect(limited(limit)).toThrow(/^Cannot create a session store as .*\bindexes\.user\.limit\b/);
   });
 
   test.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 100_001])(
     "a limit of %d sessions is rejected with a RangeError",
     (max) => {
-      expect(declare(indexes, { user: { max, whenFull: "reject" } })).toThrow(RangeError);
-      expect(declare(indexes, { user: { max, whenFull: "reject" } })).toThrow(/ as limits\.user\.max must be /);
+      expect(limited({ max, whenFull: "reject" })).toThrow(RangeError);
+      expect(limited({ max, whenFull: "reject" })).toThrow(/ as indexes\.user\.limit\.max must be /);
     },
   );
 
-  test("limits without indexes are rejected with a TypeError", () => {
-    expect(declare(undefined, { user: { max: 1, whenFull: "reject" } })).toThrow(TypeError);
+  test("the option limits is rejected with a TypeError that says where limits are declared", () => {
+    const options = { schema: member, backend: memoryBackend(), indexes };
+    const limits = { user: { max: 5, whenFull: "reject" } };
+    const create = () => createSessionStore({ ...options, limits } as typeof options);
+    expect(create).toThrow(TypeError);
+    expect(create).toThrow(/no option "limits": each index has its own limit, as in indexes: \{ user: /);
+  });
+
+  test("an index with a limit may be a string field, or have a function for its values", async () => {
+    const limit = { max: 1, whenFull: "reject" } as const;
+    const store = createSessionStore({
+      schema: member,
+      backend: memoryBackend(),
+      indexes: {
+        user: { from: "userId", limit },
+        tenant: { from: "tenant" },
+        product: { from: "cart", values: (cart) => cart.map(({ sku }) => sku), limit },
+      },
+    });
+    await store.create({ userId: "andrew", tenant: "a", cart: [{ sku: "hat" }] });
+    await expect(store.create({ userId: "andrew" })).rejects.toMatchObject({ reason: "limit" });
+    await expect(store.create({ cart: [{ sku: "hat" }] })).rejects.toMatchObject({ reason: "limit" });
+    await store.create({ userId: "barbara", tenant: "a" });
+    expect(await store.count({ tenant: "a" })).toBe(2);
   });
 
   test("a limit may be undefined", async () => {
-    const store = declare(indexes, { user: undefined })();
+    const store = limited(undefined)();
     await store.create({ userId: "andrew" });
     expect(await store.count({ user: "andrew" })).toBe(1);
   });

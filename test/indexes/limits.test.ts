@@ -34,8 +34,7 @@ test("a create that fails while it applies a limit leaves no session behind", as
   const store = createSessionStore({
     schema: z.object({ userId: z.string() }),
     backend: failing,
-    indexes: { user: "userId" },
-    limits: { user: { max: 1, whenFull: "evict-oldest" } },
+    indexes: { user: { from: "userId", limit: { max: 1, whenFull: "evict-oldest" } } },
   });
   await expect(store.create({ userId: "42" })).rejects.toThrow(SessionBackendError);
   await expect.poll(() => keysOf(inner)).toEqual([]);

@@ -4,16 +4,17 @@ import { z } from "zod";
 import { createSessionStore, memoryBackend, type SessionBackend, SessionBackendError } from "../../src/index.ts";
 import { manualClock } from "../../src/testing/index.ts";
 import { keysOf } from "../support/backends.ts";
+import { allListed } from "../support/members.ts";
 
 const schema = z.object({ userId: z.string(), note: z.string().optional() });
 const START = Date.parse("2026-01-01T00:00:00Z");
 const AT = new Date(START).toISOString();
 
-function prepare(capacity: number, limits = {}) {
+function prepare(capacity: number) {
   const clock = manualClock();
   const backend = memoryBackend({ capacity });
   const indexes = { user: "userId" } as const;
-  const store = createSessionStore({ schema, backend, indexes, limits, now: clock.now });
+  const store = createSessionStore({ schema, backend, indexes, now: clock.now });
   let users = 0;
   return {
     backend,
@@ -89,7 +90,7 @@ describe("the capacity of memoryBackend with indexes", () => {
   test("a revocation is possible when the capacity is reached", async () => {
     const { backend, clock } = prepare(1);
     await backend.enter("user:1", "a", 60_000, 0, clock.now());
-    expect(await backend.revoke("a", "user:1", 60_000, clock.now())).toBe("nothing");
+    expect(await backend.revoke("a", "user:1", { id: "a", cause: "revoked" }, 60_000, clock.now())).toBe("nothing");
     expect(await keysOf(backend)).toEqual(["a"]);
     await expect(backend.enter("user:1", "b", 60_000, 0, clock.now())).rejects.toBeInstanceOf(SessionBackendError);
     await backend.enter("user:1", "a", 60_000, 0, clock.now());
@@ -120,7 +121,7 @@ describe("bulk calls in memory", () => {
   const bulk: Readonly<Record<string, (store: Awaited<ReturnType<typeof filled>>, signal?: AbortSignal) => unknown>> = {
     revokeAll: (store, signal) => store.revokeAll({ user: "42" }, { signal }),
     updateAll: (store, signal) => store.updateAll({ user: "42" }, { note: "changed" }, { signal }),
-    list: (store, signal) => store.list({ user: "42" }, { signal }),
+    list: (store, signal) => allListed(store, { user: "42" }, { signal }),
     count: (store, signal) => store.count({ user: "42" }, { signal }),
     async scan(store, signal) {
       for await (const _ of store.scan({ signal }));

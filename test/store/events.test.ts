@@ -12,7 +12,7 @@ import { intercept } from "../support/backends.ts";
 import { timedOnArrival } from "../support/explore.ts";
 import { never } from "../support/gate.ts";
 import { requestParts } from "../support/http.ts";
-import { indexes, type MemberOptions, member, memberStore, members } from "../support/members.ts";
+import { allListed, indexes, type MemberOptions, member, memberStore, members } from "../support/members.ts";
 
 const SECRET = "s3cret";
 
@@ -190,7 +190,7 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
       "a failed list",
       async (scene) => {
         const { store, fails } = failing(scene, "unavailable");
-        await fails(store.list({ user: "andrew" }));
+        await fails(allListed(store, { user: "andrew" }));
       },
       () => [{ id: null, reason: "unavailable" }],
     ],
@@ -248,7 +248,7 @@ describe("calls without an event", () => {
     [
       "lookups by index",
       async ({ store }) => [
-        await store.list({ user: "andrew" }),
+        await allListed(store, { user: "andrew" }),
         await store.count({ user: "andrew" }),
         await store.updateAll({ user: "andrew" }, { views: 1 }),
       ],
@@ -315,8 +315,7 @@ describe("event listeners", () => {
     const clock = manualClock();
     const store = createSessionStore({
       schema: member,
-      indexes,
-      limits: { user: { max: 2, whenFull: "evict-oldest" } },
+      indexes: { ...indexes, user: { from: "userId", limit: { max: 2, whenFull: "evict-oldest" } } },
       backend: memoryBackend(),
       now: clock.now,
       onEvent,

@@ -5,6 +5,7 @@ import { accounts, type Ground } from "./advisories.ts";
 import { counted, keysOf } from "./backends.ts";
 import { gate } from "./gate.ts";
 import { cookieJar, request, tokenOf } from "./http.ts";
+import { allListed } from "./members.ts";
 import { atEveryCall } from "./pauses.ts";
 
 // These rows are tested elsewhere, on memory and on Redis, for every operation and at every point of it:
@@ -93,7 +94,7 @@ export function concurrency(open: () => Ground | Promise<Ground>): void {
         );
         const { data, id } = (await store.peek(token)) ?? {};
         expect([before, after], where).toContainEqual(data);
-        const users = await Promise.all(["42", "43"].map((user) => store.list({ user })));
+        const users = await Promise.all(["42", "43"].map((user) => allListed(store, { user })));
         expect(
           users.flat().map((session) => [session.id, session.data.userId]),
           where,

@@ -14,6 +14,7 @@ import {
   storeOn,
 } from "./fault-grounds.ts";
 import { type Jar, request, tokenOf } from "./http.ts";
+import { allListed } from "./members.ts";
 import { send, signIn, type Visit, type Visitor, type Visits } from "./requests.ts";
 
 const kinds = ["look", "touch", "write", "trim", "rotate", "exchange", "end", "list", "sweep"] as const;
@@ -73,7 +74,7 @@ const uses: Readonly<Record<string, Use>> = {
   destroy: { kind: "end", act: (session) => session.destroy() },
   revoke: { kind: "end", call: (store, { id }) => store.revoke(id) },
   revokeAll: { kind: "sweep", call: (store, { user }) => store.revokeAll({ user }) },
-  list: { kind: "list", call: (store, { user }) => store.list({ user }) },
+  list: { kind: "list", call: (store, { user }) => allListed(store, { user }) },
   count: { kind: "list", call: (store, { user }) => store.count({ user }) },
 };
 

@@ -3,7 +3,7 @@ import { type SessionBackend, SessionBackendError, SessionConflictError } from "
 import { intercept } from "./backends.ts";
 import { idle, never } from "./gate.ts";
 import type { Ground } from "./limits.ts";
-import { entered, idsOf, type MemberOptions, memberStore } from "./members.ts";
+import { allListed, entered, idsOf, type MemberOptions, memberStore } from "./members.ts";
 
 type Limits = NonNullable<MemberOptions["limits"]>;
 type WhenFull = "evict-oldest" | "reject";
@@ -32,7 +32,7 @@ export function limitedWays(prepare: () => Ground | Promise<Ground>): void {
     return {
       store,
       events,
-      ids: async () => idsOf(await store.list({ user: userId })),
+      ids: async () => idsOf(await allListed(store, { user: userId })),
       entered: () => entered(ground.backend, `user:${userId}`, ground.now()),
       anonymous: async () => (await store.create({})).token,
       raw: (token: string) => {
@@ -322,7 +322,7 @@ export function limitedWays(prepare: () => Ground | Promise<Ground>): void {
       const { session } = await store.create({ userId });
       expect(await ids()).toEqual([session.id]);
       expect(session.idleTimeout).toBe(1800);
-      expect((await store.list({ user: userId }))[0]).toEqual(session);
+      expect((await allListed(store, { user: userId }))[0]).toEqual(session);
     });
   });
 }

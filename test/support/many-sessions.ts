@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type SessionBackend, SessionBackendError } from "../../src/index.ts";
 import { intercept, keysOf } from "./backends.ts";
-import { memberStore } from "./members.ts";
+import { allListed, memberStore } from "./members.ts";
 import type { PolicyPlace } from "./policies.ts";
 import { insertRecord } from "./stored.ts";
 
@@ -50,7 +50,7 @@ export function manySessions(open: () => PolicyPlace): void {
       const error = await failing.store.updateAll({ user: "andrew" }, { theme: "dark" }).catch((thrown) => thrown);
       expect(error).toBeInstanceOf(SessionBackendError);
       expect(error).toMatchObject({ reason: "unavailable", outcome: "unknown", done });
-      const listed = await store.list({ user: "andrew" });
+      const listed = await allListed(store, { user: "andrew" });
       expect(listed.filter(({ data }) => data.theme === "dark")).toHaveLength(done);
     });
 
@@ -102,7 +102,7 @@ export function manySessions(open: () => PolicyPlace): void {
 
     test("leaves the keys of other programs and the tombstones of revoked sessions", async () => {
       const { backend, now, store } = await populated(1);
-      await backend.revoke("t".repeat(22), "user:andrew", 60_000, now());
+      await backend.revoke("t".repeat(22), "user:andrew", { id: "t".repeat(22), cause: "revoked" }, 60_000, now());
       await insertRecord(backend, "other", { name: "x" }, now());
       expect(await store.revokeEverybody()).toBe(1);
       expect((await keysOf(backend)).sort()).toEqual(["other", "t".repeat(22)]);

@@ -1,10 +1,14 @@
 import { z } from "zod";
 import {
   createSessionStore,
+  type ListOptions,
   memoryBackend,
   type NewData,
+  type Session,
   type SessionBackend,
   type SessionEvent,
+  type SessionLimit,
+  type SessionPage,
   type SessionStoreOptions,
 } from "../../src/index.ts";
 import { manualClock } from "../../src/testing/index.ts";
@@ -33,16 +37,28 @@ export const indexes = {
 } as const;
 
 export type Index = keyof typeof indexes;
+type Limits = { readonly [Name in Index]?: SessionLimit | undefined };
 export type MemberOptions = Partial<
   Omit<SessionStoreOptions<Data, z.input<typeof member>, Index>, "schema" | "indexes" | "now" | "onEvent">
->;
+> & { readonly limits?: Limits | undefined };
+
+/** The indexes of members, with these limits. */
+function limited({ user, tenant, code, product, level }: Limits) {
+  return {
+    user: { from: "userId", limit: user },
+    tenant: { from: "tenant", limit: tenant },
+    code: { from: "code", limit: code },
+    product: { ...indexes.product, limit: product },
+    level: { ...indexes.level, limit: level },
+  } as const;
+}
 
 /** A store of members on this backend and clock, and its events. */
-export function memberStore(backend: SessionBackend, now: () => number, options: MemberOptions = {}) {
+export function memberStore(backend: SessionBackend, now: () => number, { limits, ...options }: MemberOptions = {}) {
   const events: SessionEvent[] = [];
   const store = createSessionStore({
     schema: member,
-    indexes,
+    indexes: limits === undefined ? indexes : limited(limits),
     ...options,
     backend,
     now,
@@ -70,6 +86,26 @@ export function members(options: MemberOptions = {}) {
 export async function entered(backend: SessionBackend, entry: string, now: number): Promise<string[]> {
   const page = await backend.page(entry, 0, 1_000_000, now);
   return page.members.map(({ key }) => key);
+}
+
+/** A method that lists sessions by an index value. */
+interface Lists<By, T> {
+  list(by: By, options?: ListOptions): Promise<SessionPage<T>>;
+}
+
+/** All sessions with an index value, page by page. */
+export async function allListed<By, T>(
+  store: Lists<By, T>,
+  by: NoInfer<By>,
+  options?: ListOptions,
+): Promise<Session<T>[]> {
+  const sessions: Session<T>[] = [];
+  for (let cursor = options?.cursor; cursor !== null; ) {
+    const page: SessionPage<T> = await store.list(by, { limit: 1000, ...options, cursor });
+    sessions.push(...page.sessions);
+    cursor = page.cursor;
+  }
+  return sessions;
 }
 
 /** The sorted IDs of sessions. */

@@ -45,8 +45,12 @@ export function worldOf(ground: Ground, rules: Rules): World {
     schema: refined ? lit : schema,
     backend: ground.backend,
     ...timeouts,
-    indexes: indexed ? { user: "userId", tag: { from: "tags", values: (tags) => tags } } : undefined,
-    limits: limit === null ? undefined : { user: { max: MAX_SESSIONS, whenFull: limit } },
+    indexes: indexed
+      ? {
+          user: { from: "userId", limit: limit === null ? undefined : { max: MAX_SESSIONS, whenFull: limit } },
+          tag: { from: "tags", values: (tags) => tags },
+        }
+      : undefined,
     now: ground.now,
     onEvent: (event) => events.push(event),
     operationTimeout: "30s",
@@ -114,7 +118,7 @@ export function actOf({ ground, store, model, rules }: World, step: Step): Act {
     if (step.do === "list") {
       const { limit } = step;
       return {
-        call: async () => byId(await store.list(query(entry), { limit })),
+        call: async () => byId([...(await store.list(query(entry), { limit })).sessions]),
         expected: (actual) => listed(model, entry, limit, actual),
       };
     }

@@ -10,6 +10,7 @@ import {
 } from "../../src/index.ts";
 import { manualClock } from "../../src/testing/index.ts";
 import { explore, type Outcome, type Performed, timedOnArrival, type World } from "./explore.ts";
+import { allListed } from "./members.ts";
 
 const Visit = z.object({
   userId: z.string(),
@@ -64,8 +65,8 @@ const acts = {
   lower: (store, { token }) => store.setIdleTimeout(token, IDLE / 2),
   moveByOldVersion: (_store, { token, clock }, backend) =>
     createSessionStore(optionsOn(backend, clock.now)).update(token, { userId: "v" }),
-  list: (store) => store.list({ user: "u" }),
-  listOther: (store) => store.list({ user: "v" }),
+  list: (store) => allListed(store, { user: "u" }),
+  listOther: (store) => allListed(store, { user: "v" }),
   aMinutePasses: async (_store, { clock }, backend) => {
     await backend.page("*", 0, 1, clock.now());
     clock.advance("61s");

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { keysOf } from "./backends.ts";
 import { type Jar, tokenOf } from "./http.ts";
+import { allListed } from "./members.ts";
 import { atEveryCall } from "./pauses.ts";
 import { type Place, processOn, send, signIn, type Use, uses, type Visit } from "./requests.ts";
 import { revocations } from "./revocations.ts";
@@ -41,7 +42,7 @@ export function scenarios(open: () => Place | Promise<Place>): void {
           if (isOut === false) expect(await logOut(), where).toBe(true);
           expect(jar.cookie, where).toBeNull();
           expect(await keysOf(place.backend), where).toEqual([]);
-          for (const user of ["42", "43"]) expect(await store.list({ user }), where).toEqual([]);
+          for (const user of ["42", "43"]) expect(await allListed(store, { user }), where).toEqual([]);
         });
       },
     );
@@ -63,7 +64,7 @@ export function scenarios(open: () => Place | Promise<Place>): void {
           let both: Visit = session.data;
           for (const { effect } of [first, second]) both = { ...both, ...effect?.(both) };
           expect((await store.peek(tokenOf(jar.cookie)))?.data, where).toEqual(both);
-          const listed = await store.list({ user: String(both.userId) });
+          const listed = await allListed(store, { user: String(both.userId) });
           expect(
             listed.map(({ id }) => id),
             where,

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type Session, SessionBackendError, sessionMiddleware } from "../../src/index.ts";
 import { request } from "./http.ts";
+import { allListed } from "./members.ts";
 import { hold } from "./pauses.ts";
 import { type Place, processOn, signIn, type Use, uses, type Visitor, type Visits } from "./requests.ts";
 import { until } from "./until.ts";
@@ -135,7 +136,7 @@ export function stalls(open: () => StallingPlace | Promise<StallingPlace>): void
       const user = String(session.data.userId);
       const known = { outcome: "not-applied" };
       const collective: Readonly<Record<string, readonly [() => Promise<unknown>, object]>> = {
-        list: [() => store.list({ user }), known],
+        list: [() => allListed(store, { user }), known],
         count: [() => store.count({ user }), known],
         scan: [() => drain(store.scan()), known],
         updateAll: [() => store.updateAll({ user }, { theme: "dark" }), {}],

@@ -1,5 +1,6 @@
 import { createClient } from "redis";
 import type { StoredSession } from "../../src/index.ts";
+import { allListed } from "./members.ts";
 import { FIELDS, idOf, ownField, type Place, type Report, type Store, type Tally, USERS } from "./stress-store.ts";
 
 /** A stored record, and the milliseconds until its key expires. */
@@ -72,7 +73,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
     const wrong: string[] = [];
     const records = (await recordsOf(place)).filter(({ fields }) => fields["created_at"] !== undefined);
     for (const user of USERS) {
-      const listed = (await store.list({ user })).map(({ id }) => id);
+      const listed = (await allListed(store, { user })).map(({ id }) => id);
       const there = records.filter(({ fields }) => fields["userId"] === user);
       // A session that ended between the two reads is in neither.
       const missing = there.filter(({ id, left }) => left > 5000 && !listed.includes(id));
@@ -97,7 +98,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
       }
       // A session that ends while the lists are read is checked with the next ones.
       const users = new Map((await recordsOf(place)).map(({ id, fields }) => [id, fields["userId"]]));
-      for (const { user } of indexes) await store.list({ user });
+      for (const { user } of indexes) await allListed(store, { user });
       const left = await Promise.all(
         indexes.map(async ({ user, key }) =>
           (await client.zRange(key, 0, -1)).filter((id) => users.get(id) !== user).map((id) => `${id} under ${user}`),

@@ -36,8 +36,7 @@ export async function storeAt({ url, prefix }: Place, touchInterval = 0) {
     idleTimeout: 600,
     absoluteTimeout: 3600,
     touchInterval,
-    indexes: { user: "userId" },
-    limits: { user: { max: 100, whenFull: "evict-oldest" } },
+    indexes: { user: { from: "userId", limit: { max: 100, whenFull: "evict-oldest" } } },
     // Many processes on few cores are slow, which is not under test.
     operationTimeout: "20s",
   });

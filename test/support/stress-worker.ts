@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import process from "node:process";
 import { SessionBackendError, SessionConflictError } from "../../src/index.ts";
+import { allListed } from "./members.ts";
 import {
   any,
   type Deal,
@@ -143,7 +144,7 @@ export async function work(orders: Orders): Promise<Report> {
         if (Math.random() < 0.9) note(await store.destroy(token), token);
       },
     ],
-    list: [10, () => store.list({ user: any(USERS) }, { limit: 10 })],
+    list: [10, () => allListed(store, { user: any(USERS) }, { limit: 10 })],
     count: [10, () => store.count({ user: any(USERS) })],
     updateAll: [2, () => store.updateAll({ user: any(USERS) }, { theme: "blue" })],
     destroy: [1.5, async (token) => note(await store.destroy(token), token) || null],

@@ -8,7 +8,6 @@ import {
   type DataOf,
   type Duration,
   type IndexQuery,
-  type IndexValue,
   type IssuedSession,
   isFresh,
   memoryBackend,
@@ -28,6 +27,7 @@ import {
   type SessionIssue,
   type SessionLimit,
   type SessionMiddleware,
+  type SessionPage,
   type SessionPatch,
   type SessionStore,
   type SessionToken,
@@ -283,6 +283,7 @@ describe("tokens and IDs", () => {
     const text: string = issued.token;
     store.get(text);
     store.revoke(text);
+    expectTypeOf(store.find(text)).toEqualTypeOf<Promise<Session<Visit> | null>>();
     store.create(fresh, { replaces: text });
     sessionCookie().write(text);
     const byId = new Map<string, Session<Visit>>([[session.id, session]]);
@@ -309,6 +310,8 @@ describe("tokens and IDs", () => {
   test("a token is rejected where an ID is needed", () => {
     // @ts-expect-error
     store.revoke(issued.token);
+    // @ts-expect-error
+    store.find(issued.token);
     const { token: id } = issued;
     // @ts-expect-error
     store.revokeAll({} as never, { except: { id } });
@@ -515,7 +518,7 @@ describe("types of a store", () => {
     expectTypeOf(begin(store, {} as Visit)).toEqualTypeOf<Promise<IssuedSession<Visit>>>();
     begin(indexed, {} as Visit);
     const listed = (of: SessionStore<Visit, Visit, "user">) => of.list({ user: "42" });
-    expectTypeOf(listed(indexed)).toEqualTypeOf<Promise<Session<Visit>[]>>();
+    expectTypeOf(listed(indexed)).toEqualTypeOf<Promise<SessionPage<Visit>>>();
     // @ts-expect-error The store has no index.
     listed(store);
     // @ts-expect-error Other data.
@@ -606,17 +609,16 @@ describe("a store with indexes", () => {
     schema: visit,
     backend,
     indexes: {
-      user: "userId",
+      user: { from: "userId", limit: { max: 5, whenFull: "evict-oldest" } },
       product: { from: "cart", values: (cart) => cart.map(({ sku }) => sku) },
       nick: "nickname",
     },
-    limits: { user: { max: 5, whenFull: "evict-oldest" } },
   });
   type Indexed = SessionStore<Visit, NewVisit, "user" | "product" | "nick">;
 
   test("the type of a store contains the names of its indexes", () => {
     expectTypeOf(indexed).toEqualTypeOf<Indexed>();
-    expectTypeOf(indexed.list({ user: "42" })).toEqualTypeOf<Promise<Session<Visit>[]>>();
+    expectTypeOf(indexed.list({ user: "42" })).toEqualTypeOf<Promise<SessionPage<Visit>>>();
     expectTypeOf(indexed.count({ product: "hat" })).toEqualTypeOf<Promise<number>>();
     expectTypeOf(indexed.revokeAll({ nick: "andy" })).toEqualTypeOf<Promise<number>>();
     expectTypeOf(indexed.updateAll({ user: "42" }, { role: "admin" })).toEqualTypeOf<Promise<number>>();
@@ -656,7 +658,9 @@ describe("a store with indexes", () => {
   test("each method accepts only its own options", () => {
     const { signal } = new AbortController();
     indexed.list({ user: "42" }, { limit: 10, signal });
-    indexed.list({ user: "42" }, { limit: undefined, signal: undefined });
+    indexed.list({ user: "42" }, { limit: undefined, cursor: undefined, signal: undefined });
+    indexed.list({ user: "42" }, { cursor: null });
+    indexed.list({ user: "42" }, { cursor: "text" });
     indexed.count({ user: "42" }, { signal });
     indexed.revoke("id", { signal });
     indexed.updateAll({ user: "42" }, (data) => ({ pageViews: data.pageViews + 1 }), { signal });
@@ -669,6 +673,19 @@ describe("a store with indexes", () => {
     indexed.list({ user: "42" }, { limit: "10" });
     // @ts-expect-error
     indexed.list({ user: "42" }, { max: 10 });
+    // @ts-expect-error
+    indexed.list({ user: "42" }, { cursor: 1 });
+    indexed.revoke("id", { of: { user: "42" }, signal });
+    indexed.revoke("id", { of: undefined });
+    // @ts-expect-error
+    indexed.revoke("id", { of: { userId: "42" } });
+    // @ts-expect-error
+    indexed.revoke("id", { of: { user: 42 } });
+    // @ts-expect-error
+    indexed.revoke("id", { of: "42" });
+    indexed.revokeAll({ user: "42" }, { scan: true, except: session, signal });
+    // @ts-expect-error
+    indexed.revokeAll({ user: "42" }, { scan: "all" });
     // @ts-expect-error An issued session is not a session: its ID would be undefined.
     indexed.revokeAll({ user: "42" }, { except: {} as IssuedSession<Visit> });
     // @ts-expect-error
@@ -740,29 +757,29 @@ describe("a store with indexes", () => {
     // @ts-expect-error
     const ids: SessionIndex<Visit> = { from: "cart", values: (cart) => cart.map(({ id }) => id) };
     expectTypeOf(ids).toExtend<SessionIndex<Visit>>();
-    expectTypeOf<SessionIndex<{ a: string }>>().toEqualTypeOf<
-      "a" | { readonly from: "a"; readonly values: (field: string) => IndexValue }
-    >();
   });
 
-  test("limits accepts only the names of declared indexes", () => {
+  test("an index may have a limit", () => {
+    const schema = visit;
     const limit: SessionLimit = { max: 1, whenFull: "reject" };
-    const indexes = { user: "userId" } as const;
-    createSessionStore({ schema: visit, backend, indexes, limits: {} });
-    createSessionStore({ schema: visit, backend, indexes, limits: { user: limit } });
-    createSessionStore({ schema: visit, backend, indexes, limits: { user: undefined } });
+    createSessionStore({ schema, backend, indexes: { user: { from: "userId", limit } } });
+    createSessionStore({ schema, backend, indexes: { user: { from: "userId", limit: undefined } } });
+    createSessionStore({ schema, backend, indexes: { nick: { from: "nickname", values: (name) => name, limit } } });
+    const values = (cart: Visit["cart"]) => cart.map(({ sku }) => sku);
+    createSessionStore({ schema, backend, indexes: { product: { from: "cart", values, limit } } });
+    // @ts-expect-error A field that is not a string needs a function.
+    createSessionStore({ schema, backend, indexes: { product: { from: "cart", limit } } });
     // @ts-expect-error
-    createSessionStore({ schema: visit, backend, indexes, limits: { tenant: limit } });
+    createSessionStore({ schema, backend, indexes: { user: { from: "userId", limit: { max: 1 } } } });
+    const evict = { from: "userId", limit: { max: 1, whenFull: "evict" } } as const;
     // @ts-expect-error
-    createSessionStore({ schema: visit, backend, indexes, limits: { userId: limit } });
+    createSessionStore({ schema, backend, indexes: { user: evict } });
     // @ts-expect-error
-    createSessionStore({ schema: visit, backend, limits: { user: limit } });
-    // @ts-expect-error
-    createSessionStore({ schema: visit, backend, indexes, limits: { user: { max: 1 } } });
-    // @ts-expect-error
-    createSessionStore({ schema: visit, backend, indexes, limits: { user: { max: 1, whenFull: "evict" } } });
-    // @ts-expect-error
-    createSessionStore({ schema: visit, backend, indexes, limits: { user: 1 } });
+    createSessionStore({ schema, backend, indexes: { user: { from: "userId", limit: 1 } } });
+    // @ts-expect-error A misspelled option.
+    createSessionStore({ schema, backend, indexes: { user: { from: "userId", limits: limit } } });
+    // @ts-expect-error Each index has its own limit.
+    createSessionStore({ schema, backend, indexes: { user: "userId" }, limits: { user: limit } });
   });
 
   test("a store can be passed to a function that uses some of its indexes or none", () => {
@@ -770,7 +787,7 @@ describe("a store with indexes", () => {
     const anyOf = (of: SessionStore<{ userId: string }, never, "user">) => of.list({ user: "42" });
     const create = (of: SessionStore<Visit, NewVisit>) => of.create(fresh);
     expectTypeOf(logOut(indexed)).toEqualTypeOf<Promise<number>>();
-    expectTypeOf(anyOf(indexed)).toEqualTypeOf<Promise<Session<{ userId: string }>[]>>();
+    expectTypeOf(anyOf(indexed)).toEqualTypeOf<Promise<SessionPage<{ userId: string }>>>();
     create(indexed);
     sessionMiddleware(indexed);
     // @ts-expect-error The store has no index.
@@ -781,7 +798,7 @@ describe("a store with indexes", () => {
     // @ts-expect-error
     logOut(createSessionStore({ schema: z.object({ userId: z.string() }), backend, indexes: { user: "userId" } }));
     const generic = <Name extends string>(of: SessionStore<Visit, never, Name>, by: IndexQuery<Name>) => of.list(by);
-    expectTypeOf(generic(indexed, { product: "hat" })).toEqualTypeOf<Promise<Session<Visit>[]>>();
+    expectTypeOf(generic(indexed, { product: "hat" })).toEqualTypeOf<Promise<SessionPage<Visit>>>();
   });
 
   test("a store without indexes rejects queries", () => {
@@ -796,6 +813,8 @@ describe("a store with indexes", () => {
     store.revokeAll({ user: "42" });
     // @ts-expect-error
     store.updateAll({ user: "42" }, {});
+    // @ts-expect-error
+    store.revoke("id", { of: { user: "42" } });
     expectTypeOf(store.revoke("id")).toEqualTypeOf<Promise<boolean>>();
   });
 
