@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { createSessionStore } from "../../src/index.ts";
 import { redisBackend } from "../../src/redis/index.ts";
-import { allListed, memberStore } from "../support/members.ts";
+import { memberStore } from "../support/members.ts";
 import { startServer } from "../support/redis-server.ts";
 import { roundTrips } from "../support/round-trips.ts";
 

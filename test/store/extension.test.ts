@@ -70,7 +70,7 @@ describe("a session with index entries that is in use", () => {
     for (let use = 0; use < 20; use++) {
       clock.advance(IDLE);
       expect((await store.get(token))?.expiresAt.getTime()).toBe(clock.now() + IDLE * 1000);
-      expect((await store.list({ user: "42" })).map(({ id }) => id)).toEqual([session.id]);
+      expect((await store.list({ user: "42" })).sessions.map(({ id }) => id)).toEqual([session.id]);
     }
     clock.advance(1.5 * IDLE + 60.001);
     expect((await inner.page("user:42", 0, 10, clock.now())).size).toBe(0);

@@ -288,7 +288,7 @@ describe("rollback", () => {
     writes((write) => write());
     expect(await other.updateAll({ user: "admin" }, { userId: "43" })).toBe(1);
     await until("the rotation is undone", async () => (await other.count({ theme: "light" })) === 1);
-    expect((await other.list({ user: "43" })).map(({ data }) => data.theme)).toEqual(["light"]);
+    expect((await other.list({ user: "43" })).sessions.map(({ data }) => data.theme)).toEqual(["light"]);
     expect(await other.count({ user: "admin" })).toBe(0);
     expect(await other.revokeAll({ user: "43" })).toBe(1);
     expect(await store.peek(token)).toBeNull();
