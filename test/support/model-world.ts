@@ -45,6 +45,7 @@ export function worldOf(ground: Ground, rules: Rules): World {
     schema: refined ? lit : schema,
     backend: ground.backend,
     ...timeouts,
+    absoluteTimeout: timeouts.absoluteTimeout ?? "none",
     indexes: indexed ? { user: "userId", tag: { from: "tags", values: (tags) => tags } } : undefined,
     limits: limit === null ? undefined : { user: { max: MAX_SESSIONS, whenFull: limit } },
     now: ground.now,
