@@ -1,4 +1,4 @@
-import type { Absence, Access, StoredSession, WrongSecret } from "./record.ts";
+import type { Absence, Access, StoredSession } from "./record.ts";
 
 /** A request to read a record. */
 export interface ReadRequest {
@@ -71,6 +71,19 @@ export interface Increment {
   readonly max: number;
   /** As in a change. An addition that does not make the text longer is always allowed. */
   readonly maxBytes?: number | undefined;
+}
+
+/**
+ * Who ended a session: its holder (`destroyed`), somebody else by ID or by index (`revoked`), or a limit of sessions that it
+ * was evicted by (`limit`).
+ */
+export type EndCause = "destroyed" | "revoked" | "limit";
+
+/** The end of a session. A backend that can notify tells it to all processes. */
+export interface Ending {
+  /** The public session ID, which is not a secret. It may differ from the key. */
+  readonly id: string;
+  readonly cause: EndCause;
 }
 
 /** A session in an index. */
@@ -184,17 +197,27 @@ export interface SessionBackend {
     increment: Increment,
   ): Promise<StoredSession | "too_small" | "too_big" | "too_many_bytes" | "invalid_type" | Absence>;
   /**
-   * Deletes the record, even if it cannot be read. Returns its reserved fields if it was a session that had not expired,
-   * else `null`.
+   * Deletes the record, even if its reserved fields cannot be read. Returns it if it was a session that had not expired, else
+   * `null`.
+   *
+   * @param fields The user's fields to return, as in a read.
+   * @param expect As in a change: if the session has another text in one of these fields, returns `changed` and deletes
+   * nothing.
    */
-  remove(key: string, access: Access): Promise<StoredSession | WrongSecret | null>;
+  remove(
+    key: string,
+    access: Access,
+    ending: Ending,
+    fields: readonly string[] | null,
+    expect?: Readonly<Record<string, string | null>>,
+  ): Promise<StoredSession | "changed" | Absence>;
   /**
    * Deletes a session if it has this index entry. If there is no session, writes a tombstone that prevents later inserts
    * under the key.
    *
    * @param tombstoneMs The lifetime of the tombstone in milliseconds; 0 for no tombstone.
    */
-  revoke(key: string, entry: string, tombstoneMs: number, now: number): Promise<Revoked>;
+  revoke(key: string, entry: string, ending: Ending, tombstoneMs: number, now: number): Promise<Revoked>;
   /**
    * Enters a key into an index with a new score that is higher than all others.
    *

@@ -83,7 +83,8 @@ export function createLimitedWrite({ backend, emit, time }: Context, registry: R
     const oldest = seen.filter(({ live }) => live).slice(0, Math.max(excess, 0));
     await Promise.all(
       oldest.map(async ({ member }) => {
-        const found = await step("writes", () => backend.revoke(member.key, entry, 0, time()));
+        const ending = { id: member.key, cause: "limit" } as const;
+        const found = await step("writes", () => backend.revoke(member.key, entry, ending, 0, time()));
         if (typeof found !== "object") return;
         emit({ type: "revoked", id: member.key, at: new Date(time()), reason: "limit" });
         registry.forget(member.key, indexEntries(found));

@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers";
-import type { SessionBackend } from "../backend.ts";
+import type { Change, SessionBackend } from "../backend.ts";
 import { knownOptions, wholeNumber } from "../base/checks.ts";
 import { nullObject } from "../base/null-object.ts";
 import { SessionBackendError } from "../errors.ts";
@@ -128,9 +128,7 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
       const entry = open(key, access);
       if (entry === null || typeof entry === "string") return entry;
       const before = entry.record;
-      for (const [field, text] of Object.entries(change.expect ?? {})) {
-        if ((before[field] ?? null) !== text) return "changed";
-      }
+      if (!hasTexts(before, change.expect)) return "changed";
       const { now } = access;
       if (now > (change.notAfter ?? Number.POSITIVE_INFINITY)) return "revoked";
       const { graceMs, remove, stamp = [], maxBytes = Number.POSITIVE_INFINITY } = change;
@@ -156,17 +154,18 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
       return replace(entry, next, access.now, true) ? entry.record : null;
     },
 
-    async remove(key, access) {
+    async remove(key, access, _ending, _fields, expect) {
       const entry = sessions.live(key, access.now);
       if (entry === null || isTombstone(entry)) return null;
       const secret = matchSecret(entry.record, access);
       if (secret !== "open") return secret;
+      const isLive = checkAccess(entry.record, { ...access, verifier: null }) !== null;
+      if (isLive && !hasTexts(entry.record, expect)) return "changed";
       sessions.remove(entry);
-      const admitted = checkAccess(entry.record, { ...access, verifier: null });
-      return admitted === "open" || admitted === "invalid" ? entry.record : null;
+      return isLive ? entry.record : null;
     },
 
-    async revoke(key, entry, tombstoneMs, now) {
+    async revoke(key, entry, _ending, tombstoneMs, now) {
       const there = sessions.live(key, now);
       if (there !== null && !isTombstone(there)) {
         if (!indexEntries(there.record).includes(entry)) return "other";
@@ -216,6 +215,11 @@ function othersRun(): Promise<void> {
 
 function recordOf(entry: Entry | Absence): StoredSession | Absence {
   return entry === null || typeof entry === "string" ? entry : entry.record;
+}
+
+/** Whether each field has the expected text, or is absent where `null` is expected. */
+function hasTexts(record: StoredSession, expect: Change["expect"] = {}): boolean {
+  return Object.entries(expect).every(([field, text]) => (record[field] ?? null) === text);
 }
 
 const isTombstone = (entry: Entry): boolean => entry.record[TOMBSTONE_FIELD] !== undefined;

@@ -1,11 +1,10 @@
-import type { ReadRequest, SessionBackend } from "../backend.ts";
+import type { Change, ReadRequest, SessionBackend } from "../backend.ts";
 import { nullObject } from "../base/null-object.ts";
 import {
   type Absence,
   type Access,
   checkAccess,
   isReserved,
-  isReused,
   isSession,
   RESERVED_FIELDS,
   reserved,
@@ -119,8 +118,7 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
 
     async write(key, access, change) {
       const { set, remove, expect = {}, fields, graceMs, maxBytes, notAfter, stamp = [], touch = true } = change;
-      const expected = Object.entries(expect).filter((entry): entry is [string, string] => entry[1] !== null);
-      const absent = Object.keys(expect).filter((name) => expect[name] === null);
+      const { expected, absent } = expectedArgs(expect);
       const counts = [Object.keys(set).length, remove.length, expected.length, absent.length, stamp.length];
       const runs = set[reserved.verifier] === undefined ? run : runConfirmed;
       const reply = await onSession(runs, scripts.WRITE, key, [
@@ -146,12 +144,17 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
       return recordFromReply(reply, access, [field], refusals);
     },
 
-    async remove(key, access) {
-      const reply = await onSession(runConfirmed, lifecycle.REMOVE, key, accessArgs(access), null);
-      return isReused(reply) ? reply : headFromReply(reply, null, "wrong-secret");
+    async remove(key, access, _ending, fields, expect = {}) {
+      const { expected, absent } = expectedArgs(expect);
+      // A script that is asked for no field returns the whole session.
+      const wanted = fields?.length === 0 ? [reserved.createdAt] : fields;
+      const counts = [expected.length, absent.length].map(String);
+      const args = [...accessArgs(access), ...counts, ...expected.flat(), ...absent, ...(wanted ?? [])];
+      const reply = await onSession(runConfirmed, lifecycle.REMOVE, key, args, null);
+      return recordFromReply(reply, access, wanted, ["changed"]);
     },
 
-    async revoke(key, entry, tombstoneMs) {
+    async revoke(key, entry, _ending, tombstoneMs) {
       const args = [entry, String(tombstoneMs)];
       return headFromReply(await onSession(runConfirmed, lifecycle.REVOKE, key, args, "other"), "other", "nothing");
     },
@@ -193,6 +196,12 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
 /** Returns ARGV[1..2] of the scripts that check an access. */
 function accessArgs({ verifier, previous }: Access): string[] {
   return [verifier ?? "", previous ? "1" : "0"];
+}
+
+/** Returns the texts and the absent fields of a compare-and-set. */
+function expectedArgs(expect: NonNullable<Change["expect"]>) {
+  const expected = Object.entries(expect).filter((entry): entry is [string, string] => entry[1] !== null);
+  return { expected, absent: Object.keys(expect).filter((name) => expect[name] === null) };
 }
 
 /** Returns `answer` if the key holds another type than a hash; rethrows every other error. */

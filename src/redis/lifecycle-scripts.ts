@@ -4,7 +4,19 @@
  * @module
  */
 import { reserved, TOMBSTONE_FIELD } from "../record.ts";
-import { ANSWER, CLOCK, HEAD, headField, inTime, isNoTime, type Script, SECRET, STAMP, script } from "./lua.ts";
+import {
+  ANSWER,
+  CLOCK,
+  compare,
+  HEAD,
+  headField,
+  inTime,
+  isNoTime,
+  type Script,
+  SECRET,
+  STAMP,
+  script,
+} from "./lua.ts";
 
 /**
  * Stores a session under a free key.
@@ -64,22 +76,34 @@ return answer
  *
  * KEYS[1] key of the session
  * ARGV[1..2] as in READ
+ * ARGV[3] number of fields that must have a given value
+ * ARGV[4] number of fields that must be absent
+ * ARGV[5..] the fields with a given value (name, value, ...) and absent (names); then the names of the fields to return; none
+ *   returns the whole hash
  *
  * Returns:
- * - array: the values of the reserved fields of the deleted session
+ * - array: the deleted session, as in READ
  * - nil: the key did not hold a session that was still valid
+ * - 'changed': a field did not have its expected value; nothing was deleted
  * - 'wrong-secret': the session has another secret; nothing was deleted
  * - 'reused at ' and the time of the rotation as stored, or 'reused': the secret was replaced by a rotation; nothing was
  *   deleted
  */
 export const REMOVE: Script = script(/* lua */ `
-local head = redis.call('HMGET', KEYS[1], ${HEAD})
+local absent = 5 + 2 * ARGV[3]
+local wanted = absent + ARGV[4]
+local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(ARGV, wanted))
 ${SECRET}
 local session = ${headField(reserved.createdAt)} and ${headField(reserved.lastAccessedAt)} and ${headField(reserved.idleTimeout)}
 if not session and redis.call('HEXISTS', KEYS[1], '${TOMBSTONE_FIELD}') == 1 then return false end
 local deadline = ${headField(reserved.deadline)}
+if not session or (deadline and not (${isNoTime("deadline")}) and tonumber(deadline) <= here) then
+  redis.call('DEL', KEYS[1])
+  return false
+end
+${compare("5", "absent", "wanted")}
+if wanted > #ARGV then head = redis.call('HGETALL', KEYS[1]) end
 redis.call('DEL', KEYS[1])
-if not session or (deadline and not (${isNoTime("deadline")}) and tonumber(deadline) <= here) then return false end
 return head
 `);
 

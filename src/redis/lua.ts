@@ -112,6 +112,22 @@ for i = 1, #head do if head[i] then length = length + #head[i] end end
 local answer = length > 1024 and head or cjson.encode(head)
 `;
 
+/**
+ * Lua: returns 'changed' if a field does not have its expected value.
+ *
+ * @param expected The position in ARGV of the names and values that are expected: name, value, name, value, ...
+ * @param absent The position of the names that must be absent, which is where the expected ones end.
+ * @param end The position at which they end.
+ */
+export const compare = (expected: string, absent: string, end: string): string => /* lua */ `
+for i = ${expected}, ${absent} - 1, 2 do
+  if redis.call('HGET', KEYS[1], ARGV[i]) ~= ARGV[i + 1] then return 'changed' end
+end
+for i = ${absent}, ${end} - 1 do
+  if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then return 'changed' end
+end
+`;
+
 /** Lua: returns 'revoked' if `here` is past `last`, in Unix milliseconds; `''` means no limit. */
 export const inTime = (last: string): string => /* lua */ `
 if ${last} ~= '' and here > tonumber(${last}) then return 'revoked' end

@@ -15,6 +15,7 @@ import {
   ANSWER,
   CHECK_ACCESS,
   checkSize,
+  compare,
   HEAD,
   headField,
   inTime,
@@ -101,12 +102,7 @@ local wanted = stamped + ARGV[12]
 
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(ARGV, wanted))
 ${CHECK_ACCESS}
-for i = expected, absent - 1, 2 do
-  if redis.call('HGET', KEYS[1], ARGV[i]) ~= ARGV[i + 1] then return 'changed' end
-end
-for i = absent, stamped - 1 do
-  if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then return 'changed' end
-end
+${compare("expected", "absent", "stamped")}
 ${inTime("ARGV[4]")}
 ${checkSize(
   "ARGV[6]",

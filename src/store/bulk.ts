@@ -127,7 +127,8 @@ export function bulkOperations<T>(
       refuseToken(action, id);
       if (typeof id !== "string" || !tokens.isKey(id)) return false;
       const ending = run(action, id, options?.signal, async (step) => {
-        const ended = await step("writes", () => backend.remove(id, accessTo(tokens.ofKey(id))));
+        const end = () => backend.remove(id, accessTo(tokens.ofKey(id)), { id, cause: "revoked" }, []);
+        const ended = await step("writes", end);
         if (ended === null || typeof ended === "string") return false;
         emit({ type: "revoked", id, at: new Date(time()), reason: "id" });
         registry.forget(id, indexEntries(ended));
@@ -145,7 +146,9 @@ export function bulkOperations<T>(
         const revoking = others.map(async (member) => {
           const isPending = registry.isPending(member, page.at);
           const tombstoneMs = isPending ? MIN_PRUNE_AGE_MS : 0;
-          const ended = await step("writes", () => backend.revoke(member.key, entry, tombstoneMs, time()));
+          const { key } = member;
+          const end = () => backend.revoke(key, entry, { id: key, cause: "revoked" }, tombstoneMs, time());
+          const ended = await step("writes", end);
           if (typeof ended !== "object") {
             if (!isPending) leaving.push(member);
             return;

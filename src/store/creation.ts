@@ -83,11 +83,13 @@ export function creation<T>(
   async function discard({ key, verifier, isAnnounced }: Issued, [entry]: readonly string[]): Promise<void> {
     const now = time();
     // The tombstone stops an insert that is still on its way.
-    const revoked = await backend.revoke(key, entry ?? "", MIN_PRUNE_AGE_MS, now);
+    const ending = { id: tokens.ofKey(key).id, cause: "destroyed" } as const;
+    const revoked = await backend.revoke(key, entry ?? "", ending, MIN_PRUNE_AGE_MS, now);
     const access = { verifier, previous: false, now };
-    const ended = revoked === "other" ? await backend.remove(key, access) : revoked; // A session without index entries.
+    // A session without index entries is none of the entry's.
+    const ended = revoked === "other" ? await backend.remove(key, access, ending, []) : revoked;
     if (typeof ended !== "object" || ended === null) return;
-    if (isAnnounced) emit({ type: "destroyed", id: tokens.ofKey(key).id, at: new Date(time()) });
+    if (isAnnounced) emit({ type: "destroyed", id: ending.id, at: new Date(time()) });
     registry.forget(key, indexEntries(ended));
   }
 

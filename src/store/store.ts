@@ -122,8 +122,9 @@ export function createSessionStore<T extends object, In, Index extends string = 
   }
 
   async function end(target: Target): Promise<boolean> {
-    const record = await ask(target, "writes", () => backend.remove(target.key, accessTo(target)));
-    if (record === null) return false;
+    const ending = { id: target.id, cause: "destroyed" } as const;
+    const record = await ask(target, "writes", () => backend.remove(target.key, accessTo(target), ending, []));
+    if (record === null || record === "changed") return false;
     emit({ type: "destroyed", id: target.id, at: new Date(time()) });
     registry.forget(target.key, indexEntries(record));
     return true;

@@ -68,7 +68,8 @@ export function everybody<T>(
     await runner.run(action, null, signal, async (step) => {
       const ending = keys.map(async (key) => {
         const target = tokens.ofKey(key);
-        const ended = await step("writes", () => backend.remove(key, accessTo(target)));
+        const ending = { id: target.id, cause: "revoked" } as const;
+        const ended = await step("writes", () => backend.remove(key, accessTo(target), ending, []));
         if (ended === null || typeof ended === "string") return;
         tally.done++;
         emit({ type: "revoked", id: target.id, at: new Date(time()), reason: "everybody" });

@@ -216,7 +216,7 @@ test(
         fc.constantFrom(...Object.keys(methods)),
         fc.boolean(),
         async (planted, name, keyed) => {
-          await backend.remove(ID, access);
+          await backend.remove(ID, access, { id: ID, cause: "destroyed" }, []);
           const stored = { ...planted, ...(keyed ? { [reserved.verifier]: verifier } : {}) } as StoredSession;
           await insertRecord(backend, ID, stored, now());
           const before = await backend.read(ID, access, look);

@@ -370,7 +370,8 @@ describe("Set-Cookie", () => {
     const { visit, store, jar, backend, clock } = site();
     const response = await visit(async (session) => {
       const { id } = await session.create({});
-      await backend.remove(id, { verifier: null, previous: false, now: clock.now() });
+      const access = { verifier: null, previous: false, now: clock.now() };
+      await backend.remove(id, access, { id, cause: "revoked" }, []);
       expect(await session.destroy()).toBe(false);
     });
     expect(setCookies(response)).toEqual([sessionCookie().clear()]);

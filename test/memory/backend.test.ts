@@ -5,6 +5,7 @@ import { createSessionStore, memoryBackend, SessionBackendError } from "../../sr
 import { backendContract, manualClock } from "../../src/testing/index.ts";
 
 const START = Date.parse("2026-01-01T00:00:00Z");
+const DESTROYED = { id: "i".repeat(22), cause: "destroyed" } as const;
 const AT = new Date(START).toISOString();
 
 function record(idleSeconds: number): Record<string, string> {
@@ -105,7 +106,7 @@ test("later inserts remove all expired sessions, in whatever order they were cre
       await backend.insert(`old${at}`, record(idle), {}, START);
       ends.set(`old${at}`, idle);
       const key = `old${random(60)}`;
-      if (at % 3 === 0 && ends.delete(key)) await backend.remove(key, access());
+      if (at % 3 === 0 && ends.delete(key)) await backend.remove(key, access(), DESTROYED, []);
     }
     const later = START + 50_500;
     for (let at = 0; at < 60; at++) await backend.insert(`new${at}`, record(60), {}, later);
@@ -133,7 +134,7 @@ describe("the capacity of memoryBackend", () => {
     expect(await backend.insert("a", record(60), {}, START)).toBe("taken");
     expect(await backend.read("a", access(), touch)).not.toBeNull();
     expect(await backend.write("a", access(), { set: { more: "text" }, remove: [], fields: null })).not.toBeNull();
-    expect(await backend.remove("a", access())).not.toBeNull();
+    expect(await backend.remove("a", access(), DESTROYED, [])).not.toBeNull();
     expect(await backend.insert("b", record(60), {}, START)).toBeTypeOf("object");
   });
 
@@ -162,7 +163,7 @@ describe("the capacity of memoryBackend", () => {
       const now = START + round * 1000;
       for (let at = 0; at < 50; at++) {
         const key = `${at}`;
-        if (at % 3 === round % 3) await backend.remove(key, access(now));
+        if (at % 3 === round % 3) await backend.remove(key, access(now), DESTROYED, []);
         await backend.insert(key, record(1 + ((at * 7 + round) % 5)), {}, now);
         if (at % 4 === 0) await backend.read(key, access(now), touch);
       }
@@ -190,7 +191,7 @@ test("M-01 keys like __proto__ work as any other key", async () => {
     expect(await backend.read(key, access(), look)).toBeNull();
     expect(await backend.insert(key, record(60), {}, START)).toBeTypeOf("object");
     expect(await backend.read(key, access(), look)).toMatchObject({ name: "andrew" });
-    expect(await backend.remove(key, access())).not.toBeNull();
+    expect(await backend.remove(key, access(), DESTROYED, [])).not.toBeNull();
   }
   expect(({} as { name?: string }).name).toBeUndefined();
 });

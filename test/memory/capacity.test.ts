@@ -89,7 +89,7 @@ describe("the capacity of memoryBackend with indexes", () => {
   test("a revocation is possible when the capacity is reached", async () => {
     const { backend, clock } = prepare(1);
     await backend.enter("user:1", "a", 60_000, 0, clock.now());
-    expect(await backend.revoke("a", "user:1", 60_000, clock.now())).toBe("nothing");
+    expect(await backend.revoke("a", "user:1", { id: "a", cause: "revoked" }, 60_000, clock.now())).toBe("nothing");
     expect(await keysOf(backend)).toEqual(["a"]);
     await expect(backend.enter("user:1", "b", 60_000, 0, clock.now())).rejects.toBeInstanceOf(SessionBackendError);
     await backend.enter("user:1", "a", 60_000, 0, clock.now());

@@ -10,6 +10,7 @@ import { insertRecord } from "../support/stored.ts";
 const { backend, client, prefix } = await ownBackend();
 const wait = (milliseconds: number) => new Promise<void>((done) => setTimeout(done, milliseconds));
 
+const DESTROYED = { id: "i".repeat(22), cause: "destroyed" } as const;
 const bound = { field: "views", by: 1, from: 0, min: 0, max: 100 };
 const change = { set: { name: "barbara" }, remove: ["views"], fields: null };
 
@@ -125,7 +126,7 @@ describe("the expiry of a key", () => {
     await backend.write(key, access(), { ...change, expect: { name: "eve" } });
     await backend.increment(key, access(), { ...bound, max: 1 });
     await backend.increment(key, access(), { ...bound, field: "name" });
-    await backend.remove(key, wrong);
+    await backend.remove(key, wrong, DESTROYED, []);
     await backend.insert(key, record(), {}, Date.now());
     const left = await client.pTTL(prefix + key);
     expect(Math.abs(Date.now() + left - expiry)).toBeLessThan(10_000);
@@ -155,8 +156,8 @@ describe("keys that are not sessions", () => {
     const key = crypto.randomUUID();
     await client.set(prefix + key, "text");
     for (const [use, run] of Object.entries(uses)) expect(await run(backend, key), use).toBe("invalid");
-    expect(await backend.remove(key, access())).toBeNull();
-    expect(await backend.revoke(key, "user:42", 60_000, Date.now())).toBe("other");
+    expect(await backend.remove(key, access(), DESTROYED, [])).toBeNull();
+    expect(await backend.revoke(key, "user:42", { ...DESTROYED, cause: "revoked" }, 60_000, Date.now())).toBe("other");
     expect(await backend.insert(key, record(), {}, Date.now())).toBe("taken");
     expect(await client.get(prefix + key)).toBe("text");
     expect(await client.pTTL(prefix + key)).toBe(-1);
@@ -206,7 +207,7 @@ test("scripts are sent again after the server has lost them", async () => {
       const key = crypto.randomUUID();
       expect(await forgotten(() => on.insert(key, record(), {}, Date.now()))).toBeTypeOf("object");
       for (const [use, run] of Object.entries(uses)) expect(await forgotten(() => run(on, key)), use).not.toBeNull();
-      expect(await forgotten(() => on.remove(key, access()))).not.toBeNull();
+      expect(await forgotten(() => on.remove(key, access(), DESTROYED, []))).not.toBeNull();
     }
   } finally {
     await own.close();
@@ -231,7 +232,7 @@ describe("other kinds of client", () => {
     const listed: string[] = [];
     for await (const page of on.keys()) listed.push(...page);
     expect(listed).toEqual(expect.arrayContaining(keys));
-    expect(await Promise.all(keys.map((key) => on.remove(key, access())))).not.toContain(null);
+    expect(await Promise.all(keys.map((key) => on.remove(key, access(), DESTROYED, [])))).not.toContain(null);
   });
 
   const offline: Record<string, () => Promise<RedisClient>> = {
@@ -255,7 +256,7 @@ describe("other kinds of client", () => {
       const all: typeof uses = {
         ...uses,
         insert: () => on.insert(crypto.randomUUID(), record(), {}, Date.now()),
-        remove: () => on.remove(key, access()),
+        remove: () => on.remove(key, access(), DESTROYED, []),
         keys: () => on.keys()[Symbol.asyncIterator]().next(),
       };
       const since = Date.now();
@@ -283,7 +284,7 @@ test("calls while the client reconnects reject and are not sent later", async ()
   await server.stop();
   await lost;
   const key = crypto.randomUUID();
-  for (const run of [() => on.insert(key, record(), {}, Date.now()), () => on.remove(key, access())]) {
+  for (const run of [() => on.insert(key, record(), {}, Date.now()), () => on.remove(key, access(), DESTROYED, [])]) {
     await expect(run()).rejects.toMatchObject({ reason: "unavailable", outcome: "not-applied" });
   }
   const back = new Promise<void>((done) => own.once("ready", done));

@@ -299,7 +299,8 @@ describe("the option touchInterval", () => {
     const backend = intercept(inner, (method) => (method === "read" && ++reads === 2 ? end() : undefined));
     const { store, advance, clock } = visits({ ...options, backend });
     const { token, session } = await store.create({});
-    end = () => inner.remove(session.id, { verifier: null, previous: false, now: clock.now() });
+    const ending = { id: session.id, cause: "destroyed" } as const;
+    end = () => inner.remove(session.id, { verifier: null, previous: false, now: clock.now() }, ending, []);
     advance(10);
     expect(await store.get(token)).toBeNull();
     expect(reads).toBe(2);

@@ -102,7 +102,7 @@ export function manySessions(open: () => PolicyPlace): void {
 
     test("leaves the keys of other programs and the tombstones of revoked sessions", async () => {
       const { backend, now, store } = await populated(1);
-      await backend.revoke("t".repeat(22), "user:andrew", 60_000, now());
+      await backend.revoke("t".repeat(22), "user:andrew", { id: "t".repeat(22), cause: "revoked" }, 60_000, now());
       await insertRecord(backend, "other", { name: "x" }, now());
       expect(await store.revokeEverybody()).toBe(1);
       expect((await keysOf(backend)).sort()).toEqual(["other", "t".repeat(22)]);

@@ -155,7 +155,7 @@ export function policies(open: () => PolicyPlace): void {
       events.length = 0;
       expect(await call(store, token)).toBeNull();
       expect(await call(store, `${"x".repeat(22)}.${"w".repeat(43)}`)).toBeNull();
-      await backend.revoke("x".repeat(22), "user:andrew", 60_000, now());
+      await backend.revoke("x".repeat(22), "user:andrew", { id: "x".repeat(22), cause: "revoked" }, 60_000, now());
       expect(await call(store, `${"x".repeat(22)}.${"w".repeat(43)}`)).toBeNull();
       expect(events).toEqual([]);
     });

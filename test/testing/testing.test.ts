@@ -91,7 +91,7 @@ describe("backendContract", () => {
   const broken: Record<string, (good: SessionBackend) => Partial<SessionBackend>> = {
     "insert replaces an existing session": (good) => ({
       async insert(key, record, insertion, now) {
-        await good.remove(key, { verifier: null, previous: true, now });
+        await good.remove(key, { verifier: null, previous: true, now }, { id: key, cause: "destroyed" }, []);
         return await good.insert(key, record, insertion, now);
       },
     }),
@@ -154,7 +154,17 @@ describe("backendContract", () => {
       read: (key, access, request) => good.read(key, { ...access, verifier: null }, request),
     }),
     "remove does not check the secret": (good) => ({
-      remove: (key, access) => good.remove(key, { ...access, verifier: null }),
+      remove: (key, access, ...rest) => good.remove(key, { ...access, verifier: null }, ...rest),
+    }),
+    "remove does not compare the fields": (good) => ({
+      remove: (key, access, ending, fields) => good.remove(key, access, ending, fields),
+    }),
+    "remove returns the reserved fields alone": (good) => ({
+      async remove(...args) {
+        const record = await good.remove(...args);
+        if (typeof record !== "object" || record === null) return record;
+        return Object.fromEntries(Object.entries(record).filter(([name]) => /^session_|_at$/.test(name)));
+      },
     }),
     "read accepts the former secret for ever": (good) => ({
       read: (key, access, request) => good.read(key, { ...access, now: 1 }, request),
@@ -229,7 +239,7 @@ describe("backendContract", () => {
       },
     }),
     "remove always reports that a session was ended": (good) => ({
-      remove: async (key, access) => (await good.remove(key, access)) ?? {},
+      remove: async (...args) => (await good.remove(...args)) ?? {},
     }),
     "returned records inherit from Object": (good) => ({
       async read(key, access, request) {

@@ -5,6 +5,7 @@ import { increments } from "./increments.ts";
 import { indexes } from "./indexes.ts";
 import { insertions } from "./insertions.ts";
 import { lifetimes } from "./lifetimes.ts";
+import { removals } from "./removals.ts";
 import { secrets } from "./secrets.ts";
 import { sizes } from "./sizes.ts";
 import { subjectOf } from "./subject.ts";
@@ -24,6 +25,7 @@ export function backendContract(
   for (const [name, run] of Object.entries({
     ...insertions,
     ...lifetimes,
+    ...removals,
     ...secrets,
     ...sizes,
     ...changes,

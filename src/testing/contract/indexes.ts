@@ -4,6 +4,7 @@ import { reserved } from "../../record.ts";
 import { type Cases, SKEW_MS, type Subject, VERIFIER } from "./subject.ts";
 
 const LIFE_MS = 60_000;
+const REVOKED = { id: "i".repeat(22), cause: "revoked" } as const;
 const newEntry = (): string => `user:${crypto.randomUUID()}`;
 const keysOf = ({ members }: IndexPage): string[] => members.map(({ key }) => key);
 const under = (...entries: string[]) => ({ [reserved.index]: JSON.stringify(entries) });
@@ -135,28 +136,28 @@ export const indexes: Cases = {
     const other = await subject.insert(under(theirs));
     const none = await subject.insert();
     const broken = await subject.insert({ [reserved.index]: "{not json" });
-    const ended = await backend.revoke(both, mine, 1000, clock.now());
+    const ended = await backend.revoke(both, mine, REVOKED, 1000, clock.now());
     assert.ok(typeof ended === "object" && ended[reserved.index] === under(mine, theirs)[reserved.index]);
     assert.equal(await stored(both), null);
     for (const key of [other, none, broken]) {
-      assert.equal(await backend.revoke(key, mine, 1000, clock.now()), "other");
+      assert.equal(await backend.revoke(key, mine, REVOKED, 1000, clock.now()), "other");
       assert.notEqual(await stored(key), null);
     }
-    assert.equal(await backend.revoke(both, mine, 0, clock.now()), "nothing");
+    assert.equal(await backend.revoke(both, mine, REVOKED, 0, clock.now()), "nothing");
     assert.equal(await subject.lists(both), false);
   },
 
   "a tombstone prevents the insertion of a session under its key, and is not a session itself": async (subject) => {
     const { backend, clock, newKey, record, access, stored } = subject;
     const key = newKey();
-    assert.equal(await backend.revoke(key, newEntry(), LIFE_MS, clock.now()), "nothing");
+    assert.equal(await backend.revoke(key, newEntry(), REVOKED, LIFE_MS, clock.now()), "nothing");
     assert.equal(await backend.insert(key, record(), {}, clock.now()), "revoked");
     assert.equal(await stored(key), null);
-    assert.equal(await backend.remove(key, access()), null);
-    assert.equal(await backend.revoke(key, newEntry(), LIFE_MS, clock.now()), "nothing");
+    assert.equal(await backend.remove(key, access(), REVOKED, []), null);
+    assert.equal(await backend.revoke(key, newEntry(), REVOKED, LIFE_MS, clock.now()), "nothing");
     assert.equal(await backend.insert(key, record(), {}, clock.now()), "revoked");
     const unmarked = newKey();
-    await backend.revoke(unmarked, newEntry(), 0, clock.now());
+    await backend.revoke(unmarked, newEntry(), REVOKED, 0, clock.now());
     assert.equal(typeof (await backend.insert(unmarked, record(), {}, clock.now())), "object");
   },
 
@@ -180,11 +181,11 @@ export const indexes: Cases = {
     const { backend, access } = subject;
     const entry = newEntry();
     const key = await subject.insert(under(entry));
-    const ended = await backend.remove(key, access({ verifier: VERIFIER }));
+    const ended = await backend.remove(key, access({ verifier: VERIFIER }), REVOKED, []);
     assert.ok(ended !== null && typeof ended !== "string");
     assert.equal(ended[reserved.index], JSON.stringify([entry]));
     assert.equal(ended[reserved.verifier], VERIFIER);
-    assert.equal(await backend.remove(key, access({ verifier: VERIFIER })), null);
+    assert.equal(await backend.remove(key, access({ verifier: VERIFIER }), REVOKED, []), null);
   },
 
   "a write without touch does not change the last-access time": async (subject) => {

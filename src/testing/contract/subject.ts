@@ -1,13 +1,6 @@
 import assert from "node:assert/strict";
-import type { Increment, SessionBackend } from "../../backend.ts";
-import {
-  type Absence,
-  type Access,
-  idleSeconds,
-  reserved,
-  type StoredSession,
-  type WrongSecret,
-} from "../../record.ts";
+import type { Ending, Increment, SessionBackend } from "../../backend.ts";
+import { type Absence, type Access, idleSeconds, reserved, type StoredSession } from "../../record.ts";
 import type { Clock } from "../clock.ts";
 
 /** The tests of one topic, by title. */
@@ -45,6 +38,9 @@ export const SKEW_MS = 1000;
 
 /** The fields that every insert writes. */
 const WRITTEN: readonly string[] = [reserved.createdAt, reserved.lastAccessedAt, reserved.deadline];
+
+/** The default ending of the tests. */
+export const DESTROYED: Ending = { id: "i".repeat(22), cause: "destroyed" };
 
 /** The default increment of the tests. */
 export const BY_ONE: Increment = {
@@ -123,8 +119,8 @@ export function plain<A>(answer: A): A {
 }
 
 /** Removes a session. Returns whether it existed, or why the secret was not accepted. */
-export async function ends(backend: SessionBackend, key: string, access: Access): Promise<boolean | WrongSecret> {
-  const ended = await backend.remove(key, access);
+export async function ends(backend: SessionBackend, key: string, access: Access): Promise<boolean | string> {
+  const ended = await backend.remove(key, access, DESTROYED, []);
   return typeof ended === "string" ? ended : ended !== null;
 }
 
