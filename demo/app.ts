@@ -133,7 +133,7 @@ async function login(session: VisitSession, form: URLSearchParams): Promise<Stat
   const ttl = ttlOf(form.get("ttl") || "60");
   await session.create(
     { username: name || "Guest", page_views: 1 },
-    { idleTimeout: `${ttl}s`, absoluteTimeout: `${Math.max(ttl, ABSOLUTE_SECONDS)}s` },
+    { authenticated: true, idleTimeout: `${ttl}s`, absoluteTimeout: `${Math.max(ttl, ABSOLUTE_SECONDS)}s` },
   );
   return "created";
 }

@@ -28,7 +28,12 @@ export const reserved = {
    * `session_deadline`, or empty if there is none; `moves` counts the changes of `session_index`.
    */
   absolute: "session_absolute",
-  /** The time of the last authentication in RFC 3339 format; absent if it is the time of creation. */
+  /**
+   * "1" if `create` gave the session an absolute timeout of its own. The absolute timeout of the store then does not apply to
+   * it, even if that is shorter.
+   */
+  ownDeadline: "session_own_deadline",
+  /** The time of the last authentication in RFC 3339 format; absent if the user did not authenticate in this session. */
   authenticatedAt: "session_authenticated_at",
   /** The SHA-256 hash of the current secret, in base64url. */
   verifier: "session_verifier",

@@ -13,15 +13,15 @@ export interface Session<out T> {
   /** The time of the last access that restarted the idle timeout. The Unix epoch if it cannot be parsed. */
   readonly lastAccessedAt: Date;
   /**
-   * The time of the last authentication: that of `create`, or of the last `rotate` with `authenticated: true`. The Unix
-   * epoch if it cannot be parsed.
+   * The time at which the user last authenticated, as `authenticated` of `create` or `rotate` said. `null` if the user did
+   * not authenticate in this session, or if the stored time cannot be parsed.
    */
-  readonly authenticatedAt: Date;
+  readonly authenticatedAt: Date | null;
   /** The time without access after which the session expires, in seconds. */
   readonly idleTimeout: number;
   /** The time at which the session expires if it is not accessed again. Never later than `deadline`. */
   readonly expiresAt: Date;
-  /** The time at which the session expires regardless of activity; `null` without an absolute timeout. */
+  /** The time at which the session expires regardless of activity; `null` with `absoluteTimeout: "none"`. */
   readonly deadline: Date | null;
 }
 
@@ -40,11 +40,17 @@ export interface CallOptions {
 
 /** Options for `create`. */
 export interface CreateOptions extends CallOptions {
+  /**
+   * `true` if the user has just entered a password, passkey or the like; or the time at which an identity provider
+   * authenticated the user: `new Date(auth_time * 1000)` with OpenID Connect. Sets `authenticatedAt`, which is `null`
+   * by default, for example for visitors or for users who are remembered.
+   */
+  readonly authenticated?: true | Date | undefined;
   /** The idle timeout of this session, in whole seconds; default: that of the store. */
   readonly idleTimeout?: Duration | undefined;
   /**
    * The absolute timeout of this session, in whole seconds and at least the idle timeout; `"none"` for no absolute timeout.
-   * Default: that of the store.
+   * The session keeps it: a shorter absolute timeout of the store does not apply to this session. Default: that of the store.
    */
   readonly absoluteTimeout?: Duration | "none" | undefined;
 }
@@ -69,10 +75,10 @@ export interface RotateWithChange<T> extends CallOptions {
   /** A new idle timeout, in whole seconds; default: unchanged. */
   readonly idleTimeout?: Duration | undefined;
   /**
-   * Whether to set `authenticatedAt` to the current time; default false. Use it after the user entered a password, passkey
-   * or second factor.
+   * Sets `authenticatedAt`, as for `create`: after the user entered a password, passkey or second factor. Default: it does
+   * not change. Leave it out for other rotations, for example after a change of role.
    */
-  readonly authenticated?: boolean | undefined;
+  readonly authenticated?: true | Date | undefined;
   readonly grace?: undefined;
 }
 
@@ -158,7 +164,8 @@ export interface SessionStore<T, New = T, Index extends string = never> {
   /**
    * Creates a session with new timeouts. Use it for every login. No other method creates a session.
    *
-   * @throws {RangeError} If a timeout is not a positive number of whole seconds, or the idle timeout exceeds the absolute timeout.
+   * @throws {RangeError} If a timeout is not a positive number of whole seconds, if the idle timeout exceeds the absolute
+   * timeout, or if `authenticated` is an invalid date, before 1971, or more than a day in the future.
    * @throws {SessionConflictError} With the reason `limit`, if an index value has the maximum number of sessions; with
    * `revoked`, if `revokeAll` ran concurrently for one of its index values.
    */
@@ -208,7 +215,8 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * this store wait for the result; other processes may report the token as `reused` until then.
    *
    * @throws {TypeError} With `plainIds`: create a new session instead. Also if `grace` is combined with a change.
-   * @throws {RangeError} If `grace` is more than 60 seconds or not less than the idle timeout.
+   * @throws {RangeError} If `grace` is more than 60 seconds or not less than the idle timeout, or for a wrong date as in
+   * `create`.
    */
   rotate(token: SessionToken, options?: RotateOptions<T>): Promise<IssuedSession<T> | null>;
   /** Ends the session, for example at logout. Returns whether it existed. */

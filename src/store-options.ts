@@ -57,8 +57,11 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
    */
   readonly idleTimeout?: Duration | undefined;
   /**
-   * The maximum lifetime of a session, in whole seconds, regardless of activity; default `"none"`. Set it to the same value
-   * as `idleTimeout` for a fixed lifetime.
+   * The maximum lifetime of a session, in whole seconds, regardless of activity; default `"30d"`, and `"none"` for no
+   * maximum. Set it to the same value as `idleTimeout` for a fixed lifetime.
+   *
+   * A session that was created under a longer one, or under none, gets the shorter one when it is next used. It counts from
+   * the creation of the session, by the backend's clock. Sessions whose `create` was given an `absoluteTimeout` keep that.
    */
   readonly absoluteTimeout?: Duration | "none" | undefined;
   /**

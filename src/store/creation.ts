@@ -10,6 +10,7 @@ import { MAX_WRITE_DELAY_MS, type Registry } from "../indexes/members.ts";
 import { indexEntries, reserved, type StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
 import type { IssuedSession, StoreCreateOptions } from "../session.ts";
+import { authentication } from "./authentication.ts";
 import { coverMs } from "./extension.ts";
 import type { Runner, Target } from "./runner.ts";
 import { readTimeouts, type Settings } from "./settings.ts";
@@ -96,6 +97,7 @@ export function creation<T>(
     const action = "create a session";
     const { signal, replaces = null } = options;
     const { idleTimeout, absoluteTimeout } = readTimeouts(action, options, settings);
+    const authenticated = authentication(action, options.authenticated, time());
     const set = codec.encode(data);
     sizes.checkGiven(action, set);
     const stored = codec.decode(set);
@@ -115,6 +117,8 @@ export function creation<T>(
             [reserved.idleTimeout]: String(idleTimeout),
             ...(verifier === null ? {} : { [reserved.verifier]: verifier }),
             ...(entries.length === 0 ? {} : { [reserved.index]: JSON.stringify(entries) }),
+            ...(options.absoluteTimeout === undefined ? {} : { [reserved.ownDeadline]: "1" }),
+            ...authenticated.set,
           });
           const inserted = await limitedWrite(step, {
             action,
@@ -126,8 +130,14 @@ export function creation<T>(
               unreceived = { key, verifier, isAnnounced: false };
               const absoluteMs = absoluteTimeout === undefined ? undefined : absoluteTimeout * 1000;
               const { covered, notAfter } = entered ?? {};
+              const { stamp } = authenticated;
               try {
-                const answer = await insert(step, unreceived, record, entries, { absoluteMs, covered, notAfter });
+                const answer = await insert(step, unreceived, record, entries, {
+                  absoluteMs,
+                  covered,
+                  notAfter,
+                  stamp,
+                });
                 if (typeof answer === "string") unreceived = null;
                 return answer;
               } catch (error) {

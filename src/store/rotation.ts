@@ -5,6 +5,7 @@ import { newSecret } from "../base/token.ts";
 import { SessionBackendError, SessionDataError } from "../errors.ts";
 import { changedCopy, reserved, type StoredSession, timeOf } from "../record.ts";
 import type { SessionStore } from "../session.ts";
+import { authentication } from "./authentication.ts";
 import type { Decoder } from "./decoding.ts";
 import type { Moves } from "./moves.ts";
 import type { OpenRotations } from "./open-rotations.ts";
@@ -57,13 +58,14 @@ export function rotation<T>(
 
   return async (token, options = {}) => {
     const action = "rotate a session";
-    const { patch = {}, authenticated = false, grace = 0, signal } = options;
+    const { patch = {}, grace = 0, signal } = options;
     if (settings.plainIds)
       throw new TypeError(`Cannot ${action} as with plainIds the ID is the token: create a new session instead`);
     const idleTimeout =
       options.idleTimeout === undefined ? undefined : seconds(action, "idleTimeout", options.idleTimeout);
+    const authenticated = authentication(action, options.authenticated, settings.time());
     const graceMs = milliseconds(action, "grace", grace, 0, Math.min(settings.idleTimeout * 1000 - 1, MAX_GRACE_MS));
-    const changes = Object.entries({ patch: options.patch, idleTimeout, authenticated: authenticated || undefined })
+    const changes = Object.entries({ patch: options.patch, idleTimeout, authenticated: options.authenticated })
       .filter(([, change]) => change !== undefined)
       .map(([name]) => name);
     if (graceMs > 0 && changes.length > 0) {
@@ -84,8 +86,9 @@ export function rotation<T>(
             [reserved.verifier]: secret.verifier,
             [reserved.previous]: target.verifier as string,
             ...(idleTimeout === undefined ? {} : { [reserved.idleTimeout]: String(idleTimeout) }),
+            ...authenticated.set,
           },
-          stamp: authenticated ? [reserved.rotatedAt, reserved.authenticatedAt] : [reserved.rotatedAt],
+          stamp: [reserved.rotatedAt, ...authenticated.stamp],
           ...(graceMs > 0 ? { remove: [], graceMs } : { remove: [reserved.grace] }),
           // If the reply is lost, undoing the rotation needs the values that it replaced.
           reads:

@@ -39,7 +39,8 @@ export interface Settings extends Timeouts {
   emit(event: SessionEvent): void;
 }
 
-const DEFAULT_TIMEOUTS: Timeouts = { idleTimeout: 1800, absoluteTimeout: undefined };
+const DEFAULT_TIMEOUTS: Timeouts = { idleTimeout: 1800, absoluteTimeout: 30 * 86_400 };
+
 const ACTION = "create a session store";
 const METHODS = [
   "insert",
@@ -143,7 +144,7 @@ export function readTimeouts(action: string, given: GivenTimeouts, defaults: Tim
         : seconds(action, "absoluteTimeout", absolute);
   if (absoluteTimeout !== undefined && idleTimeout > absoluteTimeout) {
     throw new RangeError(
-      `Cannot ${action} as idleTimeout must not exceed absoluteTimeout: received ${idleTimeout} and ${absoluteTimeout} seconds`,
+      `Cannot ${action} as idleTimeout must not exceed absoluteTimeout${absolute === undefined ? " (default)" : ""}: received ${idleTimeout} and ${absoluteTimeout} seconds`,
     );
   }
   return { idleTimeout, absoluteTimeout };

@@ -19,13 +19,13 @@ export function snapshot<T>(id: string, record: StoredSession, data: T): Session
   const absolute = absoluteOf(record);
   const deadline = absolute === null ? end : absolute.deadline;
   const idleEnd = lastAccessedAt.getTime() + idleTimeout * 1000;
-  const authenticated = record[reserved.authenticatedAt];
+  const authenticatedAt = timeOf(record[reserved.authenticatedAt]);
   return Object.freeze({
     id,
     data,
     createdAt,
     lastAccessedAt,
-    authenticatedAt: authenticated === undefined ? createdAt : timestamp(authenticated),
+    authenticatedAt: Number.isNaN(authenticatedAt) ? null : new Date(authenticatedAt),
     idleTimeout,
     expiresAt: new Date(Math.min(idleEnd, end ?? Number.POSITIVE_INFINITY)),
     deadline: deadline === null ? null : new Date(deadline),

@@ -6,6 +6,10 @@ import { MAX_WRITE_DELAY_MS, type Registry } from "../indexes/members.ts";
 import {
   type Absence,
   type Access,
+  absoluteOf,
+  absoluteText,
+  deadlineOf,
+  expectation,
   idleSeconds,
   isReused,
   reserved,
@@ -13,7 +17,7 @@ import {
   type StoredSession,
   timeOf,
 } from "../record.ts";
-import { createExtension, type Extend } from "./extension.ts";
+import { createExtension, INDEX_FIELDS } from "./extension.ts";
 import type { OpenRotations } from "./open-rotations.ts";
 import type { Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
@@ -60,8 +64,16 @@ export interface Storage {
    * @throws {SessionDataError} With the origin `given`, if the record would be larger than the edit's `maxBytes`.
    */
   write(target: Target, edit: Edit): Promise<Written | "changed" | null>;
-  readonly extended: Extend;
+  /**
+   * Brings the deadline of a session that was just read or changed up to date: it becomes earlier if the absolute timeout of
+   * the store is shorter now. After a touch, it becomes later together with the indexes. Returns the present record; `null`
+   * if the session has ended.
+   */
+  settled(target: Target, record: StoredSession, isTouched: boolean): Promise<StoredSession | null>;
 }
+
+/** The latest time that a deadline can be, in Unix milliseconds. */
+const MAX_DEADLINE = 999_999_999_999_999;
 
 export function createStorage(
   settings: Settings,
@@ -70,7 +82,7 @@ export function createStorage(
   registry: Registry,
   { isDecided }: OpenRotations,
 ): Storage {
-  const { backend, emit, time, touchIntervalMs } = settings;
+  const { absoluteTimeout, backend, emit, time, touchIntervalMs } = settings;
   const extended = createExtension(settings, fields, registry);
 
   const accessTo: Storage["accessTo"] = ({ verifier, previous = true }) => ({ verifier, previous, now: time() });
@@ -98,8 +110,35 @@ export function createStorage(
   const read: Storage["read"] = async (target, touch, maxAgeMs = 0) => {
     const call = () => backend.read(target.key, accessTo(target), { touch, fields, maxAgeMs });
     const record = await ask(target, touch ? "writes" : "reads", call);
-    return touch && record !== null ? await extended(target, record) : record;
+    return record && (await settled(target, record, touch));
   };
+
+  const settled: Storage["settled"] = async (target, record, isTouched) => {
+    const set = earlierDeadline(record);
+    if (set === null) return isTouched ? await extended(target, record) : record;
+    // By its key, because the secret was checked, and a rotation may have replaced it.
+    const reached = { ...target, verifier: null, isInternal: true };
+    const change = { set, remove: [], expect: expectation(record, INDEX_FIELDS), touch: false, fields };
+    const written = await ask(reached, "writes", () => backend.write(target.key, accessTo(reached), change));
+    if (written === null || typeof written === "string") return written && (await read(reached, isTouched));
+    return isTouched ? await extended(target, written.after) : written.after;
+  };
+
+  /**
+   * Returns the fields to write if the session was created under a longer absolute timeout of the store. Its creation and its
+   * deadline are times of the same clock, the backend's.
+   */
+  function earlierDeadline(record: StoredSession): StoredSession | null {
+    if (absoluteTimeout === undefined || record[reserved.ownDeadline] !== undefined) return null;
+    const latest = timeOf(record[reserved.createdAt]) + absoluteTimeout * 1000;
+    const present = deadlineOf(record) ?? Number.POSITIVE_INFINITY;
+    const known = absoluteOf(record);
+    const isTooLate = (known === null ? present : (known.deadline ?? Number.POSITIVE_INFINITY)) > latest;
+    if (!isTooLate) return null;
+    const deadline = Math.min(Math.max(latest, 0), MAX_DEADLINE);
+    const set = { [reserved.deadline]: String(Math.min(present, deadline)) };
+    return known === null ? set : { ...set, [reserved.absolute]: absoluteText({ ...known, deadline }) };
+  }
 
   /** Whether the idle timeout must restart. It may end a session early by a hundredth of it at most. */
   function isTouchDue(record: StoredSession): boolean {
@@ -138,8 +177,9 @@ export function createStorage(
       throw new SessionConflictError(`Cannot move a session to another index value as ${why}`, { reason: "revoked" });
     }
     if (written === null || written === "changed" || edit.touch === false) return written;
-    return { ...written, after: await extended(target, written.after) };
+    const after = await settled(target, written.after, true);
+    return after && { ...written, after };
   };
 
-  return { fields, accessTo, ask, read, readAndTouch, write, extended };
+  return { fields, accessTo, ask, read, readAndTouch, write, settled };
 }

@@ -48,7 +48,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
   const rotations = openRotations();
   const fields = settings.migrate === undefined ? codec.names : null;
   const storage = createStorage(settings, fields, sizes, registry, rotations);
-  const { accessTo, ask, extended, read, readAndTouch, write } = storage;
+  const { accessTo, ask, read, readAndTouch, settled, write } = storage;
   const moves = createMoves(settings, codec, registry, limitedWrite, storage);
   const decoder = createDecoder(settings, codec, sizes, indexes, storage, moves);
   const { decode, toSession } = decoder;
@@ -88,8 +88,8 @@ export function createSessionStore<T extends object, In, Index extends string = 
         const added = await ask(target, "writes", () => backend.increment(target.key, accessTo(target), change));
         if (added === "too_many_bytes") throw sizes.refusal(action);
         if (added === null || typeof added === "string") return added === null ? null : refuse(added);
-        await extended(target, added);
-        return Number(added[field]);
+        const present = await settled(target, added, true);
+        return present && Number(added[field]);
       }
       let sum = Number.NaN;
       const written = await compareAndSet(target, (data) => {

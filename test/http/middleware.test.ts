@@ -544,7 +544,8 @@ describe("Cache-Control and Vary", () => {
 
 describe("the option persistent", () => {
   test.each([
-    [undefined, 34_560_000],
+    [undefined, 2_592_000],
+    ["none", 34_560_000],
     ["1h", 3600],
     ["400d", 34_560_000],
     ["34560001s", 34_560_000],
@@ -874,7 +875,7 @@ describe("sessionExchange", () => {
     const created = await first.session.create({ userId: "42" });
     const [setCookie, ...others] = first.finish(new Headers());
     expect(setCookie?.[0]).toBe("Set-Cookie");
-    expect(setCookie?.[1]).toContain("; Max-Age=34560000;");
+    expect(setCookie?.[1]).toContain("; Max-Age=2592000;");
     expect(others).toEqual([
       ["Cache-Control", "no-store"],
       ["Vary", "Cookie"],

@@ -444,7 +444,7 @@ describe("a change of an index value", () => {
     const scene = await three();
     const { store, backend, clock } = scene;
     const plain = createSessionStore({ schema: member, backend, now: clock.now });
-    const { token, session } = await plain.create({ userId: "dave" });
+    const { token, session } = await plain.create({ userId: "dave" }, { absoluteTimeout: "none" });
     expect(session.deadline).toBeNull();
     expect(await store.count({ user: "dave" })).toBe(0);
     const moved = await store.update(token, { userId: "dave" });
@@ -458,15 +458,21 @@ describe("an index", () => {
   test("a store with indexes gives sessions the same deadline as one without", async () => {
     const { store, at } = members();
     const inDays = (days: number) => new Date(at().getTime() + days * DAY_MS);
-    expect((await store.create({ userId: "dave" })).session.deadline).toBeNull();
+    expect((await store.create({ userId: "dave" })).session.deadline).toEqual(inDays(30));
+    expect((await store.create({ userId: "dave" }, { absoluteTimeout: "none" })).session.deadline).toBeNull();
     const day = await store.create({ userId: "dave" }, { absoluteTimeout: "1d" });
     expect(day.session.deadline).toEqual(inDays(1));
     const limited = members({ absoluteTimeout: "7d" });
     expect((await limited.store.create({ userId: "dave" })).session.deadline).toEqual(inDays(7));
   });
 
-  test("a store with an empty indexes option gives sessions no deadline", async () => {
-    const store = createSessionStore({ schema: member, backend: memoryBackend(), indexes: {} });
+  test("a store with an empty indexes option has no index, and no deadline if none is wanted", async () => {
+    const store = createSessionStore({
+      schema: member,
+      backend: memoryBackend(),
+      indexes: {},
+      absoluteTimeout: "none",
+    });
     expect((await store.create({})).session.deadline).toBeNull();
     // @ts-expect-error There is no index.
     await expect(allListed(store, { user: "andrew" })).rejects.toThrow(TypeError);

@@ -2,6 +2,8 @@ import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { createSessionStore, SessionDataError } from "../../src/index.ts";
 import { redisBackend } from "../../src/redis/index.ts";
+import { authentications } from "../support/authentications.ts";
+import { loweredTimeouts } from "../support/lowered-timeouts.ts";
 import { manySessions } from "../support/many-sessions.ts";
 import { memberStore } from "../support/members.ts";
 import { policies } from "../support/policies.ts";
@@ -15,6 +17,8 @@ const prefix = await ownPrefix(client);
 const open = () => ({ backend: redisBackend(client, { prefix: `${prefix}${randomUUID()}:` }), now: Date.now });
 
 policies(open);
+authentications(open);
+loweredTimeouts(open);
 manySessions(open);
 userFunctions(open);
 

@@ -119,7 +119,7 @@ describe("round trips on a server that has the scripts loaded", () => {
 
   test("rotate takes 1 round trip, or 2 if it changes more than the token", async () => {
     let { token: present } = await store.create({ user: "andrew" });
-    const more = [{ authenticated: true }, { patch: { user: "barbara" } }, { idleTimeout: 60 }];
+    const more = [{ authenticated: true as const }, { patch: { user: "barbara" } }, { idleTimeout: 60 }];
     for (const [expected, options] of [
       [1, {}] as const,
       [1, { grace: 5 }] as const,

@@ -21,7 +21,7 @@ const visit = z.object({
   nil: z.string().optional(),
   f: z.number().optional(),
 });
-const shared = createSessionStore({ schema: visit, backend, plainIds: true });
+const shared = createSessionStore({ schema: visit, backend, plainIds: true, absoluteTimeout: "none" });
 
 type Hash = Record<string, string>;
 const hashOf = async (id: string): Promise<Hash> => ({ ...(await client.hGetAll(prefix + id)) });
@@ -131,7 +131,7 @@ describe("the session hash in Redis", () => {
   const stamps = (at: Date) => ({ created_at: at.toISOString(), last_accessed_at: at.toISOString() });
 
   test("a new session is stored as its data, the guides' three fields and the token hash", async () => {
-    const store = createSessionStore({ schema, backend });
+    const store = createSessionStore({ schema, backend, absoluteTimeout: "none" });
     const { session } = await store.create(data);
     expect(await hashOf(session.id)).toEqual({
       ...text,
@@ -156,7 +156,7 @@ describe("the session hash in Redis", () => {
   });
 
   test("a rotation stores the former token hash, the end of the grace period and the login time, if there are any", async () => {
-    const store = createSessionStore({ schema, backend });
+    const store = createSessionStore({ schema, backend, absoluteTimeout: "none" });
     const { session, token } = await store.create(data);
     const { session_verifier: first } = await hashOf(session.id);
     const rotated = await store.rotate(token, { grace: 10 });
@@ -277,7 +277,7 @@ describe("compatibility with the session format of Redis's guides", () => {
       list: z.array(z.string()),
       at: z.codec(z.iso.datetime(), z.date(), { decode: (iso) => new Date(iso), encode: (date) => date.toISOString() }),
     });
-    const store = createSessionStore({ schema, backend, plainIds: true });
+    const store = createSessionStore({ schema, backend, plainIds: true, absoluteTimeout: "none" });
     const at = new Date("2026-11-20T17:55:26.000Z");
     const data = { text: '"q" 1', like: "1", count: -7, share: 0.1, on: false, none: null, list: ["a"], at } as const;
     const { token } = await store.create({ ...data, list: ["a"] });
@@ -345,6 +345,7 @@ describe("compatibility with the session format of Redis's guides", () => {
         },
       },
       plainIds: true,
+      absoluteTimeout: "none",
     });
     const seen: number[] = [];
     await racing.update(id, ({ page_views }) => {
@@ -407,7 +408,7 @@ describe("compatibility with the session format of Redis's guides", () => {
     expect(cookie.name).toBe("sid");
     expect(cookie.read(`sid=${bare.token}`)).toBe(bare.token);
     expect(bare.session.id).not.toBe(bare.token);
-    const own = createSessionStore({ schema: visit, backend });
+    const own = createSessionStore({ schema: visit, backend, absoluteTimeout: "none" });
     const { token, session } = await own.create({ username: "andrew", page_views: 1 });
     const [id, secret] = token.split(".");
     expect(id).toBe(session.id);
@@ -464,7 +465,12 @@ describe("compatibility with the session format of Redis's guides", () => {
   });
 
   test("R16 a session expires at the same time in memory and in Redis, and expiresAt states that time", async () => {
-    const onMemory = createSessionStore({ schema: visit, backend: memoryBackend(), plainIds: true });
+    const onMemory = createSessionStore({
+      schema: visit,
+      backend: memoryBackend(),
+      plainIds: true,
+      absoluteTimeout: "none",
+    });
     const stores = [shared, onMemory];
     const data = { username: "andrew", page_views: 1 };
     const since = Date.now();

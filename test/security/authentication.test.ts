@@ -27,7 +27,7 @@ function site() {
     jar,
     logIn: () =>
       visit(async (session) => {
-        await session.create({ userId: "42" });
+        await session.create({ userId: "42" }, { authenticated: true });
         return new Response();
       }),
     proveAgain: () =>

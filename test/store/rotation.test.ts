@@ -228,12 +228,12 @@ describe("the option grace of rotate", () => {
 });
 
 describe("authenticatedAt", () => {
-  test("authenticatedAt is the creation time until a rotation with authenticated: true", async () => {
+  test("authenticatedAt is null until a rotation with authenticated: true", async () => {
     const { store, advance, at } = visits();
     const { token, session } = await store.create({});
     advance(10);
     const changed = await store.rotate(token, { patch: { theme: "dark" } });
-    expect(changed?.session.authenticatedAt).toEqual(session.createdAt);
+    expect(changed?.session.authenticatedAt).toBeNull();
     await store.update(changed?.token ?? "", { userId: "42" });
     const proven = await store.rotate(changed?.token ?? "", { authenticated: true });
     const then = at();

@@ -51,7 +51,7 @@ async function failure(promise: Promise<unknown>): Promise<unknown> {
 describe("create", () => {
   test("create stores the data with its defaults and returns the session", async () => {
     const { store, at } = visits({ idleTimeout: 600, absoluteTimeout: 3600 });
-    const { token, session } = await store.create({ userId: "42" });
+    const { token, session } = await store.create({ userId: "42" }, { authenticated: true });
     expect(session).toEqual({
       id: token.slice(0, 22),
       data: { userId: "42", theme: "light", pageViews: 0, cart: [] },
@@ -65,10 +65,11 @@ describe("create", () => {
     expect(await store.peek(token)).toEqual(session);
   });
 
-  test("a session has an idle timeout of 30 minutes and no deadline by default", async () => {
-    const { store } = visits();
+  test("a session has an idle timeout of 30 minutes and ends after 30 days by default", async () => {
+    const { store, at } = visits();
     const { session } = await store.create({});
-    expect(session).toMatchObject({ idleTimeout: 1800, deadline: null });
+    const deadline = new Date(at().getTime() + 30 * 86_400_000);
+    expect(session).toMatchObject({ idleTimeout: 1800, deadline, authenticatedAt: null });
   });
 
   test("create accepts timeouts for one session", async () => {
@@ -867,6 +868,11 @@ describe("isFresh", () => {
     [-60_001, false],
   ])("%d ms after authentication, isFresh with 300 seconds returns %s", (age, fresh) => {
     expect(isFresh(session, 300, authenticatedAt.getTime() + age)).toBe(fresh);
+  });
+
+  test("isFresh returns false without an authentication, even for a session that was created now", () => {
+    const visitor = { authenticatedAt: null, createdAt: new Date() } as Session<unknown>;
+    expect(isFresh(visitor, "30d")).toBe(false);
   });
 
   test("isFresh uses the current time if no time is given", () => {

@@ -82,6 +82,8 @@ export function members(options: MemberOptions = {}) {
   };
 }
 
+export type MemberStore = ReturnType<typeof memberStore>["store"];
+
 /** The keys in an index entry in the order in which they were added, including those of ended sessions. */
 export async function entered(backend: SessionBackend, entry: string, now: number): Promise<string[]> {
   const page = await backend.page(entry, 0, 1_000_000, now);

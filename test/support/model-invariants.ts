@@ -130,6 +130,7 @@ function recordOf(session: ModelSession): Record<string, string | undefined> {
     session_ttl: String(session.idleTimeout),
     session_deadline: cutoff === null ? undefined : String(cutoff),
     session_absolute: moves === null ? undefined : `${deadline ?? ""}/${moves}`,
+    session_own_deadline: session.ownDeadline ? "1" : undefined,
     session_verifier: verifierOf(current),
     session_previous: verifierOf(previous),
     session_rotated_at: rotatedAt === null ? undefined : new Date(rotatedAt).toISOString(),

@@ -21,6 +21,8 @@ export interface ModelSession {
   readonly createdAt: number;
   /** The absolute timeout. */
   readonly deadline: number | null;
+  /** Whether `create` was given the absolute timeout. */
+  readonly ownDeadline: boolean;
   /** The stored deadline: the absolute timeout, or earlier, the time until which the indexes hold the session. */
   cutoff: number | null;
   /** How often the index entries changed; `null` as long as there were none. */
@@ -84,7 +86,7 @@ export function stateOf(rules: Rules, start: number, aging: boolean) {
       data: structuredClone(data),
       createdAt: new Date(createdAt),
       lastAccessedAt: new Date(lastAccessedAt),
-      authenticatedAt: new Date(authenticatedAt ?? createdAt),
+      authenticatedAt: authenticatedAt === null ? null : new Date(authenticatedAt),
       idleTimeout,
       expiresAt: new Date(Math.min(idleEnd, cutoff ?? Number.POSITIVE_INFINITY)),
       deadline: deadline === null ? null : new Date(deadline),

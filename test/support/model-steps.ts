@@ -26,6 +26,7 @@ export type Step =
       readonly data: Patch;
       readonly idleTimeout?: number | undefined;
       readonly absoluteTimeout?: number | undefined;
+      readonly authenticated?: true | undefined;
     }
   | { readonly do: "get" | "peek" | "destroy"; readonly of: TokenOf }
   | { readonly do: "update"; readonly of: TokenOf; readonly change: ChangeBy }
@@ -37,7 +38,7 @@ export type Step =
       readonly of: TokenOf;
       readonly change?: ChangeBy | undefined;
       readonly idleTimeout?: number | undefined;
-      readonly authenticated?: boolean | undefined;
+      readonly authenticated?: true | undefined;
       readonly grace?: number | undefined;
     }
   | { readonly do: "revoke"; readonly session: number; readonly any?: boolean }
@@ -104,21 +105,21 @@ const change: fc.Arbitrary<ChangeBy> = fc.oneof(
   oneOf(...(Object.keys(FUNCTIONS) as (keyof typeof FUNCTIONS)[])).map((by) => ({ by })),
 );
 const entry = oneOf(...ENTRIES);
-const newTimeouts = oneOf<{ idleTimeout?: number; absoluteTimeout?: number }[]>(
+const newTimeouts = oneOf<{ idleTimeout?: number; absoluteTimeout?: number; authenticated?: true }[]>(
   {},
   {},
   { idleTimeout: 5 },
   { idleTimeout: 20, absoluteTimeout: 20 },
-  { idleTimeout: 61, absoluteTimeout: 90 },
+  { idleTimeout: 61, absoluteTimeout: 90, authenticated: true },
   { absoluteTimeout: 700 },
   { idleTimeout: 4000, absoluteTimeout: 5000 },
   { idleTimeout: 90, absoluteTimeout: 61 },
 );
-const rotation = oneOf<{ idleTimeout?: number; authenticated?: boolean; grace?: number }[]>(
+const rotation = oneOf<{ idleTimeout?: number; authenticated?: true; grace?: number }[]>(
   {},
   { grace: 4 },
   { grace: 19 },
-  { grace: 59, authenticated: false },
+  { grace: 59 },
   { authenticated: true, idleTimeout: 20 },
   { authenticated: true },
   { idleTimeout: 61 },

@@ -45,6 +45,7 @@ export function worldOf(ground: Ground, rules: Rules): World {
     schema: refined ? lit : schema,
     backend: ground.backend,
     ...timeouts,
+    absoluteTimeout: timeouts.absoluteTimeout ?? "none",
     indexes: indexed
       ? {
           user: { from: "userId", limit: limit === null ? undefined : { max: MAX_SESSIONS, whenFull: limit } },

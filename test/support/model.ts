@@ -22,7 +22,7 @@ interface Issued {
 interface Rotation {
   readonly patch?: Change | undefined;
   readonly idleTimeout?: number | undefined;
-  readonly authenticated?: boolean | undefined;
+  readonly authenticated?: true | undefined;
   readonly grace?: number | undefined;
 }
 
@@ -100,7 +100,11 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
     /** @param issued The result of the real store, or `null` if it failed. */
     create(
       given: Patch,
-      options: { idleTimeout?: number | undefined; absoluteTimeout?: number | undefined },
+      options: {
+        idleTimeout?: number | undefined;
+        absoluteTimeout?: number | undefined;
+        authenticated?: true | undefined;
+      },
       issued: Issued | null,
     ): Outcome {
       const { idleTimeout = rules.idleTimeout } = options;
@@ -123,11 +127,12 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
         rotatedAt: null,
         createdAt: now(),
         deadline,
+        ownDeadline: options.absoluteTimeout !== undefined,
         cutoff: deadline,
         moves: null,
         data: { ...data, userId: undefined, tags: [] },
         lastAccessedAt: now(),
-        authenticatedAt: null,
+        authenticatedAt: options.authenticated ? now() : null,
         idleTimeout,
         grace: null,
         end: now(),
@@ -181,9 +186,9 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
 
     /** @param issued The result of the real store, or `null` if it failed. */
     rotate(token: string, options: Rotation, issued: Issued | null, actual: Outcome): Outcome {
-      const { patch = {}, idleTimeout, authenticated = false, grace = 0 } = options;
+      const { patch = {}, idleTimeout, authenticated, grace = 0 } = options;
       if (outOfRange(idleTimeout) || grace >= rules.idleTimeout || grace > 60) return OUT_OF_RANGE;
-      const isChange = options.patch !== undefined || idleTimeout !== undefined || authenticated;
+      const isChange = options.patch !== undefined || idleTimeout !== undefined || authenticated === true;
       if (isChange && grace > 0) return { error: "TypeError" };
       if (!TOKEN.test(token)) return ABSENT;
       if (typeof patch !== "function" && !fieldsFit(patch)) return UNFIT;

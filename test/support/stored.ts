@@ -4,8 +4,12 @@ import { type SessionBackend, SessionDataError } from "../../src/index.ts";
 import { idleSeconds, reserved } from "../../src/record.ts";
 
 /** The stored record of the token's session. */
-export async function rawOf(backend: SessionBackend, token: string): Promise<Readonly<Record<string, string>>> {
-  const access = { verifier: null, previous: true, now: Date.now() };
+export async function rawOf(
+  backend: SessionBackend,
+  token: string,
+  now = Date.now(),
+): Promise<Readonly<Record<string, string>>> {
+  const access = { verifier: null, previous: true, now };
   const record = await backend.read(token.slice(0, 22), access, { touch: false, fields: null });
   if (record === null || typeof record === "string") throw new Error("There is no record");
   return record;
@@ -32,8 +36,9 @@ export async function plant(
   token: string,
   set: Record<string, string>,
   remove: string[] = [],
+  now = Date.now(),
 ): Promise<void> {
-  const access = { verifier: null, previous: true, now: Date.now() };
+  const access = { verifier: null, previous: true, now };
   await backend.write(token.slice(0, 22), access, { set, remove, fields: null });
 }
 

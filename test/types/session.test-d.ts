@@ -230,7 +230,7 @@ describe("Session", () => {
       readonly data: Readonly<Visit>;
       readonly createdAt: Date;
       readonly lastAccessedAt: Date;
-      readonly authenticatedAt: Date;
+      readonly authenticatedAt: Date | null;
       readonly idleTimeout: number;
       readonly expiresAt: Date;
       readonly deadline: Date | null;
