@@ -66,7 +66,10 @@ export class SessionDataError extends Error {
   }
 }
 
-/** The error for an operation that conflicts with the state of the store. Nothing was changed. */
+/**
+ * The error for an operation that conflicts with the state of the store. Nothing was changed, except by `updateAll`: see
+ * `done`.
+ */
 export class SessionConflictError extends Error {
   override readonly name = "SessionConflictError" as const;
   /** Identifies the kind of error in every version and copy of this package. */
@@ -76,10 +79,20 @@ export class SessionConflictError extends Error {
    * index value were revoked concurrently. `limit`: the index value has the maximum number of sessions.
    */
   readonly reason: "contended" | "revoked" | "limit";
+  /** The number of sessions that `updateAll` had changed before the conflict; 0 for all other methods. */
+  readonly done: number;
 
-  constructor(message: string, options: { readonly reason: SessionConflictError["reason"]; readonly cause?: unknown }) {
+  constructor(
+    message: string,
+    options: {
+      readonly reason: SessionConflictError["reason"];
+      readonly done?: number | undefined;
+      readonly cause?: unknown;
+    },
+  ) {
     super(message, causeOf(options));
     this.reason = options.reason;
+    this.done = options.done ?? 0;
   }
 
   static {

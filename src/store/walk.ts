@@ -1,6 +1,6 @@
 import { noteChange } from "../base/changes.ts";
 import { tell } from "../base/promises.ts";
-import { SessionBackendError } from "../errors.ts";
+import { SessionBackendError, SessionConflictError } from "../errors.ts";
 import type { Registry } from "../indexes/members.ts";
 import { indexEntries } from "../record.ts";
 import type { SessionStore } from "../session.ts";
@@ -26,7 +26,11 @@ export async function allCounted<R>(tasks: readonly Promise<R>[]): Promise<R[]> 
 
 /** Returns the error for an operation that failed after it changed some sessions. */
 export function failedAfter({ done }: Tally, error: unknown): unknown {
-  if (!(error instanceof SessionBackendError) || done === 0) return error;
+  if (done === 0) return error;
+  if (error instanceof SessionConflictError) {
+    return new SessionConflictError(error.message, { reason: error.reason, done, cause: error });
+  }
+  if (!(error instanceof SessionBackendError)) return error;
   return new SessionBackendError(error.message, { reason: error.reason, outcome: "unknown", done, cause: error });
 }
 
