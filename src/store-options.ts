@@ -135,10 +135,10 @@ export type SessionEvent =
    * path or domain of the cookie was changed, or another host of the domain set a cookie with the same name.
    */
   | { readonly type: "two-cookies"; readonly id: null; readonly at: Date; readonly cookieName: string }
-  /** The backend failed. A call that its own caller aborted reports no event. */
+  /** The backend failed. A call that its own caller aborted reports no event. The error contains no token and no data. */
   | {
       readonly type: "unavailable";
       readonly id: SessionId | null;
       readonly at: Date;
-      readonly reason: Exclude<SessionBackendError["reason"], "aborted">;
+      readonly error: SessionBackendError;
     };

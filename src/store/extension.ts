@@ -43,7 +43,7 @@ export type Extend = (target: Target, record: StoredSession) => Promise<StoredSe
  * with them.
  */
 export function createExtension(
-  { backend, emit, time }: Settings,
+  { backend, report, time }: Settings,
   fields: readonly string[] | null,
   registry: Registry,
 ): Extend {
@@ -85,7 +85,7 @@ export function createExtension(
     } catch (error) {
       if (!(error instanceof SessionBackendError)) throw error;
       // The session keeps the time that it has, and the next touch tries again.
-      if (error.reason !== "aborted") emit({ type: "unavailable", id, at: new Date(time()), reason: error.reason });
+      report(id, error);
       return record;
     }
   };

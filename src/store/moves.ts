@@ -49,7 +49,7 @@ export interface Moves {
 }
 
 export function createMoves<T>(
-  { emit, time }: Settings,
+  { report }: Settings,
   codec: Codec<T>,
   { indexes }: Registry,
   limitedWrite: LimitedWrite,
@@ -105,8 +105,9 @@ export function createMoves<T>(
     try {
       return indexes.entriesAfter(held, data);
     } catch (error) {
-      const issues = error instanceof SessionDataError ? error.issues : [{ code: "custom", path: [] }];
-      emit({ type: "invalid", id, at: new Date(time()), issues: issues.map(({ code, path }) => ({ code, path })) });
+      const message = "an index value is not a string of 1 to 512 bytes, or its function threw an error";
+      const issues = error instanceof SessionDataError ? error.issues : [{ code: "custom", path: [], message }];
+      report(id, new SessionDataError(`Cannot index a session as ${message}`, { issues, origin: "stored" }));
       return null;
     }
   }
@@ -124,9 +125,7 @@ export function createMoves<T>(
       if (error instanceof SessionConflictError) return record;
       if (!(error instanceof SessionBackendError)) throw error;
       // The session keeps its index entries, and the next touch tries again.
-      if (error.reason !== "aborted") {
-        emit({ type: "unavailable", id: target.id, at: new Date(time()), reason: error.reason });
-      }
+      report(target.id, error);
       return record;
     }
   };

@@ -6,6 +6,7 @@ import { plainTokens, secretTokens, type TokenForm } from "../base/token.ts";
 import type { SessionSchema } from "../data.ts";
 import type { CreateOptions } from "../session.ts";
 import type { SessionEvent, SessionStoreOptions } from "../store-options.ts";
+import { createReport, type Report } from "./reports.ts";
 
 /** The timeouts of a session in seconds. */
 interface Timeouts {
@@ -38,6 +39,7 @@ export interface Settings extends Timeouts {
   time(): number;
   /** Calls the listener. Its errors are ignored. */
   emit(event: SessionEvent): void;
+  readonly report: Report;
 }
 
 const DEFAULT_TIMEOUTS: Timeouts = { idleTimeout: 1800, absoluteTimeout: undefined };
@@ -96,6 +98,18 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
   if (plainIds && given.indexes !== undefined) {
     throw new TypeError(`Cannot ${ACTION} as indexes cannot be used with plainIds: remove one of these options`);
   }
+  const time = (): number => {
+    const time = now();
+    if (typeof time !== "number" || !(time >= 0 && time < YEAR_10000)) {
+      ignore(time);
+      const received = typeof time === "number" ? time : kindOf(time);
+      throw new TypeError(
+        `Cannot read the clock as now must return Unix milliseconds before the year 10000: received ${received}`,
+      );
+    }
+    return Math.floor(time);
+  };
+  const emit = (event: SessionEvent): void => tell(onEvent, event);
   const { idleTimeout, absoluteTimeout } = readTimeouts(ACTION, given, DEFAULT_TIMEOUTS);
   wholeNumber(ACTION, "maxIndexEntries", given.maxIndexEntries, 1, 10_000);
   wholeNumber(ACTION, "maxBytes", given.maxBytes, 1, MAX_TEXT_BYTES);
@@ -106,20 +120,9 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
     touchIntervalMs: milliseconds(ACTION, "touchInterval", given.touchInterval, 0, idleTimeout * 1000 - 1),
     operationTimeoutMs: milliseconds(ACTION, "operationTimeout", given.operationTimeout, 1, MAX_OPERATION_MS),
     tokens: plainIds ? plainTokens : secretTokens,
-    time() {
-      const time = now();
-      if (typeof time !== "number" || !(time >= 0 && time < YEAR_10000)) {
-        ignore(time);
-        const received = typeof time === "number" ? time : kindOf(time);
-        throw new TypeError(
-          `Cannot read the clock as now must return Unix milliseconds before the year 10000: received ${received}`,
-        );
-      }
-      return Math.floor(time);
-    },
-    emit(event) {
-      tell(onEvent, event);
-    },
+    time,
+    emit,
+    report: createReport(emit, time),
   };
 }
 

@@ -70,7 +70,7 @@ export function createStorage(
   registry: Registry,
   { isDecided }: OpenRotations,
 ): Storage {
-  const { backend, emit, time, touchIntervalMs } = settings;
+  const { backend, emit, report, time, touchIntervalMs } = settings;
   const extended = createExtension(settings, fields, registry);
 
   const accessTo: Storage["accessTo"] = ({ verifier, previous = true }) => ({ verifier, previous, now: time() });
@@ -119,7 +119,7 @@ export function createStorage(
       if (!(error instanceof SessionBackendError && error.reason === "rejected")) throw error;
       // A server that rejects writes, for example when it is full, can still be read. Only the touch is lost.
       const untouched = record ?? (await read(target, false));
-      emit({ type: "unavailable", id: target.id, at: new Date(time()), reason: "rejected" });
+      report(target.id, error);
       return untouched;
     }
   };

@@ -175,7 +175,7 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
           const { store, fails } = failing(scene, reason);
           await fails(store.get(scene.token));
         },
-        ({ id }) => [{ id, reason }],
+        ({ id }) => [{ id, error: expect.objectContaining({ code: "ERR_SESSION_BACKEND", reason }) }],
       ],
     ),
     [
@@ -184,7 +184,7 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
         const { store, fails } = failing(scene, "unavailable");
         await fails(store.create({}));
       },
-      () => [{ id: null, reason: "unavailable" }],
+      () => [{ id: null, error: expect.objectContaining({ reason: "unavailable" }) }],
     ],
     [
       "a failed list",
@@ -192,7 +192,7 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
         const { store, fails } = failing(scene, "unavailable");
         await fails(store.list({ user: "andrew" }));
       },
-      () => [{ id: null, reason: "unavailable" }],
+      () => [{ id: null, error: expect.objectContaining({ reason: "unavailable" }) }],
     ],
     [
       "a failed revoke",
@@ -200,7 +200,7 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
         const { store, fails } = failing(scene, "unavailable");
         await fails(store.revoke(scene.id));
       },
-      ({ id }) => [{ id, reason: "unavailable" }],
+      ({ id }) => [{ id, error: expect.objectContaining({ reason: "unavailable" }) }],
     ],
   ],
 };
@@ -228,7 +228,8 @@ test("a call that times out is reported as unavailable with the reason timeout",
   const clock = manualClock();
   const stalled = memberStore(intercept(memoryBackend(), never), clock.now, { operationTimeout: "1ms" });
   await expect(stalled.store.get(token)).rejects.toMatchObject({ reason: "timeout" });
-  expect(stalled.events).toEqual([{ type: "unavailable", id, at: new Date(clock.now()), reason: "timeout" }]);
+  const error = expect.objectContaining({ code: "ERR_SESSION_BACKEND", reason: "timeout" });
+  expect(stalled.events).toEqual([{ type: "unavailable", id, at: new Date(clock.now()), error }]);
   expect(await store.get(token)).toMatchObject({ lastAccessedAt: at() });
   expect(events).toEqual([]);
 });

@@ -21,6 +21,7 @@ import {
   type RequestSessionOf,
   type Session,
   type SessionBackend,
+  type SessionBackendError,
   type SessionEvent,
   type SessionExchange,
   type SessionId,
@@ -126,7 +127,10 @@ describe("createSessionStore", () => {
         if (event.type === "invalid") {
           expectTypeOf(event.issues).toEqualTypeOf<readonly Pick<SessionIssue, "code" | "path">[]>();
         }
-        if (event.type === "unavailable") expectTypeOf(event.id).toEqualTypeOf<SessionId | null>();
+        if (event.type === "unavailable") {
+          expectTypeOf(event.id).toEqualTypeOf<SessionId | null>();
+          expectTypeOf(event.error).toEqualTypeOf<SessionBackendError>();
+        }
         // @ts-expect-error Only an invalid record has issues.
         if (event.type === "created") event.issues;
       },
