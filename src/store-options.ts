@@ -37,7 +37,10 @@ export type SessionLimits<Index extends string> = [Index] extends [never]
 
 /** Options for `createSessionStore`. */
 export interface SessionStoreOptions<T, In, Index extends string = never> {
-  /** The zod object schema of the session data. */
+  /**
+   * The zod object schema of the session data. Arrays and objects in its fields may be `.readonly()`, so that TypeScript sees
+   * that session data is frozen; the schema itself may not.
+   */
   readonly schema: SessionSchema<T, In>;
   /** The backend that stores the sessions, from `redisBackend` or `memoryBackend`. */
   readonly backend: SessionBackend;
@@ -83,7 +86,10 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
    * @param stored The user's fields: decoded if they fit the schema, else as stored.
    */
   readonly migrate?: ((stored: Readonly<Record<string, unknown>>) => unknown) | undefined;
-  /** Called after each event. Errors that it throws, and promises that it rejects, are ignored. */
+  /**
+   * Called after each event. Without it, the first stored session that does not fit the schema is a warning on the console.
+   * Errors that it throws, and promises that it rejects, are ignored.
+   */
   readonly onEvent?: ((event: SessionEvent) => void) | undefined;
   /**
    * Whether to share sessions with programs that follow the guides of the Redis documentation; default false. With `true`,

@@ -1,3 +1,4 @@
+import { warn } from "../base/warnings.ts";
 import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
 import type { SessionEvent } from "../store-options.ts";
 
@@ -8,7 +9,22 @@ import type { SessionEvent } from "../store-options.ts";
  */
 export type Report = (id: string | null, error: unknown) => void;
 
-export function createReport(emit: (event: SessionEvent) => void, time: () => number): Report {
+/**
+ * Creates a report of one store.
+ *
+ * @param isHeard Whether the application listens to events. If not, the first session that does not fit is a warning on the
+ * console, because a new schema would otherwise log everybody out without a trace.
+ */
+export function createReport(emit: (event: SessionEvent) => void, time: () => number, isHeard: boolean): Report {
+  let isWarned = isHeard;
+
+  function warnOfInvalid({ message, issues }: SessionDataError): void {
+    if (isWarned) return;
+    isWarned = true;
+    const codes = [...new Set(issues.map(({ code }) => code))].join(", ");
+    warn(`${message} (${codes}). This is written once per store: pass onEvent to learn of each such session`);
+  }
+
   return (id, error) => {
     if (error instanceof SessionBackendError) {
       // The application itself aborted the call.
@@ -18,6 +34,7 @@ export function createReport(emit: (event: SessionEvent) => void, time: () => nu
     } else if (error instanceof SessionDataError && error.origin === "stored" && id !== null) {
       const issues = error.issues.map(({ code, path }) => ({ code, path }));
       emit({ type: "invalid", id, at: new Date(time()), issues });
+      warnOfInvalid(error);
     }
   };
 }

@@ -122,7 +122,7 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
     tokens: plainIds ? plainTokens : secretTokens,
     time,
     emit,
-    report: createReport(emit, time),
+    report: createReport(emit, time, onEvent !== undefined),
   };
 }
 

@@ -1,5 +1,6 @@
 import { inspect } from "node:util";
-import { describe, expect, test } from "vitest";
+import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
+import * as z from "zod";
 import {
   createSessionStore,
   memoryBackend,
@@ -222,6 +223,41 @@ for (const [type, ways] of Object.entries(cases)) {
     );
   });
 }
+
+describe("a stored session that does not fit the schema", () => {
+  const warnings = vi.spyOn(console, "warn").mockImplementation(() => {});
+  beforeEach(() => void warnings.mockClear());
+  afterAll(() => warnings.mockRestore());
+
+  async function oldSessions(onEvent?: () => void) {
+    const backend = memoryBackend();
+    const before = createSessionStore({ schema: z.object({ notes: z.record(z.string(), z.string()) }), backend });
+    const schema = z.object({ userId: z.string(), notes: z.record(z.string(), z.int()) });
+    const data = { notes: { [SECRET]: SECRET } };
+    const sessions = [await before.create(data), await before.create(data)];
+    const open = () => createSessionStore({ schema, backend, onEvent });
+    return { open, tokens: sessions.map(({ token }) => token) };
+  }
+
+  test("is a warning once per store if nobody listens to events, with paths and codes and without data", async () => {
+    const { open, tokens } = await oldSessions();
+    for (const store of [open(), open()]) {
+      warnings.mockClear();
+      for (const token of tokens) await expect(store.get(token)).rejects.toMatchObject({ origin: "stored" });
+      for await (const session of store.scan()) expect.fail(session.id);
+      expect(warnings.mock.calls).toEqual([
+        [expect.stringMatching(/^zession: .*userId: expected string; notes\.\[key\]: .*\(invalid_type\)/)],
+      ]);
+      expect(String(warnings.mock.calls)).not.toContain(SECRET);
+    }
+  });
+
+  test("is no warning if the application listens to events", async () => {
+    const { open, tokens } = await oldSessions(() => {});
+    for (const token of tokens) await expect(open().get(token)).rejects.toMatchObject({ origin: "stored" });
+    expect(warnings).not.toHaveBeenCalled();
+  });
+});
 
 test("a call that times out is reported as unavailable with the reason timeout", async () => {
   const { store, events, at, token, id } = await scene();
