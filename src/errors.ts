@@ -24,7 +24,10 @@ function causeOf(options: { readonly cause?: unknown }): ErrorOptions | undefine
  * `z.prettifyError`, accept a `SessionDataError`.
  */
 export interface SessionIssue {
-  /** The code of the zod issue: `invalid_type`, `too_big`, `unrecognized_keys`, or `custom` for every code not of zod. */
+  /**
+   * The code of the zod issue, for example `invalid_type`, `too_big` or `unrecognized_keys`. `too_many_bytes`: the data is
+   * larger than `maxBytes`. `unknown_version`: no migration leads from the version of the session. `custom`: every other.
+   */
   readonly code: string;
   /** The path to the value. May contain data: the keys of records and unrecognized keys. */
   readonly path: readonly PropertyKey[];

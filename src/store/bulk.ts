@@ -13,6 +13,7 @@ import { type PatchWriter, UNCHANGED } from "./patches.ts";
 import type { Runner } from "./runner.ts";
 import type { Settings } from "./settings.ts";
 import type { Storage } from "./storage.ts";
+import { versionOf } from "./upgrade.ts";
 import { allCounted, everybody, failedAfter, keyPages, type Tally } from "./walk.ts";
 
 /** The methods of a store that find sessions by ID or by index instead of by token. */
@@ -30,7 +31,7 @@ export function bulkOperations<T>(
   codec: Codec<T>,
   registry: Registry,
 ): BulkOperations<T> {
-  const { backend, plainIds, emit, migrate, time, tokens } = settings;
+  const { backend, plainIds, emit, time, tokens, version } = settings;
   const { orReport, run } = runner;
   const { accessTo, fields, read } = storage;
   const { indexes, leave, lookUp } = registry;
@@ -72,7 +73,7 @@ export function bulkOperations<T>(
     action: string,
     by: unknown,
     options: CallOptions | undefined,
-    wanted: readonly string[] | null | undefined,
+    wanted: readonly string[] | undefined,
     visit: (step: Step, live: readonly Sighting[], entry: string) => Promise<boolean>,
     tally: Tally = { done: 0 },
   ): Promise<void> {
@@ -92,10 +93,10 @@ export function bulkOperations<T>(
 
   /**
    * Whether the data still has the index value. It may have lost it by a version of the application that does not declare the
-   * index. Data that cannot be read counts as having it.
+   * index. Data that cannot be read, or is of another version of the schema, counts as having it.
    */
   function hasValue(entry: string, record: StoredSession | null): boolean {
-    if (record === null || migrate !== undefined) return true;
+    if (record === null || versionOf(record) !== version) return true;
     const source = indexes.sourceOf(entry);
     const text = record[source];
     try {

@@ -44,7 +44,7 @@ export type Extend = (target: Target, record: StoredSession) => Promise<StoredSe
  */
 export function createExtension(
   { backend, report, time }: Settings,
-  fields: readonly string[] | null,
+  fields: readonly string[],
   registry: Registry,
 ): Extend {
   const running = new Map<string, Promise<StoredSession>>();

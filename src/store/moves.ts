@@ -17,11 +17,12 @@ import { coverMs, INDEX_FIELDS } from "./extension.ts";
 import type { Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
 import type { Edit, Storage } from "./storage.ts";
+import { type Decoded, differenceOf, versionOf } from "./upgrade.ts";
 
 /** Writes changes that move sessions to other index entries. */
 export interface Moves {
   /**
-   * Writes a change, and moves the session to other index entries if it changes a field that an index reads.
+   * Writes a change, and moves the session to other index entries if it changes a field that an index reads, or the version.
    *
    * @param record The record as it was read.
    * @param isLimited Whether the limits of the indexes apply to the new entries; default true.
@@ -42,22 +43,24 @@ export interface Moves {
     isLimited: boolean,
   ): Promise<Written | "changed" | null>;
   /**
-   * Moves a session to the index entries of its data if it has others, because the index was declared later, or another
-   * version of the application, which does not declare it, has changed the data. Reports failures as events.
+   * Stores a session of an earlier version in its present form, and moves it to the index entries of its data if it has
+   * others, because the index was declared later, or another version of the application, which does not declare it, has
+   * changed the data. Reports failures as events. Returns the stored record.
    */
-  healed(target: Target, record: StoredSession, data: unknown): Promise<StoredSession>;
+  healed(target: Target, decoded: Decoded<unknown>): Promise<StoredSession>;
 }
 
 export function createMoves<T>(
-  { report }: Settings,
+  { report, version }: Settings,
   codec: Codec<T>,
   { indexes }: Registry,
   limitedWrite: LimitedWrite,
-  { write }: Storage,
+  { fields, write }: Storage,
 ): Moves {
   const writeIndexed: Moves["writeIndexed"] = async (target, record, edit, isLimited = true) => {
     const names = [...Object.keys(edit.set), ...edit.remove];
-    if (!names.some((name) => indexes.sources.has(name))) return await write(target, edit);
+    const isMoving = names.some((name) => name === reserved.version || indexes.sources.has(name));
+    if (!isMoving) return await write(target, edit);
     const data = codec.decode(changedCopy(record, edit.set, edit.remove));
     return await move(target, record, indexes.entriesAfter(indexEntries(record), data), edit, isLimited);
   };
@@ -112,21 +115,24 @@ export function createMoves<T>(
     }
   }
 
-  const healed: Moves["healed"] = async (target, record, data) => {
-    const held = indexEntries(record);
-    const entries = entriesAfter(target.id, held, data);
-    if (entries === null) return record;
-    if (hasEntries(record, entries)) return record;
-    const expect = expectation(record, [...indexes.sources]);
+  const healed: Moves["healed"] = async (target, { stored, record, data }) => {
+    // The fields of this version may be stale in a session of a later version, which alone knows its index values.
+    if (versionOf(stored) > version) return stored;
+    const entries = entriesAfter(target.id, indexEntries(stored), data);
+    if (entries === null) return stored;
+    const isUpgraded = stored !== record;
+    if (!isUpgraded && hasEntries(stored, entries)) return stored;
+    const expect = expectation(stored, isUpgraded ? [...fields, reserved.version] : [...indexes.sources]);
     try {
-      const written = await move(target, record, entries, { set: {}, remove: [], expect }, false);
-      return typeof written === "object" && written !== null ? written.after : record;
+      const edit = { ...differenceOf(stored, record), expect };
+      const written = await move(target, stored, entries, edit, false);
+      return typeof written === "object" && written !== null ? written.after : stored;
     } catch (error) {
-      if (error instanceof SessionConflictError) return record;
+      if (error instanceof SessionConflictError) return stored;
       if (!(error instanceof SessionBackendError)) throw error;
-      // The session keeps its index entries, and the next touch tries again.
+      // The session keeps its form and its index entries, and the next touch tries again.
       report(target.id, error);
-      return record;
+      return stored;
     }
   };
 

@@ -25,7 +25,8 @@ export interface Settings extends Timeouts {
   readonly maxIndexEntries: number;
   readonly maxBytes: number;
   readonly touchIntervalMs: number;
-  readonly migrate: ((stored: Readonly<Record<string, unknown>>) => unknown) | undefined;
+  readonly version: number;
+  readonly migrations: Readonly<Record<string, unknown>> | undefined;
   readonly operationTimeoutMs: number;
   readonly tokens: TokenForm;
   readonly plainIds: boolean;
@@ -58,6 +59,8 @@ const METHODS = [
   "leave",
   "keys",
 ] as const satisfies readonly (keyof SessionBackend)[];
+/** The largest version that `versionOf` reads. */
+const MAX_VERSION = 999_999_999;
 const MAX_OPERATION_MS = 30_000;
 /** The maximum size of a text in Redis. */
 const MAX_TEXT_BYTES = 536_870_912;
@@ -68,7 +71,9 @@ const YEAR_10000 = 253_402_300_800_000;
  *
  * @throws {TypeError | RangeError} As documented for `createSessionStore`.
  */
-export function readOptions<T, In, Index extends string>(options: SessionStoreOptions<T, In, Index>): Settings {
+export function readOptions<T, In, Index extends string, Old>(
+  options: SessionStoreOptions<T, In, Index, Old>,
+): Settings {
   const given = withDefaults(ACTION, options, {
     schema: undefined,
     backend: undefined,
@@ -79,19 +84,20 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
     maxIndexEntries: 64,
     maxBytes: 65_536,
     touchInterval: 0,
-    migrate: undefined,
+    version: 1,
+    migrations: undefined,
     onEvent: undefined,
     plainIds: false,
     operationTimeout: "2s",
     now: Date.now,
   });
-  const { backend, migrate, onEvent, plainIds, now } = given;
+  const { backend, onEvent, plainIds, now } = given;
   for (const method of METHODS) {
     if (typeof backend?.[method] !== "function") {
       throw new TypeError(`Cannot ${ACTION} as backend must be a session backend: received one without ${method}()`);
     }
   }
-  for (const [name, value] of Object.entries({ migrate, onEvent, now })) {
+  for (const [name, value] of Object.entries({ onEvent, now })) {
     if (value !== undefined) ofType(ACTION, name, value, "function");
   }
   ofType(ACTION, "plainIds", plainIds, "boolean");
@@ -112,6 +118,7 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
   const emit = (event: SessionEvent): void => tell(onEvent, event);
   const { idleTimeout, absoluteTimeout } = readTimeouts(ACTION, given, DEFAULT_TIMEOUTS);
   wholeNumber(ACTION, "maxIndexEntries", given.maxIndexEntries, 1, 10_000);
+  wholeNumber(ACTION, "version", given.version, 1, MAX_VERSION);
   wholeNumber(ACTION, "maxBytes", given.maxBytes, 1, MAX_TEXT_BYTES);
   return {
     ...given,

@@ -158,6 +158,21 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
     ],
   ],
   conflict: [["an update that takes too long", moveTooLate, ({ id }) => [{ id }]]],
+  migrated: [
+    [
+      "the first get of a session of an earlier version",
+      async ({ backend, clock, events, token }) => {
+        const onEvent = (event: SessionEvent) => events.push(event);
+        const schema = z.object({ code: z.string() });
+        const migrations = { 1: { from: member, to: () => ({ code: SECRET }) } };
+        const later = createSessionStore({ schema, backend, now: clock.now, onEvent, version: 3, migrations });
+        await later.peek(token);
+        await later.get(token);
+        await later.get(token);
+      },
+      ({ id }) => [{ id, version: 1 }],
+    ],
+  ],
   "two-cookies": [
     [
       "a request with two values of the session cookie",
