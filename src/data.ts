@@ -23,6 +23,41 @@ export type NewData<T, In> = In extends unknown // Always true. Editors then sho
   : never;
 
 /**
+ * How data of an earlier version of the schema becomes data of the present one.
+ *
+ * @typeParam Old The data of the earlier version.
+ * @typeParam New The data that `to` returns, as for `create`.
+ */
+export interface SessionMigration<Old, New> {
+  /** The schema of the earlier version, by which its stored data is decoded. */
+  readonly from: SessionSchema<Old>;
+  /**
+   * Returns the data of the present schema. Keys that the present schema does not name are ignored. It must be synchronous,
+   * and it may be called several times for a session, so avoid side effects.
+   */
+  readonly to: (old: Readonly<Old>) => New;
+}
+
+/** The data that a migration returns: as `NewData`, but a literal such as `"user"` keeps its type where TypeScript infers. */
+export type MigratedData<T, In> = {
+  [K in keyof In]: K extends keyof T ? KeepLiterals<T[K]> | Extract<In[K], undefined> : never;
+};
+
+/** The type `X` itself. Its condition tells TypeScript to keep literals and tuples while it infers. */
+export type KeepLiterals<X> = X extends string | number | bigint | boolean | null | undefined | object | LiteralShape
+  ? X
+  : never;
+
+/** Arrays and objects of literals, at every level. */
+export type LiteralShape =
+  | readonly []
+  | readonly [LiteralLeaf, ...LiteralLeaf[]]
+  | { readonly [field: string]: LiteralLeaf };
+
+/** A literal, or an array or object of literals. */
+export type LiteralLeaf = "" | 0 | 0n | boolean | null | undefined | LiteralShape;
+
+/**
  * The data that `update` accepts: some of the fields. The value `undefined` removes a field and is allowed only for
  * optional fields. Without `exactOptionalPropertyTypes`, TypeScript accepts it for all fields, and the store rejects it at
  * run time.

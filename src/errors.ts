@@ -24,7 +24,10 @@ function causeOf(options: { readonly cause?: unknown }): ErrorOptions | undefine
  * `z.prettifyError`, accept a `SessionDataError`.
  */
 export interface SessionIssue {
-  /** The code of the zod issue: `invalid_type`, `too_big`, `unrecognized_keys`, or `custom` for every code not of zod. */
+  /**
+   * The code of the zod issue, for example `invalid_type`, `too_big` or `unrecognized_keys`. `too_many_bytes`: the data is
+   * larger than `maxBytes`. `unknown_version`: no migration leads from the version of the session. `custom`: every other.
+   */
   readonly code: string;
   /** The path to the value. May contain data: the keys of records and unrecognized keys. */
   readonly path: readonly PropertyKey[];
@@ -66,7 +69,10 @@ export class SessionDataError extends Error {
   }
 }
 
-/** The error for an operation that conflicts with the state of the store. Nothing was changed. */
+/**
+ * The error for an operation that conflicts with the state of the store. Nothing was changed, except by `updateAll`: see
+ * `done`.
+ */
 export class SessionConflictError extends Error {
   override readonly name = "SessionConflictError" as const;
   /** Identifies the kind of error in every version and copy of this package. */
@@ -76,10 +82,20 @@ export class SessionConflictError extends Error {
    * index value were revoked concurrently. `limit`: the index value has the maximum number of sessions.
    */
   readonly reason: "contended" | "revoked" | "limit";
+  /** The number of sessions that `updateAll` had changed before the conflict; 0 for all other methods. */
+  readonly done: number;
 
-  constructor(message: string, options: { readonly reason: SessionConflictError["reason"]; readonly cause?: unknown }) {
+  constructor(
+    message: string,
+    options: {
+      readonly reason: SessionConflictError["reason"];
+      readonly done?: number | undefined;
+      readonly cause?: unknown;
+    },
+  ) {
     super(message, causeOf(options));
     this.reason = options.reason;
+    this.done = options.done ?? 0;
   }
 
   static {

@@ -20,10 +20,15 @@ export type { Duration } from "./base/durations.ts";
 export type { SessionId, SessionToken } from "./base/token.ts";
 export type {
   IndexQuery,
+  KeepLiterals,
+  LiteralLeaf,
+  LiteralShape,
+  MigratedData,
   NewData,
   NumberField,
   OptionalField,
   PatchInput,
+  SessionMigration,
   SessionPatch,
   SessionSchema,
 } from "./data.ts";

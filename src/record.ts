@@ -45,6 +45,8 @@ export const reserved = {
   grace: "session_grace",
   /** The index entries of the session: a JSON array of strings `<name>:<value>`. */
   index: "session_index",
+  /** The version of the schema that the data was written by, as digits; absent for version 1. */
+  version: "session_version",
 } as const;
 
 /** The reserved fields in the order in which scripts and plain reads request them. */

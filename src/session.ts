@@ -6,7 +6,10 @@ import type { IndexQuery, NumberField, OptionalField, PatchInput } from "./data.
 export interface Session<out T> {
   /** The public session ID, which stays the same when the token is rotated. It may be logged. */
   readonly id: SessionId;
-  /** The session data. Plain objects and arrays in it are frozen at every level. */
+  /**
+   * The session data. Plain objects and arrays in it are frozen at every level. TypeScript sees this for the fields, and for
+   * what is in them if the schema says `.readonly()` on the arrays and objects in its fields.
+   */
   readonly data: Readonly<T>;
   /** The time of creation. The Unix epoch (1970) if another program stored a time that cannot be parsed. */
   readonly createdAt: Date;

@@ -1,7 +1,7 @@
 import type { SessionBackend } from "./backend.ts";
 import type { Duration } from "./base/durations.ts";
 import type { SessionId } from "./base/token.ts";
-import type { SessionSchema } from "./data.ts";
+import type { MigratedData, SessionMigration, SessionSchema } from "./data.ts";
 import type { SessionBackendError, SessionIssue } from "./errors.ts";
 
 /** The result of an index function: one value, several, or none. An empty string is a `TypeError`. */
@@ -46,8 +46,11 @@ export interface SessionLimit {
 }
 
 /** Options for `createSessionStore`. */
-export interface SessionStoreOptions<T, In, Index extends string = never> {
-  /** The zod object schema of the session data. */
+export interface SessionStoreOptions<T, In, Index extends string = never, Old = {}> {
+  /**
+   * The zod object schema of the session data. Arrays and objects in its fields may be `.readonly()`, so that TypeScript sees
+   * that session data is frozen; the schema itself may not.
+   */
   readonly schema: SessionSchema<T, In>;
   /** The backend that stores the sessions, from `redisBackend` or `memoryBackend`. */
   readonly backend: SessionBackend;
@@ -88,14 +91,33 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
    */
   readonly touchInterval?: Duration | undefined;
   /**
-   * Upgrades stored data that does not fit the schema. The result is validated like the data of `create`, but keys that are
-   * not in the schema are ignored. Valid data is written back by compare-and-set. Otherwise the call fails with a
-   * `SessionDataError`.
-   *
-   * @param stored The user's fields: decoded if they fit the schema, else as stored.
+   * The version of the schema, a whole number from 1 to 999,999,999; default 1. It is stored with each session. Raise it with
+   * every change that stored sessions do not survive by themselves, for example a renamed field, and add to `migrations` how
+   * they do.
    */
-  readonly migrate?: ((stored: Readonly<Record<string, unknown>>) => unknown) | undefined;
-  /** Called after each event. Errors that it throws, and promises that it rejects, are ignored. */
+  readonly version?: number | undefined;
+  /**
+   * For each earlier version, its schema and a function from its data to data of the present schema:
+   *
+   *     version: 2,
+   *     migrations: { 1: { from: visitV1, to: ({ cart, ...rest }) => ({ ...rest, basket: cart }) } },
+   *
+   * A migration runs because the version of a session is lower than that of the store, and only then. Reads return the
+   * migrated data. The first call that touches or changes the session stores it, by compare-and-set, and reports a `migrated`
+   * event. Fields that only the earlier schema names stay in the session, for processes of the earlier version. Together with
+   * them the session must not exceed `maxBytes`; otherwise they are removed.
+   *
+   * A session is a `SessionDataError` with the origin `stored`, and stays as it is, if its version is lower and not named here
+   * (the issue `unknown_version`), if it does not fit the earlier schema, or if the result does not fit the present one. A
+   * session of a later version is read by the present schema, and everything else in it is left alone.
+   */
+  readonly migrations?:
+    | { readonly [Version in keyof Old]: SessionMigration<Old[Version], MigratedData<NoInfer<T>, NoInfer<In>>> }
+    | undefined;
+  /**
+   * Called after each event. Without it, the first stored session that does not fit the schema is a warning on the console.
+   * Errors that it throws, and promises that it rejects, are ignored.
+   */
   readonly onEvent?: ((event: SessionEvent) => void) | undefined;
   /**
    * Whether to share sessions with programs that follow the guides of the Redis documentation; default false. With `true`,
@@ -141,16 +163,18 @@ export type SessionEvent =
       readonly at: Date;
       readonly issues: readonly Pick<SessionIssue, "code" | "path">[];
     }
+  /** A session of an earlier version was stored in its present form. `version` is the one that it had. */
+  | { readonly type: "migrated"; readonly id: SessionId; readonly at: Date; readonly version: number }
   | { readonly type: "conflict"; readonly id: SessionId; readonly at: Date }
   /**
    * A request had two different values of the session cookie and was treated as a request without a session. Either the
    * path or domain of the cookie was changed, or another host of the domain set a cookie with the same name.
    */
   | { readonly type: "two-cookies"; readonly id: null; readonly at: Date; readonly cookieName: string }
-  /** The backend failed. A call that its own caller aborted reports no event. */
+  /** The backend failed. A call that its own caller aborted reports no event. The error contains no token and no data. */
   | {
       readonly type: "unavailable";
       readonly id: SessionId | null;
       readonly at: Date;
-      readonly reason: Exclude<SessionBackendError["reason"], "aborted">;
+      readonly error: SessionBackendError;
     };

@@ -9,6 +9,15 @@ const written = new Set<string>();
 export function warnOnce(key: string, message: string): void {
   if (written.has(key)) return;
   written.add(key);
+  warn(message);
+}
+
+/**
+ * Writes a warning to the console.
+ *
+ * @param message As for `warnOnce`.
+ */
+export function warn(message: string): void {
   // biome-ignore lint/suspicious/noConsole: every runtime has console.warn, and there may be no listener yet.
   console.warn(`zession: ${message}`);
 }

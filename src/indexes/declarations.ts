@@ -1,5 +1,6 @@
 import { kindOf, knownOptions, wholeNumber } from "../base/checks.ts";
 import { ownProperty } from "../base/null-object.ts";
+import { ignore, isPromise } from "../base/promises.ts";
 import { SessionDataError } from "../errors.ts";
 import type { Plan } from "../schema/fields.ts";
 import type { SessionLimit } from "../store-options.ts";
@@ -103,7 +104,9 @@ export function createIndexes(
 /** Yields the entries of one index for the value of its source field. */
 function* entriesIn({ name, values }: Index, field: unknown): Generator<string, void, void> {
   const given = values(field) ?? [];
-  for (const value of Array.isArray(given) ? given : [given]) yield indexEntry(name, value);
+  const list: readonly unknown[] = Array.isArray(given) ? given : [given];
+  for (const value of list) if (isPromise(value)) ignore(value);
+  for (const value of list) yield indexEntry(name, value);
 }
 
 function tooManyEntries(field: string, max: number): SessionDataError {
@@ -114,7 +117,7 @@ function tooManyEntries(field: string, max: number): SessionDataError {
 
 function indexEntry(name: string, value: unknown): string {
   if (typeof value !== "string" || value === "") {
-    const received = value === "" ? "an empty string" : kindOf(value);
+    const received = value === "" ? "an empty string" : isPromise(value) ? "a promise" : kindOf(value);
     throw new TypeError(
       `Cannot use a value of the index "${name}" as it must be a non-empty string: received ${received}`,
     );

@@ -1,6 +1,6 @@
 import { nullObject } from "../base/null-object.ts";
 import type { SessionIssue } from "../errors.ts";
-import { isReserved, type StoredSession } from "../record.ts";
+import type { StoredSession } from "../record.ts";
 import type { Field, Plan } from "./fields.ts";
 import { attempt, dataError, failure, issuesOf, listIssues, missing, sessionIssues } from "./issues.ts";
 import { unrecognizedKeys } from "./reasons.ts";
@@ -41,8 +41,6 @@ export interface Codec<T> {
   encodePatch(patch: unknown, present?: T): { set: Record<string, string>; remove: string[] };
   /** Returns the number that an absent field counts as: its default, else 0. */
   absent(name: string): number;
-  /** Returns the user's fields for `migrate`: decoded if they fit the schema, else as stored. */
-  view(record: StoredSession): Readonly<Record<string, unknown>>;
   /** Lists the path and the reason of each issue for an error message, without showing data. */
   list(issues: readonly SessionIssue[]): string;
 }
@@ -178,16 +176,6 @@ export function createCodec<T>(plan: Plan): Codec<T> {
     absent(name) {
       const value = absent(plan.fields.get(name) as Field);
       return typeof value === "number" ? value : 0;
-    },
-    view(record) {
-      const view: Record<string, unknown> = Object.create(null);
-      for (const [name, text] of Object.entries(record)) {
-        if (isReserved(name)) continue;
-        const field = plan.fields.get(name);
-        const decoded = field && attempt(() => readField(field, text));
-        view[name] = decoded?.success ? decoded.data : field ? wireOf(field, text) : text;
-      }
-      return view;
     },
   };
 }

@@ -61,54 +61,58 @@ const INSTEAD: Readonly<Record<string, string>> = {
 /**
  * Plans how the fields of a schema are stored. Walks the schema through `_zod.def`, which zod documents for libraries.
  *
+ * @param option The option that the schema is given in, for messages.
  * @throws {TypeError} If a part of the schema cannot be stored and read back. The message names the path and a
  * replacement.
  */
-export function planSchema(given: SessionSchema): Plan {
-  const def = objectDef(given);
+export function planSchema(given: SessionSchema, option = "schema"): Plan {
+  const def = objectDef(given, option);
+  const root = option === "schema" ? [] : [option];
   const names = Object.keys(def.shape);
   if (def.catchall !== undefined && def.catchall._zod.def.type !== "never") {
-    refuse([], "a loose schema or a catchall", "z.object, and z.record in a field of its own");
+    refuse(root, "a loose schema or a catchall", "z.object, and z.record in a field of its own");
   }
-  if (Object.getOwnPropertySymbols(def.shape).length > 0) refuse([], "a symbol key", "string keys");
-  if (names.length > MAX_FIELDS) refuse([], `${names.length} fields`, `at most ${MAX_FIELDS}, or a z.record in one`);
-  refuseAsync(given as core.$ZodObject, []);
+  if (Object.getOwnPropertySymbols(def.shape).length > 0) refuse(root, "a symbol key", "string keys");
+  if (names.length > MAX_FIELDS) refuse(root, `${names.length} fields`, `at most ${MAX_FIELDS}, or a z.record in one`);
+  refuseAsync(given as core.$ZodObject, root);
   const fields = new Map<string, Field>();
   for (const name of names) {
     if (name === "" || !name.isWellFormed() || name === "__proto__") {
-      refuse([name], "a name that is empty, not well-formed or __proto__", "another name");
+      refuse([...root, name], "a name that is empty, not well-formed or __proto__", "another name");
     }
-    if (isReserved(name)) refuse([name], "a reserved name", "another name");
-    fields.set(name, planField(name, def.shape[name] as core.$ZodType));
+    if (isReserved(name)) refuse([...root, name], "a reserved name", "another name");
+    fields.set(name, planField(name, def.shape[name] as core.$ZodType, root));
   }
   const refined = (def.checks?.length ?? 0) > 0;
   const calls = refined || [...fields.values()].some((field) => field.calls);
   return { schema: given as core.$ZodObject, fields, refined, calls };
 }
 
-function objectDef(given: SessionSchema): core.$ZodObjectDef {
+function objectDef(given: SessionSchema, option: string): core.$ZodObjectDef {
   if (typeof given !== "object" || given === null) {
-    throw new TypeError(`Cannot ${ACTION} as schema must be a zod 4 object schema: received ${kindOf(given)}`);
+    throw new TypeError(`Cannot ${ACTION} as ${option} must be a zod 4 object schema: received ${kindOf(given)}`);
   }
   if (given._zod?.def === undefined) {
     const origin = "_def" in given ? "a schema of zod 3" : "no zod schema";
-    throw new TypeError(`Cannot ${ACTION} as schema must be a zod 4 object schema: received ${origin}`);
+    throw new TypeError(`Cannot ${ACTION} as ${option} must be a zod 4 object schema: received ${origin}`);
   }
   const def: core.$ZodTypeDef = (given as core.$ZodObject)._zod.def;
   if (def.type !== "object") {
     const instead = INSTEAD[def.type];
     const hint = instead === undefined ? "" : `. Use ${instead}`;
-    throw new TypeError(`Cannot ${ACTION} as schema must be a z.object: received a schema of type ${def.type}${hint}`);
+    throw new TypeError(
+      `Cannot ${ACTION} as ${option} must be a z.object: received a schema of type ${def.type}${hint}`,
+    );
   }
   return def as core.$ZodObjectDef;
 }
 
-function planField(name: string, schema: core.$ZodType): Field {
+function planField(name: string, schema: core.$ZodType, root: readonly string[]): Field {
   const traits = { instances: false, open: false, calls: false };
-  inspect(schema, [name], { side: "wire", traits, seen: { wire: new Set(), data: new Set() } });
+  inspect(schema, [...root, name], { side: "wire", traits, seen: { wire: new Set(), data: new Set() } });
   const omittable = unwrap(schema, "in", ["optional", "default", "prefault", "catch"]) !== null;
   const removable = unwrap(schema, "out", ["optional"]) !== null;
-  if (removable && !omittable) refuse([name], "an optional inside a codec", ".optional() around the codec");
+  if (removable && !omittable) refuse([...root, name], "an optional inside a codec", ".optional() around the codec");
   return {
     name,
     schema,

@@ -115,6 +115,7 @@ export function creation<T>(
           const { token, key, id, verifier } = tokens.issue();
           const record: StoredSession = Object.assign(nullObject(), set, {
             [reserved.idleTimeout]: String(idleTimeout),
+            ...(settings.version === 1 ? {} : { [reserved.version]: String(settings.version) }),
             ...(verifier === null ? {} : { [reserved.verifier]: verifier }),
             ...(entries.length === 0 ? {} : { [reserved.index]: JSON.stringify(entries) }),
             ...(options.absoluteTimeout === undefined ? {} : { [reserved.ownDeadline]: "1" }),

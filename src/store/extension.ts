@@ -56,8 +56,8 @@ export type Extend = (target: Target, record: StoredSession) => Promise<StoredSe
  * with them.
  */
 export function createExtension(
-  { backend, emit, operationTimeoutMs, time }: Settings,
-  fields: readonly string[] | null,
+  { backend, operationTimeoutMs, report, time }: Settings,
+  fields: readonly string[],
   registry: Registry,
 ): Extend {
   const running = new Map<string, Promise<StoredSession | null>>();
@@ -91,7 +91,7 @@ export function createExtension(
       return await withTimeout(action, operationTimeoutMs / 2, undefined, (step) => extend(step, key, record));
     } catch (error) {
       if (!(error instanceof SessionBackendError)) throw error;
-      if (error.reason !== "aborted") emit({ type: "unavailable", id, at: new Date(time()), reason: error.reason });
+      report(id, error);
       return null;
     }
   }

@@ -5,29 +5,32 @@ import type { Codec } from "../schema/codec.ts";
 import type { Decoder } from "./decoding.ts";
 import type { Runner, Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
+import type { Storage } from "./storage.ts";
+import { versionOf } from "./upgrade.ts";
 
 /**
  * Tells from the data of sessions whether they have an index value. Their index entries may miss it, because the index was
  * declared later, or still have it, because a version of the application that does not declare the index changed the data.
  */
 export interface IndexValues {
-  /** The user's fields that `has` needs; `null` for all. */
-  fieldsFor(entry: string): readonly string[] | null;
-  /** Whether the data has the value of the entry; `null` if the data cannot be read without more. */
+  /** The user's fields that `hasNow` needs. */
+  fieldsFor(entry: string): readonly string[];
+  /** Whether the data has the value of the entry; `null` if it cannot be read or is of another version of the schema. */
   has(entry: string, record: StoredSession | null): boolean | null;
   /** Like `has`, but migrates the data if necessary. */
   hasNow(target: Target, entry: string, record: StoredSession): Promise<boolean | null>;
 }
 
 export function createIndexValues<T>(
-  { migrate }: Settings,
+  { version }: Settings,
   { orReport }: Runner,
+  { fields }: Storage,
   { decode }: Decoder<T>,
   codec: Codec<T>,
   indexes: Indexes,
 ): IndexValues {
   const has: IndexValues["has"] = (entry, record) => {
-    if (record === null || migrate !== undefined) return null;
+    if (record === null || versionOf(record) !== version) return null;
     const source = indexes.sourceOf(entry);
     const text = record[source];
     try {
@@ -38,11 +41,12 @@ export function createIndexValues<T>(
   };
 
   return {
-    fieldsFor: (entry) => (migrate === undefined ? [indexes.sourceOf(entry)] : null),
+    // A migration needs all fields.
+    fieldsFor: (entry) => (version === 1 ? [indexes.sourceOf(entry)] : fields),
     has,
-    async hasNow(target, entry, record) {
-      if (migrate === undefined) return has(entry, record);
-      const decoded = await orReport(target.id, () => decode(target, record));
+    async hasNow({ id }, entry, record) {
+      if (!(versionOf(record) < version)) return has(entry, record);
+      const decoded = await orReport(id, async () => decode(record));
       return decoded && indexes.includes(entry, ownProperty(decoded.data, indexes.sourceOf(entry)));
     },
   };

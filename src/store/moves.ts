@@ -17,11 +17,12 @@ import { coverMs, INDEX_FIELDS, settingDeadline } from "./extension.ts";
 import type { Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
 import type { Edit, Storage } from "./storage.ts";
+import { type Decoded, differenceOf, versionOf } from "./upgrade.ts";
 
 /** Writes changes that move sessions to other index entries. */
 export interface Moves {
   /**
-   * Writes a change, and moves the session to other index entries if it changes a field that an index reads.
+   * Writes a change, and moves the session to other index entries if it changes a field that an index reads, or the version.
    *
    * @param record The record as it was read.
    * @param isLimited Whether the limits of the indexes apply to the new entries; default true.
@@ -42,22 +43,24 @@ export interface Moves {
     isLimited: boolean,
   ): Promise<Written | "changed" | null>;
   /**
-   * Moves a session to the index entries of its data if it has others, because the index was declared later, or another
-   * version of the application, which does not declare it, has changed the data. Reports failures as events.
+   * Stores a session of an earlier version in its present form, and moves it to the index entries of its data if it has
+   * others, because the index was declared later, or another version of the application, which does not declare it, has
+   * changed the data. Reports failures as events. Returns the stored record.
    */
-  healed(target: Target, record: StoredSession, data: unknown): Promise<StoredSession>;
+  healed(target: Target, decoded: Decoded<unknown>): Promise<StoredSession>;
 }
 
 export function createMoves<T>(
-  { emit, time }: Settings,
+  { report, version }: Settings,
   codec: Codec<T>,
   { indexes }: Registry,
   limitedWrite: LimitedWrite,
-  { write }: Storage,
+  { fields, write }: Storage,
 ): Moves {
   const writeIndexed: Moves["writeIndexed"] = async (target, record, edit, isLimited = true) => {
     const names = [...Object.keys(edit.set), ...edit.remove];
-    if (!names.some((name) => indexes.sources.has(name))) return await write(target, edit);
+    const isMoving = names.some((name) => name === reserved.version || indexes.sources.has(name));
+    if (!isMoving) return await write(target, edit);
     const data = codec.decode(changedCopy(record, edit.set, edit.remove));
     return await move(target, record, indexes.entriesAfter(indexEntries(record), data), edit, isLimited);
   };
@@ -105,29 +108,31 @@ export function createMoves<T>(
     try {
       return indexes.entriesAfter(held, data);
     } catch (error) {
-      const issues = error instanceof SessionDataError ? error.issues : [{ code: "custom", path: [] }];
-      emit({ type: "invalid", id, at: new Date(time()), issues: issues.map(({ code, path }) => ({ code, path })) });
+      const message = "an index value is not a string of 1 to 512 bytes, or its function threw an error";
+      const issues = error instanceof SessionDataError ? error.issues : [{ code: "custom", path: [], message }];
+      report(id, new SessionDataError(`Cannot index a session as ${message}`, { issues, origin: "stored" }));
       return null;
     }
   }
 
-  const healed: Moves["healed"] = async (target, record, data) => {
-    const held = indexEntries(record);
-    const entries = entriesAfter(target.id, held, data);
-    if (entries === null) return record;
-    if (hasEntries(record, entries)) return record;
-    const expect = expectation(record, [...indexes.sources]);
+  const healed: Moves["healed"] = async (target, { stored, record, data }) => {
+    // The fields of this version may be stale in a session of a later version, which alone knows its index values.
+    if (versionOf(stored) > version) return stored;
+    const entries = entriesAfter(target.id, indexEntries(stored), data);
+    if (entries === null) return stored;
+    const isUpgraded = stored !== record;
+    if (!isUpgraded && hasEntries(stored, entries)) return stored;
+    const expect = expectation(stored, isUpgraded ? [...fields, reserved.version] : [...indexes.sources]);
     try {
-      const written = await move(target, record, entries, { set: {}, remove: [], expect }, false);
-      return typeof written === "object" && written !== null ? written.after : record;
+      const edit = { ...differenceOf(stored, record), expect };
+      const written = await move(target, stored, entries, edit, false);
+      return typeof written === "object" && written !== null ? written.after : stored;
     } catch (error) {
-      if (error instanceof SessionConflictError) return record;
+      if (error instanceof SessionConflictError) return stored;
       if (!(error instanceof SessionBackendError)) throw error;
-      // The session keeps its index entries, and the next touch tries again.
-      if (error.reason !== "aborted") {
-        emit({ type: "unavailable", id: target.id, at: new Date(time()), reason: error.reason });
-      }
-      return record;
+      // The session keeps its form and its index entries, and the next touch tries again.
+      report(target.id, error);
+      return stored;
     }
   };
 

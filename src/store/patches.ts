@@ -4,13 +4,14 @@ import { pause } from "../base/step.ts";
 import { serially } from "../base/turns.ts";
 import type { PatchInput, SessionPatch } from "../data.ts";
 import { SessionConflictError, SessionDataError } from "../errors.ts";
-import { changedCopy, expectation, type StoredSession } from "../record.ts";
+import { changedCopy, expectation, reserved, type StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
 import type { Decoder } from "./decoding.ts";
 import type { Moves } from "./moves.ts";
 import type { Target } from "./runner.ts";
 import type { SizeLimit } from "./sizes.ts";
 import type { Edit, Storage } from "./storage.ts";
+import { differenceOf } from "./upgrade.ts";
 
 /** Attempts of a compare-and-set before it fails as `contended`. */
 const MAX_ATTEMPTS = 24;
@@ -25,7 +26,10 @@ interface Along extends Pick<Edit, "set" | "remove" | "stamp" | "graceMs" | "tou
 
 /** Writes patches to sessions. */
 export interface PatchWriter<T> {
-  /** Writes a patch in one step if that is safe, else by compare-and-set. */
+  /**
+   * Writes a patch in one step if that is safe, else by compare-and-set. A session of an earlier version is migrated in the
+   * same write; `before` is then its present form before the patch.
+   */
   apply(target: Target, patch: PatchInput<T>, along?: Along): Promise<Written | null>;
   /**
    * Reads the session and writes the patch only if nothing changed in between; otherwise tries again.
@@ -51,16 +55,18 @@ const NOTHING: Along = { set: {}, remove: [] };
  * Creates a patch writer.
  *
  * @param sources The fields that indexes are built from.
- * @param whole Whether every patch needs the whole record: for refinements of the whole object and for `migrate`.
+ * @param whole Whether every patch needs the whole record, for refinements of the whole object.
+ * @param version The version of the schema.
  */
 export function createPatchWriter<T>(
-  { read, write }: Storage,
+  { fields, read, write }: Storage,
   { writeIndexed }: Moves,
   { decode }: Decoder<T>,
   codec: Codec<T>,
   sizes: SizeLimit,
   sources: ReadonlySet<string>,
   whole: boolean,
+  version: number,
 ): PatchWriter<T> {
   const inTurn = serially();
 
@@ -70,8 +76,10 @@ export function createPatchWriter<T>(
     const names = Object.keys(patch);
     const together = whole ? names.length > 0 : names.some((name) => sources.has(name));
     if (together || along.reads !== undefined) return await compareAndSet(target, () => patch, along);
-    const written = await write(target, merged(encoded, along));
-    return written as Exclude<typeof written, "changed">;
+    // A session of another version may have to be migrated first.
+    const expect = version > 1 && names.length > 0 ? { [reserved.version]: String(version) } : undefined;
+    const written = await write(target, { ...merged(encoded, along), expect });
+    return written === "changed" ? await compareAndSet(target, () => patch, along) : written;
   };
 
   const compareAndSet: PatchWriter<T>["compareAndSet"] = async (target, update, along = NOTHING) =>
@@ -82,23 +90,30 @@ export function createPatchWriter<T>(
         // The previous secret may read here, so that an invalid patch is reported even if the write rejects the secret.
         const reading = { ...target, previous: true };
         const record = await read(reading, false);
-        const old = record && (await decode(reading, record));
-        if (old === null) return null;
-        if (attempt > 0) refuseDamaged(before, old.record);
-        before = old.record;
-        const patch = update(old.data, old.record);
+        if (record === null) return null;
+        const old = decode(record);
+        if (attempt > 0) refuseDamaged(before, record);
+        before = record;
+        const patch = update(old.data, record);
         if (patch === UNCHANGED) return null;
         if (isPromise(patch)) {
           ignore(patch);
           throw new TypeError("Cannot update a session as the function must return a patch: received a promise");
         }
-        along.reads?.(old.record);
-        const expect = expectation(old.record, [...codec.names, ...Object.keys(along.set)]);
+        along.reads?.(record);
+        const isUpgraded = old.record !== record;
+        const names = isUpgraded ? [...fields, reserved.version] : codec.names;
+        const expect = expectation(record, [...names, ...Object.keys(along.set)]);
         const change = { ...merged(codec.encodePatch(patch, old.data), along), expect };
+        const after = changedCopy(old.record, change.set, change.remove);
         // Checked here as well, so that a session that is too large enters no index.
-        if (change.maxBytes !== undefined) sizes.checkGiven(ACTION, changedCopy(old.record, change.set, change.remove));
-        const written = await writeIndexed(target, old.record, change);
-        if (written !== "changed") return written;
+        if (change.maxBytes !== undefined) sizes.checkGiven(ACTION, after);
+        // A migration alone is not limited, as in a read.
+        const isLimited = Object.keys(patch).some((name) => sources.has(name));
+        const edit = isUpgraded ? { ...change, ...differenceOf(record, after) } : change;
+        const written = await writeIndexed(target, record, edit, isLimited);
+        if (written === null) return null;
+        if (written !== "changed") return { before: old.record, after: written.after };
       }
       const times = `${MAX_ATTEMPTS} times in a row`;
       throw new SessionConflictError(`Cannot update a session as it was changed concurrently ${times}`, {
@@ -113,7 +128,7 @@ export function createPatchWriter<T>(
    */
   function refuseDamaged(before: StoredSession, now: StoredSession): void {
     const isChanged = Object.keys({ ...before, ...now }).some((name) => before[name] !== now[name]);
-    const damaged = codec.names.filter((name) => now[name]?.includes("\ufffd"));
+    const damaged = fields.filter((name) => now[name]?.includes("\ufffd"));
     if (isChanged || damaged.length === 0) return;
     const issues = damaged.map((name) => ({ code: "invalid_format", path: [name], message: "is not valid UTF-8" }));
     const message = `Cannot update a session as its data does not fit the schema: ${codec.list(issues)}`;

@@ -27,7 +27,7 @@ export function rotation<T>(
   { withToken }: Runner,
   storage: Storage,
   moves: Moves,
-  { toSession }: Decoder<T>,
+  { toHealed }: Decoder<T>,
   { apply }: PatchWriter<T>,
   rotations: OpenRotations,
 ): SessionStore<T>["rotate"] {
@@ -103,7 +103,7 @@ export function rotation<T>(
         const rotating = apply({ ...target, previous: false }, patch, along);
         const written = await rotating.catch((error) => findRotated(next, error));
         try {
-          const session = await toSession(next, written?.after);
+          const session = await toHealed(next, written?.after);
           return session && { session, at: new Date(timeOf(written?.after[reserved.rotatedAt])) };
         } catch (error) {
           if (error instanceof SessionDataError) await target.step("writes", open.rollBack);

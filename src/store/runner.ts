@@ -1,6 +1,6 @@
 import { type Step, withTimeout } from "../base/step.ts";
 import type { ParsedToken } from "../base/token.ts";
-import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
+import { SessionDataError } from "../errors.ts";
 import type { CallOptions } from "../session.ts";
 import type { Settings } from "./settings.ts";
 
@@ -35,7 +35,7 @@ export interface Runner {
   orReport<R>(id: string, operation: () => Promise<R>): Promise<R | null>;
 }
 
-export function createRunner({ emit, operationTimeoutMs, time, tokens }: Settings): Runner {
+export function createRunner({ operationTimeoutMs, report, tokens }: Settings): Runner {
   const run: Runner["run"] = async (action, id, signal, operation) => {
     try {
       return await withTimeout(action, operationTimeoutMs, signal, operation);
@@ -44,18 +44,6 @@ export function createRunner({ emit, operationTimeoutMs, time, tokens }: Setting
       throw error;
     }
   };
-
-  function report(id: string | null, error: unknown): void {
-    if (error instanceof SessionBackendError) {
-      const { reason } = error;
-      if (reason !== "aborted") emit({ type: "unavailable", id, at: new Date(time()), reason });
-    } else if (error instanceof SessionConflictError && id !== null) {
-      emit({ type: "conflict", id, at: new Date(time()) });
-    } else if (error instanceof SessionDataError && error.origin === "stored" && id !== null) {
-      const issues = error.issues.map(({ code, path }) => ({ code, path }));
-      emit({ type: "invalid", id, at: new Date(time()), issues });
-    }
-  }
 
   return {
     run,

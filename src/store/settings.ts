@@ -6,6 +6,7 @@ import { plainTokens, secretTokens, type TokenForm } from "../base/token.ts";
 import type { SessionSchema } from "../data.ts";
 import type { CreateOptions } from "../session.ts";
 import type { SessionEvent, SessionStoreOptions } from "../store-options.ts";
+import { createReport, type Report } from "./reports.ts";
 
 /** The timeouts of a session in seconds. */
 interface Timeouts {
@@ -24,7 +25,8 @@ export interface Settings extends Timeouts {
   readonly maxIndexEntries: number;
   readonly maxBytes: number;
   readonly touchIntervalMs: number;
-  readonly migrate: ((stored: Readonly<Record<string, unknown>>) => unknown) | undefined;
+  readonly version: number;
+  readonly migrations: Readonly<Record<string, unknown>> | undefined;
   readonly operationTimeoutMs: number;
   readonly tokens: TokenForm;
   readonly plainIds: boolean;
@@ -37,6 +39,7 @@ export interface Settings extends Timeouts {
   time(): number;
   /** Calls the listener. Its errors are ignored. */
   emit(event: SessionEvent): void;
+  readonly report: Report;
 }
 
 const DEFAULT_TIMEOUTS: Timeouts = { idleTimeout: 1800, absoluteTimeout: 30 * 86_400 };
@@ -55,6 +58,8 @@ const METHODS = [
   "leave",
   "keys",
 ] as const satisfies readonly (keyof SessionBackend)[];
+/** The largest version that `versionOf` reads. */
+const MAX_VERSION = 999_999_999;
 const MAX_OPERATION_MS = 30_000;
 /** The maximum size of a text in Redis. */
 const MAX_TEXT_BYTES = 536_870_912;
@@ -65,7 +70,9 @@ const YEAR_10000 = 253_402_300_800_000;
  *
  * @throws {TypeError | RangeError} As documented for `createSessionStore`.
  */
-export function readOptions<T, In, Index extends string>(options: SessionStoreOptions<T, In, Index>): Settings {
+export function readOptions<T, In, Index extends string, Old>(
+  options: SessionStoreOptions<T, In, Index, Old>,
+): Settings {
   if (Object.hasOwn(options ?? {}, "limits")) {
     const example = 'indexes: { user: { from: "userId", limit: { max: 5, whenFull: "reject" } } }';
     throw new TypeError(
@@ -81,27 +88,41 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
     maxIndexEntries: 64,
     maxBytes: 65_536,
     touchInterval: 0,
-    migrate: undefined,
+    version: 1,
+    migrations: undefined,
     onEvent: undefined,
     plainIds: false,
     operationTimeout: "2s",
     now: Date.now,
   });
-  const { backend, migrate, onEvent, plainIds, now } = given;
+  const { backend, onEvent, plainIds, now } = given;
   for (const method of METHODS) {
     if (typeof backend?.[method] !== "function") {
       throw new TypeError(`Cannot ${ACTION} as backend must be a session backend: received one without ${method}()`);
     }
   }
-  for (const [name, value] of Object.entries({ migrate, onEvent, now })) {
+  for (const [name, value] of Object.entries({ onEvent, now })) {
     if (value !== undefined) ofType(ACTION, name, value, "function");
   }
   ofType(ACTION, "plainIds", plainIds, "boolean");
   if (plainIds && given.indexes !== undefined) {
     throw new TypeError(`Cannot ${ACTION} as indexes cannot be used with plainIds: remove one of these options`);
   }
+  const time = (): number => {
+    const time = now();
+    if (typeof time !== "number" || !(time >= 0 && time < YEAR_10000)) {
+      ignore(time);
+      const received = typeof time === "number" ? time : kindOf(time);
+      throw new TypeError(
+        `Cannot read the clock as now must return Unix milliseconds before the year 10000: received ${received}`,
+      );
+    }
+    return Math.floor(time);
+  };
+  const emit = (event: SessionEvent): void => tell(onEvent, event);
   const { idleTimeout, absoluteTimeout } = readTimeouts(ACTION, given, DEFAULT_TIMEOUTS);
   wholeNumber(ACTION, "maxIndexEntries", given.maxIndexEntries, 1, 10_000);
+  wholeNumber(ACTION, "version", given.version, 1, MAX_VERSION);
   wholeNumber(ACTION, "maxBytes", given.maxBytes, 1, MAX_TEXT_BYTES);
   return {
     ...given,
@@ -110,20 +131,9 @@ export function readOptions<T, In, Index extends string>(options: SessionStoreOp
     touchIntervalMs: milliseconds(ACTION, "touchInterval", given.touchInterval, 0, idleTimeout * 1000 - 1),
     operationTimeoutMs: milliseconds(ACTION, "operationTimeout", given.operationTimeout, 1, MAX_OPERATION_MS),
     tokens: plainIds ? plainTokens : secretTokens,
-    time() {
-      const time = now();
-      if (typeof time !== "number" || !(time >= 0 && time < YEAR_10000)) {
-        ignore(time);
-        const received = typeof time === "number" ? time : kindOf(time);
-        throw new TypeError(
-          `Cannot read the clock as now must return Unix milliseconds before the year 10000: received ${received}`,
-        );
-      }
-      return Math.floor(time);
-    },
-    emit(event) {
-      tell(onEvent, event);
-    },
+    time,
+    emit,
+    report: createReport(emit, time, onEvent !== undefined),
   };
 }
 

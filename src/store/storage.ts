@@ -22,6 +22,7 @@ import type { OpenRotations } from "./open-rotations.ts";
 import type { Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
 import type { SizeLimit } from "./sizes.ts";
+import { versionOf } from "./upgrade.ts";
 
 /** A change without `fields`, which are the same for all reads and writes of a store. */
 export interface Edit extends Omit<Change, "fields"> {
@@ -34,8 +35,8 @@ export type WriteReply = Written | "changed" | "revoked" | "too_many_bytes" | Ab
 
 /** Reads and writes the records of one store, as steps of an operation. */
 export interface Storage {
-  /** The user's fields that reads return; `null` for all, because `migrate` may need fields outside of the schema. */
-  readonly fields: readonly string[] | null;
+  /** The user's fields that reads return. */
+  readonly fields: readonly string[];
   accessTo(parsedToken: ParsedToken): Access;
   /**
    * Returns the backend's answer. If there is no session, reports an event and returns `null`. Asks again if the token
@@ -77,12 +78,12 @@ const MAX_DEADLINE = 999_999_999_999_999;
 
 export function createStorage(
   settings: Settings,
-  fields: readonly string[] | null,
+  fields: readonly string[],
   sizes: SizeLimit,
   registry: Registry,
   { isDecided }: OpenRotations,
 ): Storage {
-  const { absoluteTimeout, backend, emit, time, touchIntervalMs } = settings;
+  const { absoluteTimeout, backend, emit, report, time, touchIntervalMs } = settings;
   const extended = createExtension(settings, fields, registry);
 
   const accessTo: Storage["accessTo"] = ({ verifier, previous = true }) => ({ verifier, previous, now: time() });
@@ -158,7 +159,7 @@ export function createStorage(
       if (!(error instanceof SessionBackendError && error.reason === "rejected")) throw error;
       // A server that rejects writes, for example when it is full, can still be read. Only the touch is lost.
       const untouched = record ?? (await read(target, false));
-      emit({ type: "unavailable", id: target.id, at: new Date(time()), reason: "rejected" });
+      report(target.id, error);
       return untouched;
     }
   };
@@ -176,7 +177,10 @@ export function createStorage(
       const why = `the write took more than ${MAX_WRITE_DELAY_MS / 1000} seconds`;
       throw new SessionConflictError(`Cannot move a session to another index value as ${why}`, { reason: "revoked" });
     }
-    if (written === null || written === "changed" || edit.touch === false) return written;
+    if (written === null || written === "changed") return written;
+    const version = versionOf(written.before);
+    if (versionOf(written.after) > version) emit({ type: "migrated", id: target.id, at: new Date(time()), version });
+    if (edit.touch === false) return written;
     const after = await settled(target, written.after, true);
     return after && { ...written, after };
   };

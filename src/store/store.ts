@@ -17,6 +17,7 @@ import { creation } from "./creation.ts";
 import { createDecoder } from "./decoding.ts";
 import { endings } from "./endings.ts";
 import { createIndexValues } from "./index-values.ts";
+import { createMigrations } from "./migrations.ts";
 import { createMoves } from "./moves.ts";
 import { openRotations } from "./open-rotations.ts";
 import { createPatchWriter } from "./patches.ts";
@@ -24,8 +25,8 @@ import { rotation } from "./rotation.ts";
 import { createRunner, type Target } from "./runner.ts";
 import { readOptions } from "./settings.ts";
 import { sizeLimit } from "./sizes.ts";
-import { snapshot } from "./snapshot.ts";
 import { createStorage } from "./storage.ts";
+import { versionOf } from "./upgrade.ts";
 
 /**
  * Creates a session store. The schema determines the type of the session data and the type that `create` accepts.
@@ -34,11 +35,11 @@ import { createStorage } from "./storage.ts";
  * @throws {RangeError} If a duration is malformed or out of range, if the idle timeout exceeds the absolute timeout, or if
  * the touch interval is not less than the idle timeout.
  */
-export function createSessionStore<T extends object, In, Index extends string = never>(
-  options: SessionStoreOptions<T, In, Index>,
+export function createSessionStore<T extends object, In, Index extends string = never, Old = {}>(
+  options: SessionStoreOptions<T, In, Index, Old>,
 ): SessionStore<T, NewData<T, In>, Index> {
   const settings = readOptions(options);
-  const { backend, emit, time } = settings;
+  const { backend, emit, time, version } = settings;
   const plan = planSchema(settings.schema);
   const codec = createCodec<T>(plan);
   const sizes = sizeLimit(settings.maxBytes);
@@ -46,25 +47,17 @@ export function createSessionStore<T extends object, In, Index extends string = 
   const registry = createRegistry(settings, indexes);
   const limitedWrite = createLimitedWrite(settings, registry);
   const rotations = openRotations();
-  const fields = settings.migrate === undefined ? codec.names : null;
-  const storage = createStorage(settings, fields, sizes, registry, rotations);
+  const migrations = createMigrations(settings, codec, indexes, sizes);
+  const storage = createStorage(settings, migrations.fields, sizes, registry, rotations);
   const { accessTo, ask, read, readAndTouch, settled, write } = storage;
   const moves = createMoves(settings, codec, registry, limitedWrite, storage);
-  const decoder = createDecoder(settings, codec, sizes, indexes, storage, moves);
-  const { decode, toSession } = decoder;
-  const patchWriter = createPatchWriter(
-    storage,
-    moves,
-    decoder,
-    codec,
-    sizes,
-    indexes.sources,
-    plan.refined || settings.migrate !== undefined,
-  );
+  const decoder = createDecoder(codec, sizes, migrations, moves);
+  const { toHealed, toSession } = decoder;
+  const patchWriter = createPatchWriter(storage, moves, decoder, codec, sizes, indexes.sources, plan.refined, version);
   const { apply, compareAndSet } = patchWriter;
   const runner = createRunner(settings);
   const { withToken } = runner;
-  const values = createIndexValues(settings, runner, decoder, codec, indexes);
+  const values = createIndexValues(settings, runner, storage, decoder, codec, indexes);
 
   async function increment(token: string, field: string, by = 1, options?: CallOptions): Promise<number | null> {
     const action = "increment a field of a session";
@@ -83,7 +76,11 @@ export function createSessionStore<T extends object, In, Index extends string = 
     };
     return await withToken(action, token, options, async (target) => {
       const from = codec.absent(field);
-      if (counter.complete && !plan.refined && !indexes.sources.has(field) && Number.isSafeInteger(from)) {
+      const isPlain = counter.complete && !plan.refined && !indexes.sources.has(field) && Number.isSafeInteger(from);
+      // Versions never become lower, so a copy of any age shows that a session need not be migrated first.
+      const record = isPlain && version > 1 ? await read(target, false, Number.POSITIVE_INFINITY) : undefined;
+      if (record === null) return null;
+      if (isPlain && (record === undefined || versionOf(record) >= version)) {
         const change = { field, by, from, min: counter.min, max: counter.max, maxBytes: sizes.maxBytes };
         const added = await ask(target, "writes", () => backend.increment(target.key, accessTo(target), change));
         if (added === "too_many_bytes") throw sizes.refusal(action);
@@ -140,10 +137,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
     create: creation(settings, runner, storage, codec, sizes, registry, limitedWrite, end),
     async get(token: string, options?: CallOptions) {
       return await withToken("get a session", token, options, async (target) => {
-        const record = await readAndTouch(target);
-        const decoded = record && (await decode(target, record));
-        if (decoded === null) return null;
-        return snapshot(target.id, await moves.healed(target, decoded.record, decoded.data), decoded.data);
+        return await toHealed(target, await readAndTouch(target));
       });
     },
     async peek(token: string, options?: CallOptions) {
@@ -154,7 +148,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
     async update(token: string, patch: PatchInput<T>, options?: CallOptions) {
       return await withToken("update a session", token, options, async (target) => {
         const written = await apply(target, patch);
-        return await toSession(target, written?.after);
+        return toSession(target, written?.after);
       });
     },
     increment,
@@ -164,7 +158,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
       const set = { [reserved.idleTimeout]: String(seconds(action, "idleTimeout", idleTimeout)) };
       return await withToken(action, token, options, async (target) => {
         const written = await apply(target, {}, { set, remove: [] });
-        return await toSession(target, written?.after);
+        return await toHealed(target, written?.after);
       });
     },
     rotate: rotation(settings, runner, storage, moves, decoder, patchWriter, rotations),
@@ -176,7 +170,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
       const consuming = withToken("consume a session", token, options, async (target) => {
         // Read first, because a session whose data does not fit the schema stays.
         const session = await toSession(target, await read(target, false));
-        return session && (await toSession(target, await ended(target, fields)));
+        return session && (await toSession(target, await ended(target, storage.fields)));
       });
       return await consuming.finally(noteChange);
     },

@@ -1,6 +1,6 @@
 import { tell } from "../base/promises.ts";
 import type { Step } from "../base/step.ts";
-import { SessionBackendError } from "../errors.ts";
+import { SessionBackendError, SessionConflictError } from "../errors.ts";
 import type { Page, Registry } from "../indexes/members.ts";
 import type { WalkOptions } from "../session.ts";
 import type { Runner, Target } from "./runner.ts";
@@ -24,7 +24,11 @@ export async function allCounted<R>(tasks: readonly Promise<R>[]): Promise<R[]> 
 
 /** Returns the error for an operation that failed after it changed some sessions. */
 export function failedAfter({ done }: Tally, error: unknown): unknown {
-  if (!(error instanceof SessionBackendError) || done === 0) return error;
+  if (done === 0) return error;
+  if (error instanceof SessionConflictError) {
+    return new SessionConflictError(error.message, { reason: error.reason, done, cause: error });
+  }
+  if (!(error instanceof SessionBackendError)) return error;
   return new SessionBackendError(error.message, { reason: error.reason, outcome: "unknown", done, cause: error });
 }
 

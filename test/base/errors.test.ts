@@ -105,6 +105,6 @@ describe("two copies of the package in one process", () => {
     const store = here.createSessionStore({ schema, backend: failing, onEvent });
     await store.create({ userId: "42" });
     await expect(store.create({ userId: "43" })).rejects.toMatchObject({ reason: "rejected", outcome: "not-applied" });
-    expect(events.at(-1)).toMatchObject({ type: "unavailable", reason: "rejected" });
+    expect(events.at(-1)).toMatchObject({ type: "unavailable", error: { reason: "rejected" } });
   });
 });

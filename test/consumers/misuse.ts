@@ -64,6 +64,34 @@ createSessionStore({ schema, backend, indexes: { user: { from: "userId", limit: 
 // @ts-expect-error The clock is a function.
 createSessionStore({ schema, backend, now: Date.now() });
 
+// Migrations
+const old = z.object({ user: z.string() });
+const next = { schema, backend, version: 2 };
+// @ts-expect-error The present data needs a `userId`.
+createSessionStore({ ...next, migrations: { 1: { from: old, to: ({ user }) => ({ user }) } } });
+// @ts-expect-error The old data has no `userId`.
+createSessionStore({ ...next, migrations: { 1: { from: old, to: ({ userId }) => ({ userId }) } } });
+// @ts-expect-error A migration is synchronous.
+createSessionStore({ ...next, migrations: { 1: { from: old, to: async ({ user }) => ({ userId: user }) } } });
+// @ts-expect-error The field is a number.
+createSessionStore({ ...next, migrations: { 1: { from: old, to: ({ user }) => ({ userId: user, n: user }) } } });
+// @ts-expect-error The old schema is missing.
+createSessionStore({ ...next, migrations: { 1: (was: { user: string }) => ({ userId: was.user }) } });
+// @ts-expect-error A version is a number.
+createSessionStore({ schema, backend, version: "2" });
+createSessionStore({
+  schema,
+  backend,
+  version: 3,
+  migrations: {
+    1: { from: old, to: ({ user }) => ({ userId: user }) },
+    // @ts-expect-error Each function gets the data of its own schema.
+    2: { from: z.object({ id: z.string() }), to: ({ user }) => ({ userId: user }) },
+  },
+});
+// @ts-expect-error The former option.
+createSessionStore({ schema, backend, migrate: (stored: object) => stored });
+
 // Tokens and IDs
 // @ts-expect-error An ID does not authenticate.
 await store.get(session.id);

@@ -1,5 +1,5 @@
 /** The store of an application, with everything inferred. The other programs use it. */
-import { createSessionStore, type DataOf, memoryBackend, type NewDataOf } from "zession";
+import { createSessionStore, type DataOf, memoryBackend, type NewDataOf, type SessionBackendError } from "zession";
 import { z } from "zod";
 
 export const visit = z.object({
@@ -29,7 +29,7 @@ export const store = createSessionStore({
   },
   onEvent(event) {
     if (event.type === "reused") event.rotatedAt?.getTime();
-    if (event.type === "unavailable") event.reason satisfies "unavailable" | "timeout" | "rejected";
+    if (event.type === "unavailable") event.error satisfies SessionBackendError;
   },
 });
 

@@ -61,7 +61,11 @@ describe("a touch that Redis rejects", () => {
               expect(response.headers.getSetCookie()).toEqual([]);
               expect(result).toMatchObject({ id: session.id, data: session.data });
               expect(result?.lastAccessedAt).toEqual(session.lastAccessedAt);
-              expect(events.at(-1)).toMatchObject({ type: "unavailable", id: session.id, reason: "rejected" });
+              expect(events.at(-1)).toMatchObject({
+                type: "unavailable",
+                id: session.id,
+                error: { reason: "rejected" },
+              });
               // The client may reconnect because of the rejection, which is not under test.
               await until("the client is connected", () => client.isReady !== false);
             }

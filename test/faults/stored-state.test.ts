@@ -406,37 +406,44 @@ describe("two versions of an application on the same sessions", () => {
 
   test("S-08 S-09 the newer version migrates a session of the older one, and stores the result once", async () => {
     const renamed = z.object({ user: z.object({ name: z.string() }) });
-    const migrate = (stored: Readonly<Record<string, unknown>>) => ({ user: { name: String(stored["userId"]) } });
     const old = createSessionStore({ schema: older, backend });
-    for (const read of ["get", "peek"] as const) {
-      const { token } = await old.create({ userId: "andrew" });
-      let migrations = 0;
-      const now = createSessionStore({
-        schema: renamed,
-        backend,
-        migrate: (stored) => {
-          migrations++;
-          return migrate(stored);
+    const { token } = await old.create({ userId: "andrew" });
+    const before = await stateOf(keyOf(token));
+    let calls = 0;
+    const now = createSessionStore({
+      schema: renamed,
+      backend,
+      version: 2,
+      migrations: {
+        1: {
+          from: older,
+          to({ userId }) {
+            calls++;
+            return { user: { name: userId } };
+          },
         },
-      });
-      for (let time = 0; time < 3; time++) expect((await now[read](token))?.data).toEqual({ user: { name: "andrew" } });
-      expect(migrations).toBe(1);
-      expect(await client.hGetAll(keyOf(token))).toMatchObject({ user: '{"name":"andrew"}', userId: "andrew" });
-    }
+      },
+    });
+    expect((await now.peek(token))?.data).toEqual({ user: { name: "andrew" } });
+    expect(await stateOf(keyOf(token))).toEqual(before);
+    for (let time = 0; time < 3; time++) expect((await now.get(token))?.data).toEqual({ user: { name: "andrew" } });
+    expect(calls).toBe(2);
+    expect(await client.hGetAll(keyOf(token))).toMatchObject({ user: '{"name":"andrew"}', userId: "andrew" });
   });
 
   test("S-09 a migration whose result does not fit the schema is reported as invalid, and the record stays", async () => {
     const old = createSessionStore({ schema: older, backend });
     const { token } = await old.create({ userId: "andrew" });
     const before = await stateOf(keyOf(token));
-    for (const migrate of [
+    for (const to of [
       () => ({ user: 5 }),
       () => null,
       () => {
         throw new Error("no");
       },
     ]) {
-      const now = createSessionStore({ schema: z.object({ user: z.string() }), backend, migrate: migrate as never });
+      const migrations = { 1: { from: older, to: to as never } };
+      const now = createSessionStore({ schema: z.object({ user: z.string() }), backend, version: 2, migrations });
       await expect(now.get(token)).rejects.toMatchObject({ name: "SessionDataError", origin: "stored" });
     }
     expect(await stateOf(keyOf(token))).toEqual(before);

@@ -716,7 +716,7 @@ describe("backend failures", () => {
     const { visit, events } = await signedIn({}, { backend, operationTimeout: "20ms" });
     const response = await visit((session) => session.get());
     expect(response.status).toBe(503);
-    expect(events).toMatchObject([{ type: "unavailable", reason: "timeout" }]);
+    expect(events).toMatchObject([{ type: "unavailable", error: { reason: "timeout" } }]);
   });
 });
 

@@ -1,14 +1,7 @@
 import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import {
-  createSessionStore,
-  memoryBackend,
-  type SessionBackend,
-  SessionDataError,
-  type SessionIndex,
-  type SessionSchema,
-} from "../../src/index.ts";
+import { createSessionStore, memoryBackend, type SessionBackend, SessionDataError } from "../../src/index.ts";
 import { intercept, keysOf } from "../support/backends.ts";
 import { idle } from "../support/gate.ts";
 import {
@@ -37,16 +30,6 @@ async function three(options?: MemberOptions) {
 }
 
 type Scene = Awaited<ReturnType<typeof three>>;
-
-/** A store with another schema on the same backend and clock. */
-function beside<T extends object, In>(
-  { backend, clock }: Scene,
-  schema: SessionSchema<T, In>,
-  user: SessionIndex<T>,
-  migrate?: (stored: Readonly<Record<string, unknown>>) => unknown,
-) {
-  return createSessionStore({ schema, backend, indexes: { user }, migrate, now: clock.now });
-}
 
 describe("list", () => {
   test("list returns the sessions whose field has the value", async () => {
@@ -383,18 +366,6 @@ describe("a change of an index value", () => {
     expect(await move(store, token)).not.toBeNull();
     const after = [...before.filter((entry) => entry !== gone), ...(come === null ? [] : [come])];
     expect((await listedUnder()).sort()).toEqual(after.sort());
-  });
-
-  test("a migration changes the session's index value", async () => {
-    const scene = await three();
-    const { phone, store } = scene;
-    const schema = z.object({ userId: z.string().startsWith("u-"), tenant: z.string().nullable() });
-    const migrating = beside(scene, schema, "userId", ({ userId, tenant }) => ({ userId: `u-${userId}`, tenant }));
-    expect((await migrating.get(phone.token))?.data.userId).toBe("u-andrew");
-    expect(idsOf(await allListed(migrating, { user: "u-andrew" }))).toEqual([phone.session.id]);
-    expect(await store.count({ user: "andrew" })).toBe(1);
-    expect(await migrating.revokeAll({ user: "u-andrew" })).toBe(1);
-    expect(await store.peek(phone.token)).toBeNull();
   });
 
   test("a session that moves to another value and back is listed once", async () => {

@@ -428,7 +428,7 @@ describe("compatibility with the session format of Redis's guides", () => {
     const options = { schema, backend, plainIds: true };
     for (const store of [
       createSessionStore(options),
-      createSessionStore({ ...options, migrate: (stored) => stored }),
+      createSessionStore({ ...options, version: 2, migrations: { 1: { from: schema, to: (data) => data } } }),
     ]) {
       const { token } = await store.create({});
       await client.hSet(prefix + token, "__proto__", "polluted");

@@ -434,7 +434,7 @@ describe("T-12 unknown options and options of the wrong type", () => {
   });
 
   test("a callback option that is not a function is rejected", () => {
-    for (const name of ["migrate", "onEvent", "now"]) expect(storeWith({ [name]: "now" })).toThrow(TypeError);
+    for (const name of ["onEvent", "now"]) expect(storeWith({ [name]: "now" })).toThrow(TypeError);
     for (const name of ["onBackendError", "onUnauthenticated", "passive"]) {
       expect(() => sessionMiddleware(store, { [name]: 503 })).toThrow(`${name} must be a function: received number`);
     }

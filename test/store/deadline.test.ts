@@ -87,7 +87,7 @@ describe("a backend that never responds", () => {
       expect(error).toBeInstanceOf(SessionBackendError);
       expect(error).toMatchObject({ reason: "timeout", outcome });
       const id = /^(create|revokeEverybody|scan)/.test(name) ? null : session.id;
-      expect(events).toEqual([{ type: "unavailable", id, at: at(), reason: "timeout" }]);
+      expect(events).toEqual([{ type: "unavailable", id, at: at(), error }]);
     },
   );
 
@@ -218,7 +218,7 @@ describe("a backend that fails", () => {
       const { store, events } = visits({ backend: failing });
       const token = `${"i".repeat(22)}.${"s".repeat(43)}`;
       expect(await failureOf(call(store, token))).toBe(error);
-      expect(events).toMatchObject([{ type: "unavailable", reason: "rejected" }]);
+      expect(events).toMatchObject([{ type: "unavailable", error: { reason: "rejected" } }]);
     },
   );
 

@@ -1,5 +1,6 @@
 import { inspect } from "node:util";
-import { describe, expect, test } from "vitest";
+import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
+import * as z from "zod";
 import {
   createSessionStore,
   memoryBackend,
@@ -157,6 +158,21 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
     ],
   ],
   conflict: [["an update that takes too long", moveTooLate, ({ id }) => [{ id }]]],
+  migrated: [
+    [
+      "the first get of a session of an earlier version",
+      async ({ backend, clock, events, token }) => {
+        const onEvent = (event: SessionEvent) => events.push(event);
+        const schema = z.object({ code: z.string() });
+        const migrations = { 1: { from: member, to: () => ({ code: SECRET }) } };
+        const later = createSessionStore({ schema, backend, now: clock.now, onEvent, version: 3, migrations });
+        await later.peek(token);
+        await later.get(token);
+        await later.get(token);
+      },
+      ({ id }) => [{ id, version: 1 }],
+    ],
+  ],
   "two-cookies": [
     [
       "a request with two values of the session cookie",
@@ -175,7 +191,7 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
           const { store, fails } = failing(scene, reason);
           await fails(store.get(scene.token));
         },
-        ({ id }) => [{ id, reason }],
+        ({ id }) => [{ id, error: expect.objectContaining({ code: "ERR_SESSION_BACKEND", reason }) }],
       ],
     ),
     [
@@ -184,7 +200,7 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
         const { store, fails } = failing(scene, "unavailable");
         await fails(store.create({}));
       },
-      () => [{ id: null, reason: "unavailable" }],
+      () => [{ id: null, error: expect.objectContaining({ reason: "unavailable" }) }],
     ],
     [
       "a failed list",
@@ -192,7 +208,7 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
         const { store, fails } = failing(scene, "unavailable");
         await fails(allListed(store, { user: "andrew" }));
       },
-      () => [{ id: null, reason: "unavailable" }],
+      () => [{ id: null, error: expect.objectContaining({ reason: "unavailable" }) }],
     ],
     [
       "a failed revoke",
@@ -200,7 +216,7 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
         const { store, fails } = failing(scene, "unavailable");
         await fails(store.revoke(scene.id));
       },
-      ({ id }) => [{ id, reason: "unavailable" }],
+      ({ id }) => [{ id, error: expect.objectContaining({ reason: "unavailable" }) }],
     ],
   ],
 };
@@ -223,12 +239,48 @@ for (const [type, ways] of Object.entries(cases)) {
   });
 }
 
+describe("a stored session that does not fit the schema", () => {
+  const warnings = vi.spyOn(console, "warn").mockImplementation(() => {});
+  beforeEach(() => void warnings.mockClear());
+  afterAll(() => warnings.mockRestore());
+
+  async function oldSessions(onEvent?: () => void) {
+    const backend = memoryBackend();
+    const before = createSessionStore({ schema: z.object({ notes: z.record(z.string(), z.string()) }), backend });
+    const schema = z.object({ userId: z.string(), notes: z.record(z.string(), z.int()) });
+    const data = { notes: { [SECRET]: SECRET } };
+    const sessions = [await before.create(data), await before.create(data)];
+    const open = () => createSessionStore({ schema, backend, onEvent });
+    return { open, tokens: sessions.map(({ token }) => token) };
+  }
+
+  test("is a warning once per store if nobody listens to events, with paths and codes and without data", async () => {
+    const { open, tokens } = await oldSessions();
+    for (const store of [open(), open()]) {
+      warnings.mockClear();
+      for (const token of tokens) await expect(store.get(token)).rejects.toMatchObject({ origin: "stored" });
+      for await (const session of store.scan()) expect.fail(session.id);
+      expect(warnings.mock.calls).toEqual([
+        [expect.stringMatching(/^zession: .*userId: expected string; notes\.\[key\]: .*\(invalid_type\)/)],
+      ]);
+      expect(String(warnings.mock.calls)).not.toContain(SECRET);
+    }
+  });
+
+  test("is no warning if the application listens to events", async () => {
+    const { open, tokens } = await oldSessions(() => {});
+    for (const token of tokens) await expect(open().get(token)).rejects.toMatchObject({ origin: "stored" });
+    expect(warnings).not.toHaveBeenCalled();
+  });
+});
+
 test("a call that times out is reported as unavailable with the reason timeout", async () => {
   const { store, events, at, token, id } = await scene();
   const clock = manualClock();
   const stalled = memberStore(intercept(memoryBackend(), never), clock.now, { operationTimeout: "1ms" });
   await expect(stalled.store.get(token)).rejects.toMatchObject({ reason: "timeout" });
-  expect(stalled.events).toEqual([{ type: "unavailable", id, at: new Date(clock.now()), reason: "timeout" }]);
+  const error = expect.objectContaining({ code: "ERR_SESSION_BACKEND", reason: "timeout" });
+  expect(stalled.events).toEqual([{ type: "unavailable", id, at: new Date(clock.now()), error }]);
   expect(await store.get(token)).toMatchObject({ lastAccessedAt: at() });
   expect(events).toEqual([]);
 });

@@ -229,7 +229,7 @@ export function fault(name: string, { prepare, start, expected, timeoutMs = PATI
         await end();
       }
       const inTimeMs = timeoutMs + LATE_MS + heldUp();
-      const reasons = events.flatMap((event) => (event.type === "unavailable" ? [event.reason] : []));
+      const reasons = events.flatMap((event) => (event.type === "unavailable" ? [event.error.reason] : []));
       const bystander = await signIn(place, { userId: "bystander" });
       await recovers(store, tokenOf(bystander.jar.cookie));
 

@@ -108,7 +108,7 @@ export function limitedWays(prepare: () => Ground | Promise<Ground>): void {
         const tenant = crypto.randomUUID();
         for (let count = 0; count < 5; count++) await store.create({ tenant });
         const moving = store.updateAll({ tenant }, { userId });
-        if (full === "reject") await expect(moving).rejects.toMatchObject({ reason: "limit" });
+        if (full === "reject") await expect(moving).rejects.toMatchObject({ reason: "limit", done: 2 });
         else await moving;
         await idle();
         expect(await ids()).toHaveLength(2);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import * as z from "zod";
-import { createSessionStore, type SessionBackend, SessionDataError } from "../../src/index.ts";
+import { createSessionStore, type SessionBackend, SessionDataError, type SessionEvent } from "../../src/index.ts";
 import { keysOf } from "./backends.ts";
 import { idle } from "./gate.ts";
 import { memberStore } from "./members.ts";
@@ -134,6 +134,41 @@ export function userFunctions(open: () => PolicyPlace): void {
         }
         expect(await storedIn(backend, now, session.id)).toEqual(stored);
         expect(events.map(({ type }) => type)).toEqual(["created"]);
+      },
+    );
+  });
+
+  describe("an index function", () => {
+    const functions: Readonly<Record<string, () => unknown>> = {
+      "a rejected promise": rejected,
+      "a resolved promise": resolved,
+      "a list of promises": () => [rejected(), rejected()],
+    };
+    const schema = z.object({ name: z.string() });
+
+    test.each(Object.entries(functions))("that returns %s makes create fail, and nothing is stored", async (_, by) => {
+      const { backend, now } = open();
+      const name = { from: "name", values: by as () => never } as const;
+      const store = createSessionStore({ schema, backend, now, indexes: { name } });
+      const error = await failureOf(store.create({ name: "andrew" }));
+      expect(error).toBeInstanceOf(TypeError);
+      expect(error).toMatchObject({ message: expect.stringContaining("received a promise") });
+      expect(await keysOf(backend)).toEqual([]);
+    });
+
+    test.each(Object.entries(functions))(
+      "that returns %s is reported by get, which returns the session",
+      async (...[, by]) => {
+        const { backend, now } = open();
+        const { token } = await createSessionStore({ schema, backend, now }).create({ name: "andrew" });
+        const name = { from: "name", values: by as () => never } as const;
+        const events: SessionEvent[] = [];
+        const onEvent = (event: SessionEvent) => events.push(event);
+        const store = createSessionStore({ schema, backend, now, indexes: { name }, onEvent });
+        expect((await store.get(token))?.data).toEqual({ name: "andrew" });
+        await failureOf(store.update(token, { name: "barbara" }));
+        expect(events.map(({ type }) => type)).toEqual(["invalid"]);
+        expect((await store.peek(token))?.data).toEqual({ name: "andrew" });
       },
     );
   });

@@ -122,4 +122,148 @@ export function versions(open: () => VersionsGround | Promise<VersionsGround>): 
       expect(events).toMatchObject([{ type: "invalid", issues: [{ code: "custom" }] }]);
     });
   });
+
+  describe("two versions of a schema on one backend", () => {
+    const v1 = z.object({
+      user: z.string().optional(),
+      cart: z.array(z.string()).default(() => []),
+      visits: z.int().default(0),
+      theme: z.string().optional(),
+    });
+    const v2 = z.object({
+      userId: z.string().optional(),
+      basket: z.array(z.object({ sku: z.string(), n: z.int() })).default(() => []),
+      visits: z.int().default(0),
+      theme: z.string().optional(),
+    });
+
+    /** The earlier version and the later one, which renames the user, and changes its index value if `prefix` is given. */
+    async function schemas(prefix = "") {
+      const { backend, clock } = await open();
+      const events: SessionEvent[] = [];
+      const onEvent = (event: SessionEvent) => events.push(event);
+      const shared = { backend, now: clock.now, idleTimeout: IDLE_SECONDS, onEvent };
+      return {
+        clock,
+        events,
+        old: createSessionStore({ ...shared, schema: v1, indexes: { user: "user" } }),
+        next: createSessionStore({
+          ...shared,
+          schema: v2,
+          indexes: { user: "userId" },
+          version: 2,
+          migrations: {
+            1: {
+              from: v1,
+              to: ({ user, cart, ...rest }) => ({
+                ...rest,
+                userId: user === undefined ? undefined : prefix + user,
+                basket: cart.map((sku) => ({ sku, n: 1 })),
+              }),
+            },
+          },
+        }),
+      };
+    }
+    const ids = (sessions: readonly { readonly id: string }[]) => sessions.map(({ id }) => id).sort();
+
+    test("a renamed field keeps its data, and both versions use the session during the deploy", async () => {
+      const { old, next } = await schemas();
+      const { token } = await old.create({ user: "andrew", cart: ["a"] });
+      expect((await next.get(token))?.data).toEqual({ userId: "andrew", basket: [{ sku: "a", n: 1 }], visits: 0 });
+      expect((await old.get(token))?.data).toEqual({ user: "andrew", cart: ["a"], visits: 0 });
+      expect(await old.increment(token, "visits")).toBe(1);
+      expect(await next.increment(token, "visits")).toBe(2);
+      await old.update(token, { theme: "dark" });
+      await next.update(token, ({ basket }) => ({ basket: [...basket, { sku: "b", n: 2 }] }));
+      const rotated = await old.rotate(token, { patch: ({ visits }) => ({ visits: visits + 1 }) });
+      const basket = [
+        { sku: "a", n: 1 },
+        { sku: "b", n: 2 },
+      ];
+      const expected = { userId: "andrew", basket, visits: 3, theme: "dark" };
+      expect((await next.get(rotated?.token ?? ""))?.data).toEqual(expected);
+    });
+
+    test("an earlier version leaves a later session as it is, which is then not migrated again", async () => {
+      const { old, next, events } = await schemas();
+      const { token } = await old.create({ user: "andrew", cart: ["a"] });
+      await next.get(token);
+      await old.update(token, { cart: ["lost"], theme: "dark" });
+      expect(await old.take(token, "theme")).toBe("dark");
+      await old.setIdleTimeout(token, 60);
+      expect((await next.get(token))?.data.basket).toEqual([{ sku: "a", n: 1 }]);
+      expect(events.filter(({ type }) => type === "migrated")).toHaveLength(1);
+    });
+
+    test("after a rollback the earlier version reads the sessions of the later one by its own schema", async () => {
+      const { old, next } = await schemas();
+      const { token } = await next.create({ userId: "andrew", basket: [{ sku: "a", n: 1 }] });
+      expect((await old.get(token))?.data).toEqual({ cart: [], visits: 0 });
+      await old.update(token, { user: "andrew", cart: ["b"] });
+      expect((await old.get(token))?.data).toEqual({ user: "andrew", cart: ["b"], visits: 0 });
+      expect((await next.get(token))?.data).toEqual({ userId: "andrew", basket: [{ sku: "a", n: 1 }], visits: 0 });
+    });
+
+    test("a get by the earlier version leaves the index entries of a later session alone", async () => {
+      const { old, next } = await schemas();
+      const { token, session } = await old.create({ user: "andrew" });
+      await next.update(token, { userId: "barbara" });
+      expect((await old.get(token))?.data.user).toBe("andrew");
+      expect(ids(await allListed(next, { user: "barbara" }))).toEqual([session.id]);
+      expect(ids(await allListed(old, { user: "barbara" }))).toEqual([session.id]);
+      expect(await next.count({ user: "andrew" })).toBe(0);
+      expect(await next.revokeAll({ user: "barbara" })).toBe(1);
+    });
+
+    test("list, count and updateAll find sessions that are not migrated yet, and list and count migrate none", async () => {
+      const { old, next, events } = await schemas();
+      const sessions = [
+        await old.create({ user: "andrew", cart: ["a"] }),
+        await next.create({ userId: "andrew" }),
+        await old.create({ user: "andrew" }),
+      ];
+      await next.get(sessions[2]?.token ?? "");
+      events.length = 0;
+      const by = { user: "andrew" };
+      const listed = await allListed(next, by);
+      expect(ids(listed)).toEqual(ids(sessions.map(({ session }) => session)));
+      for (const { data } of listed) expect(data.userId).toBe("andrew");
+      expect(await next.count(by)).toBe(3);
+      expect(events).toEqual([]);
+      expect(await next.updateAll(by, { theme: "dark" })).toBe(3);
+      expect(await next.updateAll(by, ({ visits }) => ({ visits: visits + 1 }))).toBe(3);
+      expect(events.map(({ type }) => type)).toEqual(["migrated"]);
+      for (const { data } of await allListed(next, by)) expect(data).toMatchObject({ theme: "dark", visits: 1 });
+      for (const { data } of await allListed(old, by)) expect(data).toMatchObject({ theme: "dark", visits: 1 });
+      expect(await next.revokeAll(by)).toBe(3);
+    });
+
+    test("a migration that changes the index value moves the session when it is stored", async () => {
+      for (const use of ["get", "update", "updateAll"] as const) {
+        const { old, next } = await schemas("u-");
+        const { token, session } = await old.create({ user: "andrew" });
+        expect(ids(await allListed(next, { user: "andrew" }))).toEqual([session.id]);
+        if (use === "get") await next.get(token);
+        if (use === "update") await next.update(token, { theme: "dark" });
+        if (use === "updateAll") expect(await next.updateAll({ user: "andrew" }, { theme: "dark" })).toBe(1);
+        expect(ids(await allListed(next, { user: "u-andrew" })), use).toEqual([session.id]);
+        expect(await next.count({ user: "andrew" })).toBe(0);
+        if (use !== "get") expect((await next.peek(token))?.data.theme).toBe("dark");
+        expect(await next.revokeAll({ user: "u-andrew" })).toBe(1);
+        expect(await next.peek(token)).toBeNull();
+      }
+    });
+
+    test("a session of the earlier version that nobody else uses keeps its index while the later one uses it", async () => {
+      const { clock, old, next } = await schemas();
+      const { token, session } = await old.create({ user: "andrew" });
+      for (let use = 0; use < 6; use++) {
+        await clock.advance(0.6 * IDLE_SECONDS);
+        expect(await next.get(token)).not.toBeNull();
+      }
+      expect(ids(await allListed(next, { user: "andrew" }))).toEqual([session.id]);
+      expect(await next.revokeAll({ user: "andrew" })).toBe(1);
+    });
+  });
 }

@@ -20,6 +20,7 @@ import {
   type RequestSessionOf,
   type Session,
   type SessionBackend,
+  type SessionBackendError,
   type SessionEvent,
   type SessionExchange,
   type SessionId,
@@ -113,11 +114,80 @@ describe("createSessionStore", () => {
     createSessionStore({ schema: object });
   });
 
+  test("a migration is typed by the old schema, and what it returns keeps its literals", () => {
+    const v1 = z.object({ user: z.string().optional(), cart: z.array(z.string()) });
+    const v2 = z.object({ userId: z.string().optional(), cart: z.array(z.string()) });
+    const basketOf = (cart: readonly string[]) => cart.map((sku) => ({ sku, unit: "piece" as const }));
+    const v3 = z.object({
+      userId: z.string().optional(),
+      role: z.enum(["guest", "user"]),
+      basket: z.array(z.object({ sku: z.string(), unit: z.enum(["piece", "kg"]) })).default(() => []),
+      theme: z.discriminatedUnion("is", [z.object({ is: z.literal("dark"), level: z.int() })]).optional(),
+      range: z.tuple([z.int(), z.int()]).optional(),
+      since: z.codec(z.iso.datetime(), z.date(), {
+        decode: (text) => new Date(text),
+        encode: (date) => date.toISOString(),
+      }),
+    });
+    const migrated = createSessionStore({
+      schema: v3,
+      backend,
+      version: 3,
+      indexes: { user: "userId" },
+      migrations: {
+        1: {
+          from: v1,
+          to: ({ user, ...rest }) => {
+            expectTypeOf(user).toEqualTypeOf<string | undefined>();
+            expectTypeOf(rest).toEqualTypeOf<{ cart: string[] }>();
+            return {
+              userId: user,
+              role: user === undefined ? "guest" : "user",
+              basket: rest.cart.map((sku) => ({ sku, unit: "piece" })),
+              theme: { is: "dark", level: 3 },
+              range: [0, 1],
+              since: new Date(),
+            };
+          },
+        },
+        2: {
+          from: v2,
+          to: ({ cart, ...rest }) => ({ ...rest, role: "guest", basket: basketOf(cart), since: new Date() }),
+        },
+      },
+    });
+    expectTypeOf<DataOf<typeof migrated>["role"]>().toEqualTypeOf<"guest" | "user">();
+    expectTypeOf<Parameters<typeof migrated.list>[0]>().toEqualTypeOf<{ readonly user: string }>();
+    createSessionStore({
+      schema: z.object({ role: z.enum(["guest", "user"]) }),
+      backend,
+      version: 2,
+      // @ts-expect-error There is no such role.
+      migrations: { 1: { from: v1, to: () => ({ role: "admin" }) } },
+    });
+    createSessionStore({
+      schema: v2,
+      backend,
+      version: 2,
+      // @ts-expect-error A migration is synchronous.
+      migrations: { 1: { from: v1, to: async ({ cart }) => ({ cart }) } },
+    });
+    createSessionStore({
+      schema: v2,
+      backend,
+      version: 2,
+      // @ts-expect-error The result lacks the cart.
+      migrations: { 1: { from: v1, to: ({ user }) => ({ userId: user }) } },
+    });
+    const mine = mini.object({ cart: mini.array(mini.string()) });
+    createSessionStore({ schema: mine, backend, version: 2, migrations: { 1: { from: v1, to: (old) => old } } });
+  });
+
   test("createSessionStore rejects unknown options and options of the wrong type", () => {
     const now = () => 0;
     createSessionStore({ schema: visit, backend, ...nistTimeouts.aal2, touchInterval: 60, plainIds: false, now });
-    createSessionStore({ schema: visit, backend, absoluteTimeout: undefined, migrate: undefined, onEvent: undefined });
-    createSessionStore({ schema: visit, backend, migrate: (stored) => ({ userId: stored["user"] }) });
+    createSessionStore({ schema: visit, backend, absoluteTimeout: undefined, version: undefined, onEvent: undefined });
+    createSessionStore({ schema: visit, backend, version: 2, migrations: undefined });
     createSessionStore({
       schema: visit,
       backend,
@@ -126,7 +196,10 @@ describe("createSessionStore", () => {
         if (event.type === "invalid") {
           expectTypeOf(event.issues).toEqualTypeOf<readonly Pick<SessionIssue, "code" | "path">[]>();
         }
-        if (event.type === "unavailable") expectTypeOf(event.id).toEqualTypeOf<SessionId | null>();
+        if (event.type === "unavailable") {
+          expectTypeOf(event.id).toEqualTypeOf<SessionId | null>();
+          expectTypeOf(event.error).toEqualTypeOf<SessionBackendError>();
+        }
         // @ts-expect-error Only an invalid record has issues.
         if (event.type === "created") event.issues;
       },
