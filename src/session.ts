@@ -182,7 +182,7 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * other. A function is applied by compare-and-set: it is called again if the session was changed concurrently.
    *
    * If another field of the stored data does not fit the schema, the call rejects with a `SessionDataError`, but an object
-   * patch is written nevertheless.
+   * patch is written nevertheless. A session of an earlier version is migrated in the same step, or nothing is written.
    *
    * @throws {SessionConflictError} With the reason `contended`, if the session was changed concurrently in every attempt;
    * with `revoked`, if moving the session to another index value took too long; with `limit`, if the patch moves the

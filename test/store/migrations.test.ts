@@ -12,6 +12,7 @@ import { intercept } from "../support/backends.ts";
 import { idle } from "../support/gate.ts";
 import { failureOf, plant, rawOf } from "../support/stored.ts";
 import { unhandledRejections } from "../support/unhandled.ts";
+import { until } from "../support/until.ts";
 
 const isoDate = z.codec(z.iso.datetime(), z.date(), {
   decode: (text) => new Date(text),
@@ -275,6 +276,52 @@ describe("a session of an earlier version", () => {
     expect((await store.get(token))?.data).toEqual(MIGRATED);
     expect(events).toMatchObject([{ type: "unavailable", error: { reason: "rejected" } }]);
     expect(await store.get(token)).not.toBeNull();
+  });
+
+  test.each([
+    ["without a patch", {}],
+    ["with a patch", { patch: { first: "Augusta" } }],
+  ])("is as it was after a rotate %s whose reply was lost is undone", async (_, options) => {
+    let isLost = false;
+    const wrap = (backend: SessionBackend): SessionBackend => ({
+      ...backend,
+      async write(key, access, change) {
+        const written = await backend.write(key, access, change);
+        const isRotation = change.set["session_verifier"] !== undefined && !isLost;
+        if (!isRotation) return written;
+        isLost = true;
+        throw new SessionBackendError("The reply was lost", { reason: "timeout", outcome: "unknown" });
+      },
+    });
+    const { store, token, stored } = await scene(split, wrap);
+    const before = await stored();
+    await expect(store.rotate(token, options)).rejects.toMatchObject({ reason: "timeout" });
+    await until("the rotation is undone", async () => (await store.peek(token)) !== null);
+    expect(isLost).toBe(true);
+    expect(await stored()).toEqual(before);
+    expect((await store.get(token))?.data).toEqual(MIGRATED);
+  });
+
+  test("is not refused by a limit of the index that it moves to, but a change of its index value is", async () => {
+    const backend = memoryBackend();
+    const schema = z.object({ userId: z.string(), theme: z.string().optional() });
+    const before = createSessionStore({ schema, backend, indexes: { user: "userId" } });
+    const sessions = [await before.create({ userId: "Ada" }), await before.create({ userId: "ADA" })];
+    const store = createSessionStore({
+      schema,
+      backend,
+      indexes: { user: "userId" },
+      limits: { user: { max: 1, whenFull: "reject" } },
+      version: 2,
+      migrations: { 1: { from: schema, to: ({ userId }) => ({ userId: userId.toLowerCase() }) } },
+    });
+    const [phone = "", laptop = ""] = sessions.map(({ token }) => token);
+    expect(await store.get(phone)).not.toBeNull();
+    const stored = await rawOf(backend, laptop);
+    await expect(store.update(laptop, { userId: "ada" })).rejects.toMatchObject({ reason: "limit" });
+    expect(await rawOf(backend, laptop)).toEqual(stored);
+    expect((await store.update(laptop, { theme: "dark" }))?.data).toEqual({ userId: "ada", theme: "dark" });
+    expect(await store.count({ user: "ada" })).toBe(2);
   });
 
   test("that has several earlier versions leads straight to the present one", async () => {
