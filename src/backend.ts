@@ -110,6 +110,8 @@ export const MIN_PRUNE_AGE_MS = 60_000;
 
 /** The result of `extend`. */
 export interface IndexSample {
+  /** Whether the key was not in the index before. */
+  readonly isNew: boolean;
   /** The time of the call in Unix milliseconds of the backend's clock. */
   readonly at: number;
   /**
@@ -123,8 +125,6 @@ export interface IndexSample {
 export interface EnteredPage extends IndexPage, IndexSample {
   /** The score with which the key entered. */
   readonly score: number;
-  /** Whether the key was not in the index before. */
-  readonly isNew: boolean;
 }
 
 /**

@@ -65,7 +65,7 @@ export interface SessionStoreOptions<T, In, Index extends string = never> {
    * The indexes by which `list`, `count`, `updateAll` and `revokeAll` find sessions, for example `{ user: "userId" }`, or
    * `{ user: { from: "userId", limit: { max: 5, whenFull: "evict-oldest" } } }`. Index values have 1 to 512 bytes. They
    * appear in keys of the backend, so they must not be secret. A session that was created before an index was declared enters
-   * it with its next `get`.
+   * it with its next `get`, or by `reindex`.
    */
   readonly indexes?: { readonly [K in Index]: SessionIndex<T> } | undefined;
   /**

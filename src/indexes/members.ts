@@ -79,10 +79,17 @@ export interface Registry {
     count?: (entry: string) => number,
   ): Promise<Entered>;
   /**
-   * Lets the indexes of a session live longer. Returns the time until which they are known to hold the session, in Unix
-   * milliseconds of the backend's clock.
+   * Lets the indexes of a session live longer, and enters it into those that have lost it.
+   *
+   * @returns The time until which they are known to hold the session, in Unix milliseconds of the backend's clock, and whether
+   * one of them had lost it.
    */
-  extend(step: Step, key: string, entries: readonly string[], coverMs: number): Promise<number>;
+  extend(
+    step: Step,
+    key: string,
+    entries: readonly string[],
+    coverMs: number,
+  ): Promise<{ readonly covered: number; readonly wasLost: boolean }>;
   /** Reads the members with a score above `after`, at most `count`; default: as many as a page has. */
   page(step: Step, entry: string, after: number, count?: number): Promise<Page>;
   /** Looks up the sessions of index members, and removes the members whose session does not exist any more. */
@@ -171,7 +178,8 @@ export function createRegistry({ backend, time }: Context, indexes: Indexes): Re
         lookAfter(entry, one);
         return one;
       };
-      return earliest(await Promise.all(entries.map(extendOne))) + coverMs;
+      const answers = await Promise.all(entries.map(extendOne));
+      return { covered: earliest(answers) + coverMs, wasLost: answers.some(({ isNew }) => isNew) };
     },
 
     async page(step, entry, after, count = MEMBERS_PER_PAGE) {

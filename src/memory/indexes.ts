@@ -101,8 +101,9 @@ export function memoryIndexes(hasSession: (key: string, entry: string, now: numb
 
     extend(entry, key, lifeMs, now) {
       const index = indexUntil(now + lifeMs, entry, now);
-      if (!index.members.has(key)) add(index, key, now - MIN_PRUNE_AGE_MS);
-      return { at: now, sample: sampleOf(index) };
+      const isNew = !index.members.has(key);
+      if (isNew) add(index, key, now - MIN_PRUNE_AGE_MS);
+      return { at: now, sample: sampleOf(index), isNew };
     },
 
     page(entry, after, count, now) {

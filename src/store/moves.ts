@@ -42,6 +42,11 @@ export interface Moves {
     isLimited: boolean,
   ): Promise<Written | "changed" | null>;
   /**
+   * Returns the index entries of stored data, and those of indexes that the store does not declare. Reports data that has
+   * none, for example an empty string, and returns `null`.
+   */
+  entriesAfter(id: string, held: readonly string[], data: unknown): string[] | null;
+  /**
    * Moves a session to the index entries of its data if it has others, because the index was declared later, or another
    * version of the application, which does not declare it, has changed the data. Reports failures as events.
    */
@@ -100,8 +105,7 @@ export function createMoves<T>(
     });
   };
 
-  /** Returns the entries of stored data. Reports data that has none, for example an empty string, and returns `null`. */
-  function entriesAfter(id: string, held: readonly string[], data: unknown): string[] | null {
+  const entriesAfter: Moves["entriesAfter"] = (id, held, data) => {
     try {
       return indexes.entriesAfter(held, data);
     } catch (error) {
@@ -109,7 +113,7 @@ export function createMoves<T>(
       emit({ type: "invalid", id, at: new Date(time()), issues: issues.map(({ code, path }) => ({ code, path })) });
       return null;
     }
-  }
+  };
 
   const healed: Moves["healed"] = async (target, record, data) => {
     const held = indexEntries(record);
@@ -131,11 +135,11 @@ export function createMoves<T>(
     }
   };
 
-  return { writeIndexed, move, healed };
+  return { writeIndexed, move, entriesAfter, healed };
 }
 
 /** Whether a record has exactly these index entries, and its deadline depends on them. */
-function hasEntries(record: StoredSession, entries: readonly string[]): boolean {
+export function hasEntries(record: StoredSession, entries: readonly string[]): boolean {
   const held = indexEntries(record);
   const isSame = held.length === entries.length && held.every((entry) => entries.includes(entry));
   return isSame && (held.length === 0 || absoluteOf(record) !== null);
