@@ -240,6 +240,11 @@ export interface SessionBackend {
     members: readonly { readonly key: string; readonly score: number | null }[],
     now: number,
   ): Promise<void>;
+  /**
+   * Optional. Returns the name of the policy by which the backend may remove keys when its memory is full; `null` if it never
+   * does. A store with indexes reports a policy, because an index that is removed no longer has its sessions.
+   */
+  evictionPolicy?(): Promise<string | null>;
   /** Lists all keys, page by page, in no particular order. May contain duplicates and keys that are not sessions. */
   keys(): AsyncIterable<readonly string[]>;
 }

@@ -144,6 +144,11 @@ export type SessionEvent =
    * path or domain of the cookie was changed, or another host of the domain set a cookie with the same name.
    */
   | { readonly type: "two-cookies"; readonly id: null; readonly at: Date; readonly cookieName: string }
+  /**
+   * The backend may remove indexes when its memory is full, by this policy of Redis. `revokeAll` then misses sessions. Reported
+   * once, after the first session entered an index.
+   */
+  | { readonly type: "indexes-evictable"; readonly id: null; readonly at: Date; readonly policy: string }
   /** The backend failed. A call that its own caller aborted reports no event. */
   | {
       readonly type: "unavailable";

@@ -108,7 +108,17 @@ export interface Registry {
   forget(key: string, entries: readonly string[]): void;
 }
 
-export function createRegistry({ backend, time }: Context, indexes: Indexes): Registry {
+export function createRegistry({ backend, emit, time }: Context, indexes: Indexes): Registry {
+  let isPolicyKnown = false;
+
+  /** Reports a policy by which the backend may remove indexes, in the background. */
+  async function reportPolicy(): Promise<void> {
+    if (isPolicyKnown) return;
+    isPolicyKnown = true;
+    const policy = (await backend.evictionPolicy?.()) ?? null;
+    if (policy !== null) emit({ type: "indexes-evictable", id: null, at: new Date(time()), policy });
+  }
+
   const isPending = (member: Member, at: number): boolean => at - member.score / 1000 < MIN_PRUNE_AGE_MS;
 
   async function leave(step: Step, entry: string, members: Leaving): Promise<void> {
@@ -164,6 +174,7 @@ export function createRegistry({ backend, time }: Context, indexes: Indexes): Re
       try {
         const pages = await Promise.all(entering);
         const at = earliest(pages);
+        if (entries.length > 0) reportPolicy().catch(() => {}); // The account may not be allowed to ask.
         return { pages, covered: at + coverMs, notAfter: at + MAX_WRITE_DELAY_MS, withdraw };
       } catch (error) {
         await Promise.allSettled(entering);

@@ -98,3 +98,14 @@ for i = 1, #ARGV, 2 do
 end
 return left
 `);
+
+/**
+ * Reads what the server tells about its memory. A script, because a cluster client has no command without a key.
+ *
+ * KEYS[1] any key
+ *
+ * Returns the text of INFO.
+ */
+export const MEMORY: Script = script(/* lua */ `
+return redis.call('INFO', 'memory')
+`);
