@@ -110,6 +110,8 @@ export const MIN_PRUNE_AGE_MS = 60_000;
 
 /** The result of `extend`. */
 export interface IndexSample {
+  /** Whether the key was not in the index before. */
+  readonly isNew: boolean;
   /** The time of the call in Unix milliseconds of the backend's clock. */
   readonly at: number;
   /**
@@ -123,8 +125,6 @@ export interface IndexSample {
 export interface EnteredPage extends IndexPage, IndexSample {
   /** The score with which the key entered. */
   readonly score: number;
-  /** Whether the key was not in the index before. */
-  readonly isNew: boolean;
 }
 
 /**
@@ -240,6 +240,11 @@ export interface SessionBackend {
     members: readonly { readonly key: string; readonly score: number | null }[],
     now: number,
   ): Promise<void>;
+  /**
+   * Optional. Returns the name of the policy by which the backend may remove keys when its memory is full; `null` if it never
+   * does. A store with indexes reports a policy, because an index that is removed no longer has its sessions.
+   */
+  evictionPolicy?(): Promise<string | null>;
   /** Lists all keys, page by page, in no particular order. May contain duplicates and keys that are not sessions. */
   keys(): AsyncIterable<readonly string[]>;
 }

@@ -255,6 +255,18 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    */
   revokeAll(by: IndexQuery<Index>, options?: RevokeAllOptions): Promise<number>;
   /**
+   * Enters all sessions into the indexes that miss them, and returns how many sessions there were: those that were created
+   * before an index was declared, those that an older version of the application created or changed since, and those that an
+   * index has lost. Does not restart idle timeouts, and limits do not apply. May run while the store is in use, and again at any
+   * time: sessions that are in their indexes stay as they are.
+   *
+   * A session whose data does not fit the schema is entered into the indexes that it was in, and reported as an `invalid`
+   * event. The operation timeout applies to each 100 sessions.
+   *
+   * @throws {TypeError} If the store has no indexes.
+   */
+  reindex(options?: WalkOptions): Promise<number>;
+  /**
    * Ends all sessions and returns their number, including those that do not fit the schema. Goes through all keys again
    * until a pass finds no session. Every session whose `create` returned before the call has then ended, and so has every
    * session that existed when the last pass began. A session created after that may remain. While logins go on, the call

@@ -71,7 +71,7 @@ export interface SessionStoreOptions<T, In, Index extends string = never, Old = 
    * The indexes by which `list`, `count`, `updateAll` and `revokeAll` find sessions, for example `{ user: "userId" }`, or
    * `{ user: { from: "userId", limit: { max: 5, whenFull: "evict-oldest" } } }`. Index values have 1 to 512 bytes. They
    * appear in keys of the backend, so they must not be secret. A session that was created before an index was declared enters
-   * it with its next `get`.
+   * it with its next `get`, or by `reindex`.
    */
   readonly indexes?: { readonly [K in Index]: SessionIndex<T> } | undefined;
   /**
@@ -171,6 +171,11 @@ export type SessionEvent =
    * path or domain of the cookie was changed, or another host of the domain set a cookie with the same name.
    */
   | { readonly type: "two-cookies"; readonly id: null; readonly at: Date; readonly cookieName: string }
+  /**
+   * The backend may remove indexes when its memory is full, by this policy of Redis. `revokeAll` then misses sessions. Reported
+   * once, after the first session entered an index.
+   */
+  | { readonly type: "indexes-evictable"; readonly id: null; readonly at: Date; readonly policy: string }
   /** The backend failed. A call that its own caller aborted reports no event. The error contains no token and no data. */
   | {
       readonly type: "unavailable";

@@ -79,10 +79,17 @@ export interface Registry {
     count?: (entry: string) => number,
   ): Promise<Entered>;
   /**
-   * Lets the indexes of a session live longer. Returns the time until which they are known to hold the session, in Unix
-   * milliseconds of the backend's clock.
+   * Lets the indexes of a session live longer, and enters it into those that have lost it.
+   *
+   * @returns The time until which they are known to hold the session, in Unix milliseconds of the backend's clock, and whether
+   * one of them had lost it.
    */
-  extend(step: Step, key: string, entries: readonly string[], coverMs: number): Promise<number>;
+  extend(
+    step: Step,
+    key: string,
+    entries: readonly string[],
+    coverMs: number,
+  ): Promise<{ readonly covered: number; readonly wasLost: boolean }>;
   /** Reads the members with a score above `after`, at most `count`; default: as many as a page has. */
   page(step: Step, entry: string, after: number, count?: number): Promise<Page>;
   /** Looks up the sessions of index members, and removes the members whose session does not exist any more. */
@@ -101,7 +108,17 @@ export interface Registry {
   forget(key: string, entries: readonly string[]): void;
 }
 
-export function createRegistry({ backend, time }: Context, indexes: Indexes): Registry {
+export function createRegistry({ backend, emit, time }: Context, indexes: Indexes): Registry {
+  let isPolicyKnown = false;
+
+  /** Reports a policy by which the backend may remove indexes, in the background. */
+  async function reportPolicy(): Promise<void> {
+    if (isPolicyKnown) return;
+    isPolicyKnown = true;
+    const policy = (await backend.evictionPolicy?.()) ?? null;
+    if (policy !== null) emit({ type: "indexes-evictable", id: null, at: new Date(time()), policy });
+  }
+
   const isPending = (member: Member, at: number): boolean => at - member.score / 1000 < MIN_PRUNE_AGE_MS;
 
   async function leave(step: Step, entry: string, members: Leaving): Promise<void> {
@@ -157,6 +174,7 @@ export function createRegistry({ backend, time }: Context, indexes: Indexes): Re
       try {
         const pages = await Promise.all(entering);
         const at = earliest(pages);
+        if (entries.length > 0) reportPolicy().catch(() => {}); // The account may not be allowed to ask.
         return { pages, covered: at + coverMs, notAfter: at + MAX_WRITE_DELAY_MS, withdraw };
       } catch (error) {
         await Promise.allSettled(entering);
@@ -171,7 +189,8 @@ export function createRegistry({ backend, time }: Context, indexes: Indexes): Re
         lookAfter(entry, one);
         return one;
       };
-      return earliest(await Promise.all(entries.map(extendOne))) + coverMs;
+      const answers = await Promise.all(entries.map(extendOne));
+      return { covered: earliest(answers) + coverMs, wasLost: answers.some(({ isNew }) => isNew) };
     },
 
     async page(step, entry, after, count = MEMBERS_PER_PAGE) {

@@ -104,8 +104,9 @@ export function memoryIndexes(hasSession: (key: string, entry: string, now: numb
 
     extend(entry, key, lifeMs, now) {
       const index = indexUntil(now + lifeMs, entry, now);
-      if (!index.members.has(key)) add(index, key, Math.max((now - MIN_PRUNE_AGE_MS) * 1000, index.last + 1));
-      return { at: now, sample: sampleOf(index) };
+      const isNew = !index.members.has(key);
+      if (isNew) add(index, key, Math.max((now - MIN_PRUNE_AGE_MS) * 1000, index.last + 1));
+      return { at: now, sample: sampleOf(index), isNew };
     },
 
     page(entry, after, count, now) {

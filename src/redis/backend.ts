@@ -182,6 +182,12 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
       await run(indexScripts.LEAVE, indexKey(entry), args);
     },
 
+    async evictionPolicy() {
+      const info = await ask(client, "not-applied", (to) => runScript(to, indexScripts.MEMORY, prefix, []));
+      const policy = /^maxmemory_policy:(.+?)\r?$/m.exec(String(info))?.[1];
+      return policy === undefined || policy === "noeviction" ? null : policy;
+    },
+
     async *keys() {
       for (const server of await ask(client, "not-applied", () => servers(client))) {
         let cursor = "0";

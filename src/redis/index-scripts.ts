@@ -49,18 +49,20 @@ return { here, size, members, redis.call('ZRANGE', KEYS[1], from, from + 1, 'WIT
  * Returns an array:
  * - [1] the server's time in Unix milliseconds
  * - [2] up to two members from a varying position: member, score, member, score, ...
+ * - [3] 1 if the member was not in the index before, else 0
  */
 export const EXTEND: Script = script(/* lua */ `${CLOCK}
 -- Redis permits this when it is out of memory, and then also the write after it.
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+local added = 0
 if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
   local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
   local score = math.max(micros - ${MIN_PRUNE_AGE_MS * 1000}, last[2] and last[2] + 1 or 0)
-  redis.call('ZADD', KEYS[1], string.format('%.0f', score), ARGV[1])
+  added = redis.call('ZADD', KEYS[1], string.format('%.0f', score), ARGV[1])
   if not last[2] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 end
 local from = micros % redis.call('ZCARD', KEYS[1])
-return { here, redis.call('ZRANGE', KEYS[1], from, from + 1, 'WITHSCORES') }
+return { here, redis.call('ZRANGE', KEYS[1], from, from + 1, 'WITHSCORES'), added }
 `);
 
 /**
@@ -95,4 +97,15 @@ for i = 1, #ARGV, 2 do
   if score and (ARGV[i + 1] == '' or tonumber(score) == tonumber(ARGV[i + 1])) then left = left + redis.call('ZREM', KEYS[1], ARGV[i]) end
 end
 return left
+`);
+
+/**
+ * Reads what the server tells about its memory. A script, because a cluster client has no command without a key.
+ *
+ * KEYS[1] any key
+ *
+ * Returns the text of INFO.
+ */
+export const MEMORY: Script = script(/* lua */ `
+return redis.call('INFO', 'memory')
 `);

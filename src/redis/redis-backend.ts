@@ -89,6 +89,7 @@ function closable(connection: Connection<SessionBackend>): RedisBackend {
     extend: (...args) => on((backend) => backend.extend(...args)),
     page: (...args) => on((backend) => backend.page(...args)),
     leave: (...args) => on((backend) => backend.leave(...args)),
+    evictionPolicy: () => on(async (backend) => (await backend.evictionPolicy?.()) ?? null),
     async *keys() {
       yield* await on(async (backend) => backend.keys());
     },

@@ -92,8 +92,8 @@ export function enteredOf(reply: unknown): EnteredPage {
 
 /** Parses the reply of the script that lets an index live longer. */
 export function sampleOf(reply: unknown): IndexSample {
-  const [at, sample] = Array.isArray(reply) ? reply : [];
-  return { at: oneNumber(at), sample: membersOf(sample) };
+  const [at, sample, added] = Array.isArray(reply) ? reply : [];
+  return { at: oneNumber(at), sample: membersOf(sample), isNew: added === 1 };
 }
 
 function oneNumber(reply: unknown): number {

@@ -67,7 +67,7 @@ export function createExtension(
     const access = { verifier: null, previous: false, now: time() };
     let present = record;
     for (let attempt = 0; attempt < MAX_ATTEMPTS && isCutShort(present); attempt++) {
-      const covered = await registry.extend(step, key, indexEntries(present), coverMs(present));
+      const { covered } = await registry.extend(step, key, indexEntries(present), coverMs(present));
       const deadline = Math.min(covered, absoluteOf(present)?.deadline ?? Number.POSITIVE_INFINITY);
       const change = { ...settingDeadline(deadline), expect: expectation(present, INDEX_FIELDS), fields };
       const written = await step("writes", () => backend.write(key, access, change));

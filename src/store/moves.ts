@@ -43,6 +43,11 @@ export interface Moves {
     isLimited: boolean,
   ): Promise<Written | "changed" | null>;
   /**
+   * Returns the index entries of stored data, and those of indexes that the store does not declare. Reports data that has
+   * none, for example an empty string, and returns `null`.
+   */
+  entriesAfter(id: string, held: readonly string[], data: unknown): string[] | null;
+  /**
    * Stores a session of an earlier version in its present form, and moves it to the index entries of its data if it has
    * others, because the index was declared later, or another version of the application, which does not declare it, has
    * changed the data. Reports failures as events. Returns the stored record.
@@ -103,8 +108,7 @@ export function createMoves<T>(
     });
   };
 
-  /** Returns the entries of stored data. Reports data that has none, for example an empty string, and returns `null`. */
-  function entriesAfter(id: string, held: readonly string[], data: unknown): string[] | null {
+  const entriesAfter: Moves["entriesAfter"] = (id, held, data) => {
     try {
       return indexes.entriesAfter(held, data);
     } catch (error) {
@@ -113,7 +117,7 @@ export function createMoves<T>(
       report(id, new SessionDataError(`Cannot index a session as ${message}`, { issues, origin: "stored" }));
       return null;
     }
-  }
+  };
 
   const healed: Moves["healed"] = async (target, { stored, record, data }) => {
     // The fields of this version may be stale in a session of a later version, which alone knows its index values.
@@ -136,11 +140,11 @@ export function createMoves<T>(
     }
   };
 
-  return { writeIndexed, move, healed };
+  return { writeIndexed, move, entriesAfter, healed };
 }
 
 /** Whether a record has exactly these index entries, and its deadline depends on them. */
-function hasEntries(record: StoredSession, entries: readonly string[]): boolean {
+export function hasEntries(record: StoredSession, entries: readonly string[]): boolean {
   const held = indexEntries(record);
   const isSame = held.length === entries.length && held.every((entry) => entries.includes(entry));
   return isSame && (held.length === 0 || absoluteOf(record) !== null);

@@ -21,6 +21,7 @@ import { createMigrations } from "./migrations.ts";
 import { createMoves } from "./moves.ts";
 import { openRotations } from "./open-rotations.ts";
 import { createPatchWriter } from "./patches.ts";
+import { reindexing } from "./reindexing.ts";
 import { rotation } from "./rotation.ts";
 import { createRunner, type Target } from "./runner.ts";
 import { readOptions } from "./settings.ts";
@@ -179,6 +180,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
     },
     ...bulkOperations(settings, runner, storage, decoder, patchWriter, codec, values, registry),
     ...endings<T>(settings, runner, storage, values, registry),
+    reindex: reindexing(settings, runner, storage, decoder, moves, registry),
   };
   return Object.freeze(store) as SessionStore<T, NewData<T, In>, Index>;
 }

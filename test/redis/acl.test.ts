@@ -36,6 +36,12 @@ test("an account with the rights in the README can run every operation, and has 
     expect(await store.count({ user: "43" })).toBe(1);
     expect(await allListed(store, { user: "43" })).toMatchObject([{ id: session.id }]);
     expect(await store.updateAll({ user: "43" }, { views: 7 })).toBe(1);
+    expect(await store.find(session.id)).not.toBeNull();
+    expect(await store.reindex()).toBe(0);
+    expect(await store.revoke(session.id, { of: { user: "42" } })).toBe(false);
+    expect(await store.revokeAll({ user: "44" }, { scan: true })).toBe(0);
+    const once = await store.create({ userId: "44" });
+    expect(await store.consume(once.token)).toEqual(once.session);
     let all = 0;
     for await (const _ of store.scan()) all++;
     expect(all).toBe(2);

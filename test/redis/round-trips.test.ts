@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { createSessionStore } from "../../src/index.ts";
 import { redisBackend } from "../../src/redis/index.ts";
-import { memberStore } from "../support/members.ts";
+import { member, memberStore } from "../support/members.ts";
 import { startServer } from "../support/redis-server.ts";
 import { roundTrips } from "../support/round-trips.ts";
 
@@ -327,6 +327,22 @@ describe("round trips of a store with indexes", () => {
     expect(await client.zCard(key)).toBe(996);
     expect(await trips.of(() => indexed.count({ user: userId }))).toBe(4);
     expect(await trips.of(() => indexed.list({ user: userId }, { limit: 3 }))).toBe(2);
+  });
+
+  test("reindex takes at most 3 round trips for each 100 sessions, and revokeAll with scan 2, and 1 for each 1000 keys", async () => {
+    await client.flushAll();
+    const walked = redisBackend(trips.client, { prefix: "walked:" });
+    const { store: whole } = memberStore(walked, Date.now);
+    const bare = createSessionStore({ schema: member, backend: walked });
+    await trips.of(() => Promise.all(Array.from({ length: 150 }, () => bare.create({ userId: "andrew" }))));
+    expect(await trips.of(() => whole.reindex())).toBe(1 + 2 * 3);
+    await trips.of(() => whole.reindex()); // Loads the script.
+    expect(await trips.of(() => whole.reindex())).toBe(1 + 2 * 2);
+    await trips.of(() => Promise.all(Array.from({ length: 50 }, () => bare.create({ userId: "barbara" }))));
+    expect(await trips.of(() => whole.revokeAll({ user: "carol" }, { scan: true }))).toBe(1 + 1 + 2);
+    expect(await trips.of(() => whole.revokeAll({ user: "barbara" }, { scan: true }))).toBeLessThanOrEqual(
+      1 + 1 + 2 * 2,
+    );
   });
 
   test("create and destroy send one further command for each index value of the session", async () => {

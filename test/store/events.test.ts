@@ -173,6 +173,19 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
       ({ id }) => [{ id, version: 1 }],
     ],
   ],
+  "indexes-evictable": [
+    [
+      "the first session that enters an index of a backend that may evict it",
+      async ({ backend, clock, events, tokens }) => {
+        const policy = async () => "allkeys-lru";
+        const evicting = memberStore({ ...backend, evictionPolicy: policy }, clock.now);
+        tokens.push((await evicting.store.create({ userId: "andrew" })).token);
+        tokens.push((await evicting.store.create({ userId: "andrew" })).token);
+        events.push(...evicting.events.filter(({ type }) => type !== "created"));
+      },
+      () => [{ id: null, policy: "allkeys-lru" }],
+    ],
+  ],
   "two-cookies": [
     [
       "a request with two values of the session cookie",

@@ -310,8 +310,7 @@ describe("a session of an earlier version", () => {
     const store = createSessionStore({
       schema,
       backend,
-      indexes: { user: "userId" },
-      limits: { user: { max: 1, whenFull: "reject" } },
+      indexes: { user: { from: "userId", limit: { max: 1, whenFull: "reject" } } },
       version: 2,
       migrations: { 1: { from: schema, to: ({ userId }) => ({ userId: userId.toLowerCase() }) } },
     });

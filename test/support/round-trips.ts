@@ -32,6 +32,7 @@ export function roundTrips(client: RedisClient): RoundTrips {
       eval: hold(client.eval.bind(client)),
       hGetAll: hold(client.hGetAll.bind(client)),
       hmGet: hold(client.hmGet.bind(client)),
+      ...(client.scan === undefined ? {} : { scan: hold(client.scan.bind(client)) }),
       on: client.on.bind(client),
     },
     async of(operation) {

@@ -144,7 +144,7 @@ describe("backendContract", () => {
       async extend(entry, key, lifeMs, now) {
         const { members } = await good.page(entry, 0, 1000, now);
         const isThere = members.some((member) => member.key === key);
-        return isThere ? await good.extend(entry, key, lifeMs, now) : { at: now, sample: [] };
+        return isThere ? await good.extend(entry, key, lifeMs, now) : { at: now, sample: [], isNew: true };
       },
     }),
     "extend does not let the index live longer": (good) => ({

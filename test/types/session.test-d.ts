@@ -895,7 +895,8 @@ describe("a store with indexes", () => {
     const listen = (event: SessionEvent): void => {
       if (event.type === "revoked") expectTypeOf(event.reason).toEqualTypeOf<"id" | "index" | "everybody" | "limit">();
       if (event.type === "unavailable") expectTypeOf(event.id).toEqualTypeOf<SessionId | null>();
-      else if (event.type === "two-cookies") expectTypeOf(event.id).toEqualTypeOf<null>();
+      else if (event.type === "two-cookies" || event.type === "indexes-evictable")
+        expectTypeOf(event.id).toEqualTypeOf<null>();
       else expectTypeOf(event.id).toEqualTypeOf<SessionId>();
       expectTypeOf(event.at).toEqualTypeOf<Date>();
       // @ts-expect-error

@@ -203,11 +203,12 @@ export const indexes: Cases = {
     const { backend, clock } = subject;
     const entry = newEntry();
     const { members } = await enter(subject, entry, "a", "b");
-    const { at, sample } = await backend.extend(entry, "a", LIFE_MS, clock.now());
+    const { at, sample, isNew } = await backend.extend(entry, "a", LIFE_MS, clock.now());
+    assert.equal(isNew, false);
     assert.ok(Math.abs(at - clock.now()) < SKEW_MS);
     assert.ok(sample.length > 0 && sample.every(({ key }) => ["a", "b"].includes(key)));
     assert.deepEqual((await backend.page(entry, 0, 10, clock.now())).members, members);
-    await backend.extend(entry, "c", LIFE_MS, clock.now());
+    assert.equal((await backend.extend(entry, "c", LIFE_MS, clock.now())).isNew, true);
     const page = await backend.page(entry, 0, 10, clock.now());
     assert.deepEqual(keysOf(page), ["a", "b", "c"]);
     const alone = newEntry();
