@@ -13,7 +13,7 @@ import type { SizeLimit } from "./sizes.ts";
 import type { Edit, Storage } from "./storage.ts";
 
 /** Attempts of a compare-and-set before it fails as `contended`. */
-const MAX_ATTEMPTS = 24;
+export const MAX_ATTEMPTS = 24;
 const MAX_PAUSE_MS = 50;
 const ACTION = "update a session";
 

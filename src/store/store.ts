@@ -18,8 +18,9 @@ import { createDecoder } from "./decoding.ts";
 import { createMoves } from "./moves.ts";
 import { openRotations } from "./open-rotations.ts";
 import { createPatchWriter } from "./patches.ts";
+import { createReplacement, type End } from "./replacement.ts";
 import { rotation } from "./rotation.ts";
-import { createRunner, type Target } from "./runner.ts";
+import { createRunner } from "./runner.ts";
 import { readOptions } from "./settings.ts";
 import { sizeLimit } from "./sizes.ts";
 import { snapshot } from "./snapshot.ts";
@@ -121,17 +122,19 @@ export function createSessionStore<T extends object, In, Index extends string = 
     });
   }
 
-  async function end(target: Target): Promise<boolean> {
+  const end: End = async (target, expect) => {
     const ending = { id: target.id, cause: "destroyed" } as const;
-    const record = await ask(target, "writes", () => backend.remove(target.key, accessTo(target), ending, []));
-    if (record === null || record === "changed") return false;
+    const record = await ask(target, "writes", () => backend.remove(target.key, accessTo(target), ending, [], expect));
+    if (record === null || record === "changed") return record ?? false;
     emit({ type: "destroyed", id: target.id, at: new Date(time()) });
     registry.forget(target.key, indexEntries(record));
     return true;
-  }
+  };
+
+  const replacement = createReplacement(settings, runner, storage, decoder, codec, end);
 
   const store = {
-    create: creation(settings, runner, storage, codec, sizes, registry, limitedWrite, end),
+    create: creation(settings, runner, codec, sizes, registry, limitedWrite, decoder, patchWriter, replacement),
     async get(token: string, options?: CallOptions) {
       return await withToken("get a session", token, options, async (target) => {
         const record = await readAndTouch(target);
@@ -163,8 +166,8 @@ export function createSessionStore<T extends object, In, Index extends string = 
     },
     rotate: rotation(settings, runner, storage, moves, decoder, patchWriter, rotations),
     async destroy(token: string, options?: CallOptions) {
-      const ending = withToken("destroy a session", token, options, end);
-      return (await ending.finally(noteChange)) ?? false;
+      const ending = withToken("destroy a session", token, options, (target) => end(target));
+      return (await ending.finally(noteChange)) === true;
     },
     "~twoCookies"(cookieName: string) {
       emit({ type: "two-cookies", id: null, at: new Date(time()), cookieName });
