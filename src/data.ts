@@ -58,6 +58,12 @@ export type LiteralShape =
 export type LiteralLeaf = "" | 0 | 0n | boolean | null | undefined | LiteralShape;
 
 /**
+ * The data of a new session, or a function that returns it from the data of the session that is replaced. The function must be
+ * synchronous, and it may be called again, so avoid side effects.
+ */
+export type CreateInput<T, New = T> = New | ((previous: Readonly<T> | null) => New);
+
+/**
  * The data that `update` accepts: some of the fields. The value `undefined` removes a field and is allowed only for
  * optional fields. Without `exactOptionalPropertyTypes`, TypeScript accepts it for all fields, and the store rejects it at
  * run time.

@@ -19,6 +19,7 @@ export type {
 export type { Duration } from "./base/durations.ts";
 export type { SessionId, SessionToken } from "./base/token.ts";
 export type {
+  CreateInput,
   IndexQuery,
   KeepLiterals,
   LiteralLeaf,

@@ -1,6 +1,6 @@
 import type { Duration } from "./base/durations.ts";
 import type { SessionId, SessionToken } from "./base/token.ts";
-import type { IndexQuery, NumberField, OptionalField, PatchInput } from "./data.ts";
+import type { CreateInput, IndexQuery, NumberField, OptionalField, PatchInput } from "./data.ts";
 
 /** A snapshot of a session: a frozen plain object without methods. It contains no session token, so it is safe to log. */
 export interface Session<out T> {
@@ -44,9 +44,8 @@ export interface CallOptions {
 /** Options for `create`. */
 export interface CreateOptions extends CallOptions {
   /**
-   * `true` if the user has just entered a password, passkey or the like; or the time at which an identity provider
-   * authenticated the user: `new Date(auth_time * 1000)` with OpenID Connect. Sets `authenticatedAt`, which is `null`
-   * by default, for example for visitors or for users who are remembered.
+   * Sets `authenticatedAt`, which is `null` by default. `true` if the user has just entered a password, passkey or the like;
+   * a `Date` if an identity provider authenticated the user then: `new Date(auth_time * 1000)` with OpenID Connect.
    */
   readonly authenticated?: true | Date | undefined;
   /** The idle timeout of this session, in whole seconds; default: that of the store. */
@@ -167,12 +166,18 @@ export interface SessionStore<T, New = T, Index extends string = never> {
   /**
    * Creates a session with new timeouts. Use it for every login. No other method creates a session.
    *
+   * A function gets the data of the session that is replaced; `null` if there is none, or if its data does not fit the schema.
+   * If that session is written to before it ends, the function is called again, and the new session gets the difference. If
+   * somebody else ends it, the new session keeps what was read. If the function fails, the old session stays.
+   *
+   * @throws {TypeError} If the function returns a promise, or if `authenticated` is neither `true` nor a `Date`.
    * @throws {RangeError} If a timeout is not a positive number of whole seconds, if the idle timeout exceeds the absolute
    * timeout, or if `authenticated` is an invalid date, before 1971, or more than a day in the future.
    * @throws {SessionConflictError} With the reason `limit`, if an index value has the maximum number of sessions; with
-   * `revoked`, if `revokeAll` ran concurrently for one of its index values.
+   * `revoked`, if `revokeAll` ran concurrently for one of its index values; with `contended`, if the replaced session was
+   * changed concurrently in every attempt.
    */
-  create(data: New, options?: StoreCreateOptions): Promise<IssuedSession<T>>;
+  create(data: CreateInput<T, New>, options?: StoreCreateOptions): Promise<IssuedSession<T>>;
   /** Returns the session and restarts its idle timeout, at most once per `touchInterval`. */
   get(token: SessionToken, options?: CallOptions): Promise<Session<T> | null>;
   /** Returns the session without restarting its idle timeout. */

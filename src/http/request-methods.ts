@@ -1,6 +1,6 @@
 import { changesMade } from "../base/changes.ts";
 import type { serially } from "../base/turns.ts";
-import type { IndexQuery } from "../data.ts";
+import type { CreateInput, IndexQuery } from "../data.ts";
 import { SessionDataError, SessionRequiredError } from "../errors.ts";
 import type { CallOptions, CreateOptions, IssuedSession, RotateOptions, Session, SessionStore } from "../session.ts";
 import { failedAfter } from "../store/walk.ts";
@@ -159,7 +159,7 @@ export function requestSession<T, New, Index extends string, Transport extends S
     return handOut(issued);
   }
 
-  async function create(data: New, options?: CreateOptions): Promise<Issued<T, Transport>> {
+  async function create(data: CreateInput<T, New>, options?: CreateOptions): Promise<Issued<T, Transport>> {
     refuseLate();
     use();
     // If the handler fails meanwhile, the session that would be replaced must not end.

@@ -1,5 +1,5 @@
 import type { Duration } from "../base/durations.ts";
-import type { IndexQuery, NumberField, OptionalField, PatchInput } from "../data.ts";
+import type { CreateInput, IndexQuery, NumberField, OptionalField, PatchInput } from "../data.ts";
 import type { CallOptions, CreateOptions, IssuedSession, RotateOptions, Session, SessionStore } from "../session.ts";
 import type { SessionTransport } from "./options.ts";
 
@@ -41,9 +41,9 @@ export interface RequestSession<
   peek(options?: CallOptions): Promise<Session<T> | null>;
   /**
    * Creates a session with a new token, and ends the session that the request came with, even if an attacker planted its
-   * cookie.
+   * cookie. A function gets the data of that session, and may carry it over, for example a cart through a login.
    */
-  create(data: New, options?: CreateOptions): Promise<Issued<T, Transport>>;
+  create(data: CreateInput<T, New>, options?: CreateOptions): Promise<Issued<T, Transport>>;
   update(patch: PatchInput<T>, options?: CallOptions): Promise<Session<T> | null>;
   increment(field: NumberField<T>, by?: number, options?: CallOptions): Promise<number | null>;
   take<K extends OptionalField<T>>(field: K, options?: CallOptions): Promise<Exclude<T[K], undefined> | null>;

@@ -1,8 +1,10 @@
 import { type Insertion, MIN_PRUNE_AGE_MS } from "../backend.ts";
 import { noteChange } from "../base/changes.ts";
-import { nullObject } from "../base/null-object.ts";
+import { nullObject, ownProperty } from "../base/null-object.ts";
+import { ignore, isPromise } from "../base/promises.ts";
 import { asUnknown } from "../base/step.ts";
 import type { ParsedToken } from "../base/token.ts";
+import type { SessionPatch } from "../data.ts";
 import { SessionBackendError, SessionConflictError } from "../errors.ts";
 import { indexName } from "../indexes/declarations.ts";
 import type { LimitedWrite } from "../indexes/limits.ts";
@@ -11,12 +13,14 @@ import { indexEntries, reserved, type StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
 import type { IssuedSession, StoreCreateOptions } from "../session.ts";
 import { authentication } from "./authentication.ts";
+import type { Decoder } from "./decoding.ts";
 import { coverMs } from "./extension.ts";
+import { MAX_ATTEMPTS, type PatchWriter } from "./patches.ts";
+import type { createReplacement, Replacement } from "./replacement.ts";
 import type { Runner, Target } from "./runner.ts";
 import { readTimeouts, type Settings } from "./settings.ts";
 import type { SizeLimit } from "./sizes.ts";
 import { snapshot } from "./snapshot.ts";
-import type { Storage } from "./storage.ts";
 
 /** Attempts to find an unused session ID. Random IDs of 128 bits do not collide unless the generator is broken. */
 const MAX_INSERTS = 3;
@@ -31,29 +35,39 @@ interface Issued extends Pick<ParsedToken, "key" | "verifier"> {
   readonly isAnnounced: boolean;
 }
 
-/**
- * Creates the `create` method of a store.
- *
- * @param end Ends the session of a token.
- */
+/** The data of a new session: validated, and as text. */
+interface Draft<T> {
+  readonly set: StoredSession;
+  readonly data: T;
+  readonly entries: readonly string[];
+}
+
+const ACTION = "create a session";
+
+/** Creates the `create` method of a store. */
 export function creation<T>(
   settings: Settings,
   { run }: Runner,
-  { accessTo }: Storage,
   codec: Codec<T>,
   sizes: SizeLimit,
   registry: Registry,
   limitedWrite: LimitedWrite,
-  end: (target: Target) => Promise<boolean>,
-): (data: unknown, options?: StoreCreateOptions) => Promise<IssuedSession<T>> {
+  { toSession }: Decoder<T>,
+  { apply }: PatchWriter<T>,
+  replacement: ReturnType<typeof createReplacement<T>>,
+): (input: unknown, options?: StoreCreateOptions) => Promise<IssuedSession<T>> {
   const { backend, emit, time, tokens } = settings;
   const { indexes } = registry;
 
-  /** Whether the backend accepts the token. A session whose data cannot be read can still be replaced. */
-  async function isValid(target: Target): Promise<boolean> {
-    const request = { touch: false, fields: [] };
-    const found = await target.step("reads", () => backend.read(target.key, accessTo(target), request));
-    return found === "invalid" || (typeof found === "object" && found !== null);
+  function draftOf(given: unknown): Draft<T> {
+    if (isPromise(given)) {
+      ignore(given);
+      throw new TypeError(`Cannot ${ACTION} as the function must return the data: received a promise`);
+    }
+    const set = codec.encode(given);
+    sizes.checkGiven(ACTION, set);
+    const data = codec.decode(set);
+    return { set, data, entries: indexes.entriesOf(data) };
   }
 
   /**
@@ -93,87 +107,108 @@ export function creation<T>(
     registry.forget(key, indexEntries(ended));
   }
 
-  return async (data, options = {}) => {
-    const action = "create a session";
+  return async (input, options = {}) => {
     const { signal, replaces = null } = options;
-    const { idleTimeout, absoluteTimeout } = readTimeouts(action, options, settings);
-    const authenticated = authentication(action, options.authenticated, time());
-    const set = codec.encode(data);
-    sizes.checkGiven(action, set);
-    const stored = codec.decode(set);
-    const entries = indexes.entriesOf(stored);
+    const { idleTimeout, absoluteTimeout } = readTimeouts(ACTION, options, settings);
+    const authenticated = authentication(ACTION, options.authenticated, time());
+    const call = typeof input === "function" ? input : null;
+    let draft = call === null ? draftOf(input) : null;
     const old = replaces === null ? null : tokens.read(replaces);
     let unreceived = null as Issued | null;
+
+    /** Inserts the session under a new ID. */
+    async function issue(step: Target["step"], replaced: Replacement<T>, { set, data, entries }: Draft<T>) {
+      for (let attempt = 0; attempt < MAX_INSERTS; attempt++) {
+        const { token, key, id, verifier } = tokens.issue();
+        const record: StoredSession = Object.assign(nullObject(), set, {
+          [reserved.idleTimeout]: String(idleTimeout),
+          ...(settings.version === 1 ? {} : { [reserved.version]: String(settings.version) }),
+          ...(verifier === null ? {} : { [reserved.verifier]: verifier }),
+          ...(entries.length === 0 ? {} : { [reserved.index]: JSON.stringify(entries) }),
+          ...(options.absoluteTimeout === undefined ? {} : { [reserved.ownDeadline]: "1" }),
+          ...authenticated.set,
+        });
+        const inserted = await limitedWrite(step, {
+          action: ACTION,
+          key,
+          entries,
+          coverMs: coverMs(record),
+          replaced: replaced.key,
+          async write(entered) {
+            unreceived = { key, verifier, isAnnounced: false };
+            const absoluteMs = absoluteTimeout === undefined ? undefined : absoluteTimeout * 1000;
+            const { covered, notAfter } = entered ?? {};
+            const { stamp } = authenticated;
+            try {
+              const answer = await insert(step, unreceived, record, entries, { absoluteMs, covered, notAfter, stamp });
+              if (typeof answer === "string") unreceived = null;
+              return answer;
+            } catch (error) {
+              if (error instanceof SessionBackendError && error.outcome === "not-applied") unreceived = null;
+              throw error;
+            }
+          },
+          isWritten: (answer) => typeof answer === "object",
+        });
+        if (inserted === "revoked") throw new SessionConflictError(revokedMessage(entries), { reason: "revoked" });
+        if (inserted === "taken") continue;
+        const session = snapshot(id, { ...record, ...inserted }, data);
+        emit({ type: "created", id, at: session.createdAt });
+        unreceived = { key, verifier, isAnnounced: true };
+        return { token, session, target: { id, key, verifier, previous: false, isInternal: true, step } };
+      }
+      const message = `Cannot ${ACTION} as ${MAX_INSERTS} new session IDs in a row were already in use`;
+      throw new SessionConflictError(message, { reason: "contended" });
+    }
+
     try {
-      return await run(action, null, signal, async (step) => {
-        let isVerified = false;
-        const replaced = async (): Promise<string | null> => {
-          isVerified = old !== null && (await isValid({ ...old, step }));
-          return isVerified && old !== null ? old.key : null;
+      return await run(ACTION, null, signal, async (step) => {
+        const replaced = replacement(step, old);
+        const made = draft ?? draftOf(call?.(await replaced.previous()));
+        draft = made;
+        const { token, session, target } = await issue(step, replaced, made);
+        const replace = async (): Promise<IssuedSession<T>> => {
+          let issued = { token, session };
+          let written = made;
+          for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+            if ((await replaced.end()) !== "changed") return issued;
+            const previous = await replaced.previous();
+            // It ended or cannot be read any more, so the new session keeps what was read before.
+            if (previous === null) continue;
+            const next = draftOf(call?.(previous));
+            const patch = difference(written, next);
+            written = next;
+            if (Object.keys(patch).length === 0) continue;
+            const changed = toSession(target, (await apply(target, patch as SessionPatch<T>))?.after);
+            if (changed === null) throw new SessionConflictError(revokedMessage(next.entries), { reason: "revoked" });
+            issued = { token, session: changed };
+          }
+          const times = `${MAX_ATTEMPTS} times in a row`;
+          throw new SessionConflictError(
+            `Cannot ${ACTION} as the session that it replaces was changed concurrently ${times}`,
+            { reason: "contended" },
+          );
         };
-        for (let attempt = 0; attempt < MAX_INSERTS; attempt++) {
-          const { token, key, id, verifier } = tokens.issue();
-          const record: StoredSession = Object.assign(nullObject(), set, {
-            [reserved.idleTimeout]: String(idleTimeout),
-            ...(settings.version === 1 ? {} : { [reserved.version]: String(settings.version) }),
-            ...(verifier === null ? {} : { [reserved.verifier]: verifier }),
-            ...(entries.length === 0 ? {} : { [reserved.index]: JSON.stringify(entries) }),
-            ...(options.absoluteTimeout === undefined ? {} : { [reserved.ownDeadline]: "1" }),
-            ...authenticated.set,
-          });
-          const inserted = await limitedWrite(step, {
-            action,
-            key,
-            entries,
-            coverMs: coverMs(record),
-            replaced,
-            async write(entered) {
-              unreceived = { key, verifier, isAnnounced: false };
-              const absoluteMs = absoluteTimeout === undefined ? undefined : absoluteTimeout * 1000;
-              const { covered, notAfter } = entered ?? {};
-              const { stamp } = authenticated;
-              try {
-                const answer = await insert(step, unreceived, record, entries, {
-                  absoluteMs,
-                  covered,
-                  notAfter,
-                  stamp,
-                });
-                if (typeof answer === "string") unreceived = null;
-                return answer;
-              } catch (error) {
-                if (error instanceof SessionBackendError && error.outcome === "not-applied") unreceived = null;
-                throw error;
-              }
-            },
-            isWritten: (answer) => typeof answer === "object",
-          });
-          if (inserted === "revoked") {
-            throw new SessionConflictError(revokedMessage(entries), { reason: "revoked" });
-          }
-          if (inserted === "taken") continue;
-          const session = snapshot(id, { ...record, ...inserted }, stored);
-          emit({ type: "created", id, at: session.createdAt });
-          unreceived = { key, verifier, isAnnounced: true };
-          // By its key, if its token was valid a moment ago: a rotation in between must not save it.
-          const replacing = old === null ? null : { ...old, verifier: isVerified ? null : old.verifier, step };
-          if (replacing !== null) {
-            await end(replacing).catch((error) => {
-              throw asUnknown(error);
-            });
-          }
-          return { token, session };
-        }
-        const message = `Cannot create a session as ${MAX_INSERTS} new session IDs in a row were already in use`;
-        throw new SessionConflictError(message, { reason: "contended" });
+        return await replace().catch((error) => {
+          throw asUnknown(error);
+        });
       });
     } catch (error) {
-      if (unreceived !== null) discard(unreceived, entries).catch(() => {});
+      if (unreceived !== null) discard(unreceived, draft?.entries ?? []).catch(() => {});
       throw error;
     } finally {
       if (old !== null) noteChange();
     }
   };
+}
+
+/** Returns the fields of the new data whose texts differ, as a patch. */
+function difference(before: Draft<unknown>, { set, data }: Draft<unknown>): Record<string, unknown> {
+  const patch = nullObject<unknown>();
+  for (const name of Object.keys({ ...before.set, ...set })) {
+    if (before.set[name] !== set[name]) patch[name] = set[name] === undefined ? undefined : ownProperty(data, name);
+  }
+  return patch;
 }
 
 function revokedMessage(entries: readonly string[]): string {

@@ -14,7 +14,7 @@ import type { Edit, Storage } from "./storage.ts";
 import { differenceOf } from "./upgrade.ts";
 
 /** Attempts of a compare-and-set before it fails as `contended`. */
-const MAX_ATTEMPTS = 24;
+export const MAX_ATTEMPTS = 24;
 const MAX_PAUSE_MS = 50;
 const ACTION = "update a session";
 

@@ -22,6 +22,7 @@ import { createMoves } from "./moves.ts";
 import { openRotations } from "./open-rotations.ts";
 import { createPatchWriter } from "./patches.ts";
 import { reindexing } from "./reindexing.ts";
+import { createReplacement, type End } from "./replacement.ts";
 import { rotation } from "./rotation.ts";
 import { createRunner, type Target } from "./runner.ts";
 import { readOptions } from "./settings.ts";
@@ -123,19 +124,30 @@ export function createSessionStore<T extends object, In, Index extends string = 
   }
 
   /** Ends the session of a token. Returns its record with these fields; `null` if there is no session. */
-  async function ended(target: Target, names: readonly string[] | null): Promise<StoredSession | null> {
+  async function ended(
+    target: Target,
+    names: readonly string[] | null,
+    expect?: Readonly<Record<string, string | null>>,
+  ): Promise<StoredSession | "changed" | null> {
     const ending = { id: target.id, cause: "destroyed" } as const;
-    const record = await ask(target, "writes", () => backend.remove(target.key, accessTo(target), ending, names));
-    if (record === null || record === "changed") return null;
+    const record = await ask(target, "writes", () =>
+      backend.remove(target.key, accessTo(target), ending, names, expect),
+    );
+    if (record === null || record === "changed") return record;
     emit({ type: "destroyed", id: target.id, at: new Date(time()) });
     registry.forget(target.key, indexEntries(record));
     return record;
   }
 
-  const end = async (target: Target): Promise<boolean> => (await ended(target, [])) !== null;
+  const end: End = async (target, expect) => {
+    const record = await ended(target, [], expect);
+    return record === "changed" ? record : record !== null;
+  };
+
+  const replacement = createReplacement(settings, runner, storage, decoder, end);
 
   const store = {
-    create: creation(settings, runner, storage, codec, sizes, registry, limitedWrite, end),
+    create: creation(settings, runner, codec, sizes, registry, limitedWrite, decoder, patchWriter, replacement),
     async get(token: string, options?: CallOptions) {
       return await withToken("get a session", token, options, async (target) => {
         return await toHealed(target, await readAndTouch(target));
@@ -164,14 +176,15 @@ export function createSessionStore<T extends object, In, Index extends string = 
     },
     rotate: rotation(settings, runner, storage, moves, decoder, patchWriter, rotations),
     async destroy(token: string, options?: CallOptions) {
-      const ending = withToken("destroy a session", token, options, end);
-      return (await ending.finally(noteChange)) ?? false;
+      const ending = withToken("destroy a session", token, options, (target) => end(target));
+      return (await ending.finally(noteChange)) === true;
     },
     async consume(token: string, options?: CallOptions) {
       const consuming = withToken("consume a session", token, options, async (target) => {
         // Read first, because a session whose data does not fit the schema stays.
         const session = await toSession(target, await read(target, false));
-        return session && (await toSession(target, await ended(target, storage.fields)));
+        const record = session && (await ended(target, storage.fields));
+        return record === "changed" ? null : toSession(target, record);
       });
       return await consuming.finally(noteChange);
     },

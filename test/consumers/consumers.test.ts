@@ -94,7 +94,11 @@ const MESSAGES: Readonly<Record<string, string>> = {
   "limits: { user:": "'limits' does not exist in type 'SessionStoreOptions<",
   "store.get(session.id)": "'SessionId' is not assignable to parameter of type 'SessionToken'",
   "store.revoke(token)": "'SessionToken' is not assignable to parameter of type 'SessionId'",
-  "plain.create({})": "Property 'userId' is missing",
+  "plain.create({})": "'{}' is not assignable to parameter of type 'CreateInput<{ userId: string;",
+  "async (previous)": "'Promise<{ userId: string | undefined; }>'",
+  "basket: previous.basket": "'previous' is possibly 'null'",
+  "authenticated: false": "'false' is not assignable to type 'true | Date | undefined'",
+  "authenticated: 1_700_000_000": "'number' is not assignable to type 'true | Date | undefined'",
   "vews: 1": "'vews' does not exist",
   "tenant: ":
     "in type '{ readonly user: string; readonly product?: undefined; } | { readonly product: string; readonly user?:",

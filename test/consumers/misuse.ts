@@ -139,6 +139,14 @@ await s.create({ role: "boss" });
 await s.create({ userId: "42", idleTimeout: "1h" });
 // @ts-expect-error The session of a request knows which session it replaces.
 await s.create({ userId: "42" }, { replaces: token });
+// @ts-expect-error The function must be synchronous.
+await s.create(async (previous) => ({ userId: previous?.userId }));
+// @ts-expect-error The request may have no session.
+await s.create((previous) => ({ userId: "42", basket: previous.basket }));
+// @ts-expect-error Leave it out for a user who is not authenticated.
+await s.create({ userId: "42" }, { authenticated: false });
+// @ts-expect-error A Date: new Date(auth_time * 1000).
+await s.create({ userId: "42" }, { authenticated: 1_700_000_000 });
 // @ts-expect-error The handler does not get the token.
 (await s.create({ userId: "42" })).token;
 // @ts-expect-error A login ends the old token at once.

@@ -10,7 +10,7 @@ export function handle(request: Request): Promise<Response> {
   return withSession(request, async (session) => {
     switch (`${request.method} ${new URL(request.url).pathname}`) {
       case "POST /login": {
-        const { data } = await session.create({ userId: await request.text(), role: "user" });
+        const { data } = await session.create({ userId: await request.text(), role: "user" }, { authenticated: true });
         return Response.json({ hello: data.userId });
       }
       case "POST /logout":
@@ -32,6 +32,16 @@ export async function hear(session: RequestSession<{ flash?: string | undefined 
 export async function transfer(session: RequestSession<Visit, NewVisit>): Promise<Response> {
   const current = await session.get();
   return new Response(null, { status: current !== null && isFresh(current, "5m") ? 204 : 401 });
+}
+
+export async function logIn(session: VisitSession, userId: string): Promise<void> {
+  const login = { authenticated: true } as const;
+  await session.create((visitor) => ({ userId, role: "user", basket: visitor?.basket ?? [] }), login);
+}
+
+export async function callback(session: VisitSession, claims: { sub: string; auth_time?: number }): Promise<void> {
+  const authenticated = claims.auth_time === undefined ? undefined : new Date(claims.auth_time * 1000);
+  await session.create({ userId: claims.sub }, { authenticated });
 }
 
 export async function secondFactor(session: VisitSession): Promise<boolean> {

@@ -229,6 +229,48 @@ describe("create on the middleware's session", () => {
     expect(await keysOf(backend)).toHaveLength(1);
   });
 
+  test("a function gets the data of the request's session, and what another tab writes meanwhile is in the new one", async () => {
+    const inner = memoryBackend();
+    let meanwhile: (() => Promise<unknown>) | null = null;
+    const backend = intercept(inner, async (method) => {
+      const write = method === "remove" ? meanwhile : null;
+      if (write === null) return;
+      meanwhile = null;
+      await write();
+    });
+    const { visit, jar, store, token } = await signedIn({}, { backend });
+    meanwhile = () => store.update(token, { cart: [{ sku: "late", n: 1 }] });
+    const seen: unknown[] = [];
+    await visit(async (session) => {
+      const created = await session.create((previous) => {
+        seen.push(previous?.cart);
+        return { userId: "43", cart: previous?.cart ?? [] };
+      });
+      expect(await session.get()).toEqual(created);
+    });
+    expect(seen).toEqual([[], [{ sku: "late", n: 1 }]]);
+    expect(await store.peek(token)).toBeNull();
+    expect((await store.peek(tokenOf(jar.cookie)))?.data.cart).toEqual([{ sku: "late", n: 1 }]);
+    expect(await keysOf(inner)).toHaveLength(1);
+  });
+
+  test("a function gets null without a session, and for one that has ended", async () => {
+    const { visit, store, token } = await signedIn();
+    await store.destroy(token);
+    const seen: unknown[] = [];
+    const logIn = (previous: Readonly<Visit> | null): NewVisit => {
+      seen.push(previous);
+      return {};
+    };
+    await visit(async (session) => {
+      await session.create(logIn);
+    });
+    await site().visit(async (session) => {
+      await session.create(logIn);
+    });
+    expect(seen).toEqual([null, null]);
+  });
+
   test("a failed create keeps the previous session and sets no cookie", async () => {
     const { visit, token, store, cookie, jar } = await signedIn();
     const response = await visit(async (session) => {

@@ -8,6 +8,7 @@ import { manySessions } from "../support/many-sessions.ts";
 import { memberStore } from "../support/members.ts";
 import { policies } from "../support/policies.ts";
 import { connect, ownPrefix } from "../support/redis.ts";
+import { replacements } from "../support/replacements.ts";
 import { userFunctions } from "../support/user-functions.ts";
 import { visit } from "../support/visits.ts";
 
@@ -19,6 +20,7 @@ const open = () => ({ backend: redisBackend(client, { prefix: `${prefix}${random
 policies(open);
 authentications(open);
 loweredTimeouts(open);
+replacements(open);
 manySessions(open);
 userFunctions(open);
 

@@ -84,6 +84,20 @@ describe("round trips on a server that has the scripts loaded", () => {
       1,
       () => store.create({ user: "andrew" }, { idleTimeout: 60, absoluteTimeout: 3600 }),
     ],
+    "create with a token that is replaced": [
+      3,
+      async () => {
+        const { token } = await store.create({ user: "andrew" });
+        await store.create({ user: "barbara" }, { replaces: token });
+      },
+    ],
+    "create with a function of the data that is replaced": [
+      4,
+      async () => {
+        const { token } = await store.create({ user: "andrew" });
+        await store.create((previous) => ({ user: `${previous?.user} again` }), { replaces: token });
+      },
+    ],
     get: [1, () => store.get(token)],
     peek: [1, () => store.peek(token)],
     "get within the touch interval": [1, () => lazy.get(token)],

@@ -4,6 +4,7 @@ import * as z from "zod";
 import * as mini from "zod/mini";
 import * as floor from "zod-floor";
 import {
+  type CreateInput,
   createSessionStore,
   type DataOf,
   type Duration,
@@ -254,8 +255,46 @@ describe("NewData", () => {
     expectTypeOf<Takes<Record<never, never>, NewExact>>().toEqualTypeOf<true>();
   });
 
+  test("create accepts a function of the replaced session's data", () => {
+    const created = store.create(
+      (previous) => {
+        expectTypeOf(previous).toEqualTypeOf<Readonly<Visit> | null>();
+        return { ...fresh, role: "admin", cart: previous?.cart ?? [] };
+      },
+      { replaces: token, authenticated: true },
+    );
+    expectTypeOf(created).toEqualTypeOf<Promise<IssuedSession<Visit>>>();
+    // @ts-expect-error The function must be synchronous.
+    store.create(async () => fresh);
+    // @ts-expect-error A required field is missing.
+    store.create(() => ({ theme: "dark" }));
+    // @ts-expect-error There may be no session that is replaced.
+    store.create((previous) => ({ ...fresh, cart: previous.cart }));
+    store.create((previous) => {
+      // @ts-expect-error The data is read-only.
+      if (previous !== null) previous.theme = "dark";
+      return fresh;
+    });
+  });
+
+  test("authenticated is true or a Date, and nothing else", () => {
+    store.create(fresh, { authenticated: true });
+    store.create(fresh, { authenticated: new Date() });
+    store.create(fresh, { authenticated: undefined });
+    store.rotate(token, { authenticated: new Date() });
+    // @ts-expect-error
+    store.create(fresh, { authenticated: false });
+    // @ts-expect-error
+    store.rotate(token, { authenticated: false });
+    // @ts-expect-error A time in seconds.
+    store.create(fresh, { authenticated: 1_700_000_000 });
+  });
+
   test("create accepts NewData and nothing else", () => {
-    expectTypeOf(store.create).parameter(0).toEqualTypeOf<NewVisit>();
+    expectTypeOf(store.create).parameter(0).toEqualTypeOf<CreateInput<Visit, NewVisit>>();
+    expectTypeOf<CreateInput<Visit, NewVisit>>().toEqualTypeOf<
+      NewVisit | ((previous: Readonly<Visit> | null) => NewVisit)
+    >();
     expectTypeOf(store.create(fresh)).toEqualTypeOf<Promise<IssuedSession<Visit>>>();
     store.create({ ...fresh, role: "admin", cart: [{ sku: "a", n: 1 }] }, { idleTimeout: 60 });
     store.create({ ...fresh, flash: undefined });
