@@ -103,7 +103,7 @@ export function absoluteText({ deadline, moves }: Absolute): string {
 export function indexEntries(record: StoredSession): readonly string[] {
   try {
     const entries: unknown = JSON.parse(record[reserved.index] ?? "[]");
-    return Array.isArray(entries) ? entries : [];
+    return Array.isArray(entries) && entries.every((entry) => typeof entry === "string") ? entries : [];
   } catch {
     return [];
   }
