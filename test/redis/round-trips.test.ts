@@ -62,6 +62,14 @@ const lazy = createSessionStore({
 });
 const refined = createSessionStore({ schema: z.object(shape).refine(({ views }) => views < 100), backend });
 
+const from = z.object(shape);
+const versioned = createSessionStore({
+  schema: from,
+  backend,
+  version: 2,
+  migrations: { 1: { from, to: (data) => data } },
+});
+
 async function useAll(): Promise<string> {
   const { token } = await store.create({ user: "andrew", flash: "hello" });
   await store.get(token);
@@ -118,6 +126,20 @@ describe("round trips on a server that has the scripts loaded", () => {
     "update of a session that does not exist": [1, () => store.update(token, { user: "eve" })],
     "update by function of a session that does not exist": [1, () => store.update(token, () => ({ user: "eve" }))],
   };
+  test("a version above 1 costs a round trip more for increment, and for the first use of an earlier session", async () => {
+    const { token: present } = await versioned.create({ user: "andrew" });
+    const tripsOf = async (act: () => Promise<unknown>) => (await commandsOf(act)).length;
+    expect(await tripsOf(() => versioned.get(present))).toBe(1);
+    expect(await tripsOf(() => versioned.update(present, { user: "barbara" }))).toBe(1);
+    expect(await tripsOf(() => versioned.take(present, "flash"))).toBe(1);
+    expect(await tripsOf(() => versioned.increment(present, "views"))).toBe(2);
+    const earlier = async () => (await store.create({ user: "andrew" })).token;
+    const [read, patched] = [await earlier(), await earlier()];
+    expect(await tripsOf(() => versioned.peek(read))).toBe(1);
+    for (const trips of [2, 1]) expect(await tripsOf(() => versioned.get(read))).toBe(trips);
+    for (const trips of [3, 1]) expect(await tripsOf(() => versioned.update(patched, { user: "b" }))).toBe(trips);
+  });
+
   for (const [operation, [trips, act]] of Object.entries(operations)) {
     test(`${operation} takes ${trips} round trip(s)`, async () => {
       expect(await commandsOf(act)).toHaveLength(trips);
