@@ -19,6 +19,19 @@ export type {
 export type { Duration } from "./base/durations.ts";
 export type { SessionId, SessionToken } from "./base/token.ts";
 export type {
+  CallOptions,
+  CreateOptions,
+  ListOptions,
+  RevokeAllOptions,
+  RevokeOptions,
+  RotateOptions,
+  RotateWithChange,
+  RotateWithGrace,
+  StoreCreateOptions,
+  WalkOptions,
+  WalkProgress,
+} from "./call-options.ts";
+export type {
   CreateInput,
   IndexQuery,
   KeepLiterals,
@@ -54,25 +67,7 @@ export type { SessionRequest } from "./http/request.ts";
 export type { Issued, RequestSession, RequestSessionOf } from "./http/request-session.ts";
 export { type MemoryBackendOptions, memoryBackend } from "./memory/backend.ts";
 export type { Absence, Access, StoredSession } from "./record.ts";
-export type {
-  CallOptions,
-  CreateOptions,
-  DataOf,
-  IssuedSession,
-  ListOptions,
-  NewDataOf,
-  RevokeAllOptions,
-  RevokeOptions,
-  RotateOptions,
-  RotateWithChange,
-  RotateWithGrace,
-  Session,
-  SessionPage,
-  SessionStore,
-  StoreCreateOptions,
-  WalkOptions,
-  WalkProgress,
-} from "./session.ts";
+export type { DataOf, IssuedSession, NewDataOf, Session, SessionPage, SessionStore } from "./session.ts";
 export { isFresh, nistTimeouts } from "./store/authentication.ts";
 export { createSessionStore } from "./store/store.ts";
 export type {

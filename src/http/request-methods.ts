@@ -1,8 +1,9 @@
 import { changesMade } from "../base/changes.ts";
 import type { serially } from "../base/turns.ts";
+import type { CallOptions, CreateOptions, RotateOptions } from "../call-options.ts";
 import type { CreateInput, IndexQuery } from "../data.ts";
 import { SessionDataError, SessionRequiredError } from "../errors.ts";
-import type { CallOptions, CreateOptions, IssuedSession, RotateOptions, Session, SessionStore } from "../session.ts";
+import type { IssuedSession, Session, SessionStore } from "../session.ts";
 import { failedAfter } from "../store/walk.ts";
 import type { SessionTransport } from "./options.ts";
 import type { PendingCalls } from "./pending-calls.ts";

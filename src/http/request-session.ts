@@ -1,6 +1,7 @@
 import type { Duration } from "../base/durations.ts";
+import type { CallOptions, CreateOptions, RotateOptions } from "../call-options.ts";
 import type { CreateInput, IndexQuery, NumberField, OptionalField, PatchInput } from "../data.ts";
-import type { CallOptions, CreateOptions, IssuedSession, RotateOptions, Session, SessionStore } from "../session.ts";
+import type { IssuedSession, Session, SessionStore } from "../session.ts";
 import type { SessionTransport } from "./options.ts";
 
 /** What `create` and `rotate` return: with the transport `bearer` also the token, because the handler has to send it. */

@@ -4,6 +4,7 @@ import { nullObject, ownProperty } from "../base/null-object.ts";
 import { ignore, isPromise } from "../base/promises.ts";
 import { asUnknown } from "../base/step.ts";
 import type { ParsedToken } from "../base/token.ts";
+import type { StoreCreateOptions } from "../call-options.ts";
 import type { SessionPatch } from "../data.ts";
 import { SessionBackendError, SessionConflictError } from "../errors.ts";
 import { indexName } from "../indexes/declarations.ts";
@@ -11,7 +12,7 @@ import type { LimitedWrite } from "../indexes/limits.ts";
 import { MAX_WRITE_DELAY_MS, type Registry } from "../indexes/members.ts";
 import { indexEntries, reserved, type StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
-import type { IssuedSession, StoreCreateOptions } from "../session.ts";
+import type { IssuedSession } from "../session.ts";
 import { authentication } from "./authentication.ts";
 import type { Decoder } from "./decoding.ts";
 import { coverMs } from "./extension.ts";
@@ -60,10 +61,6 @@ export function creation<T>(
   const { indexes } = registry;
 
   function draftOf(given: unknown): Draft<T> {
-    if (isPromise(given)) {
-      ignore(given);
-      throw new TypeError(`Cannot ${ACTION} as the function must return the data: received a promise`);
-    }
     const set = codec.encode(given);
     sizes.checkGiven(ACTION, set);
     const data = codec.decode(set);
@@ -111,8 +108,15 @@ export function creation<T>(
     const { signal, replaces = null } = options;
     const { idleTimeout, absoluteTimeout } = readTimeouts(ACTION, options, settings);
     const authenticated = authentication(ACTION, options.authenticated, time());
-    const call = typeof input === "function" ? input : null;
-    let draft = call === null ? draftOf(input) : null;
+    const draftFrom = (previous: T | null): Draft<T> => {
+      const data = typeof input === "function" ? input(previous) : input;
+      if (typeof input === "function" && isPromise(data)) {
+        ignore(data);
+        throw new TypeError(`Cannot ${ACTION} as the function must return the data: received a promise`);
+      }
+      return draftOf(data);
+    };
+    let draft = typeof input === "function" ? null : draftOf(input);
     const old = replaces === null ? null : tokens.read(replaces);
     let unreceived = null as Issued | null;
 
@@ -164,7 +168,7 @@ export function creation<T>(
     try {
       return await run(ACTION, null, signal, async (step) => {
         const replaced = replacement(step, old);
-        const made = draft ?? draftOf(call?.(await replaced.previous()));
+        const made = draft ?? draftFrom(await replaced.previous());
         draft = made;
         const { token, session, target } = await issue(step, replaced, made);
         const replace = async (): Promise<IssuedSession<T>> => {
@@ -175,7 +179,7 @@ export function creation<T>(
             const previous = await replaced.previous();
             // It ended or cannot be read any more, so the new session keeps what was read before.
             if (previous === null) continue;
-            const next = draftOf(call?.(previous));
+            const next = draftFrom(previous);
             const patch = difference(written, next);
             written = next;
             if (Object.keys(patch).length === 0) continue;

@@ -1,7 +1,7 @@
 import { type Step, withTimeout } from "../base/step.ts";
 import type { ParsedToken } from "../base/token.ts";
+import type { CallOptions } from "../call-options.ts";
 import { SessionDataError } from "../errors.ts";
-import type { CallOptions } from "../session.ts";
 import type { Settings } from "./settings.ts";
 
 /** The session of an operation, identified by its parsed token, with the operation's access to the backend. */

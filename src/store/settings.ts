@@ -3,8 +3,8 @@ import { kindOf, ofType, wholeNumber, withDefaults } from "../base/checks.ts";
 import { milliseconds, seconds } from "../base/durations.ts";
 import { ignore, tell } from "../base/promises.ts";
 import { plainTokens, secretTokens, type TokenForm } from "../base/token.ts";
+import type { CreateOptions } from "../call-options.ts";
 import type { SessionSchema } from "../data.ts";
-import type { CreateOptions } from "../session.ts";
 import type { SessionEvent, SessionStoreOptions } from "../store-options.ts";
 import { createReport, type Report } from "./reports.ts";
 

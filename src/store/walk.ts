@@ -1,8 +1,8 @@
 import { tell } from "../base/promises.ts";
 import type { Step } from "../base/step.ts";
+import type { WalkOptions } from "../call-options.ts";
 import { SessionBackendError, SessionConflictError } from "../errors.ts";
 import type { Page, Registry } from "../indexes/members.ts";
-import type { WalkOptions } from "../session.ts";
 import type { Runner, Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
 

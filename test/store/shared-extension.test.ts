@@ -28,7 +28,7 @@ async function due() {
     write: keeping("write", inner.write),
     extend: keeping("extend", inner.extend),
   };
-  const base = visits({ backend, indexes: { user: "userId" }, idleTimeout: IDLE });
+  const base = visits({ backend, indexes: { user: "userId" }, idleTimeout: IDLE, absoluteTimeout: "none" });
   const { token, session } = await base.store.create({ userId: "42" });
   base.advance(DUE);
   return {
@@ -105,7 +105,7 @@ describe("calls of one session while its indexes are extended", () => {
         rotate: () => hanging.rotate(token),
       };
       expect(await acts[call](), call).not.toBeNull();
-      expect(events.filter(({ type }) => type === "unavailable")).toMatchObject([{ reason: "timeout" }]);
+      expect(events.filter(({ type }) => type === "unavailable")).toMatchObject([{ error: { reason: "timeout" } }]);
     }
   });
 });
