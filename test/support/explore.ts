@@ -76,7 +76,7 @@ const quiet = (): Promise<void> => new Promise((resolve) => setImmediate(resolve
 function footprintOf(method: string, args: readonly unknown[]): Footprint {
   const [first] = args as [string];
   if (first === "*") return { place: "*", writes: true };
-  if (method === "enter" || method === "page" || method === "leave") {
+  if (method === "enter" || method === "extend" || method === "page" || method === "leave") {
     return { place: `index ${first}`, writes: method !== "page" };
   }
   return { place: `session ${first}`, writes: method !== "read" || (args[2] as { touch: boolean }).touch };
