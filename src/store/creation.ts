@@ -44,6 +44,9 @@ interface Draft<T> {
 
 const ACTION = "create a session";
 
+/** Returns the data of a new session from that of the session that it replaces. */
+type DataFunction<T> = (previous: T | null) => unknown;
+
 /** Creates the `create` method of a store. */
 export function creation<T>(
   settings: Settings,
@@ -59,11 +62,16 @@ export function creation<T>(
   const { backend, emit, time, tokens } = settings;
   const { indexes } = registry;
 
-  function draftOf(given: unknown): Draft<T> {
+  function draftBy(call: DataFunction<T> | null, previous: T | null): Draft<T> {
+    const given = call?.(previous);
     if (isPromise(given)) {
       ignore(given);
       throw new TypeError(`Cannot ${ACTION} as the function must return the data: received a promise`);
     }
+    return draftOf(given);
+  }
+
+  function draftOf(given: unknown): Draft<T> {
     const set = codec.encode(given);
     sizes.checkGiven(ACTION, set);
     const data = codec.decode(set);
@@ -111,7 +119,7 @@ export function creation<T>(
     const { signal, replaces = null } = options;
     const { idleTimeout, absoluteTimeout } = readTimeouts(ACTION, options, settings);
     const authenticated = authentication(ACTION, options.authenticated, time());
-    const call = typeof input === "function" ? input : null;
+    const call = typeof input === "function" ? (input as DataFunction<T>) : null;
     let draft = call === null ? draftOf(input) : null;
     const old = replaces === null ? null : tokens.read(replaces);
     let unreceived = null as Issued | null;
@@ -163,7 +171,7 @@ export function creation<T>(
     try {
       return await run(ACTION, null, signal, async (step) => {
         const replaced = replacement(step, old);
-        const made = draft ?? draftOf(call?.(await replaced.previous()));
+        const made = draft ?? draftBy(call, await replaced.previous());
         draft = made;
         const { token, session, target } = await issue(step, replaced, made);
         const replace = async (): Promise<IssuedSession<T>> => {
@@ -174,7 +182,7 @@ export function creation<T>(
             const previous = await replaced.previous();
             // It ended or cannot be read any more, so the new session keeps what was read before.
             if (previous === null) continue;
-            const next = draftOf(call?.(previous));
+            const next = draftBy(call, previous);
             const patch = difference(written, next);
             written = next;
             if (Object.keys(patch).length === 0) continue;
