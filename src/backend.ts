@@ -1,4 +1,5 @@
-import type { Absence, Access, StoredSession } from "./record.ts";
+import type { Absence, Access } from "./base/access.ts";
+import type { StoredSession } from "./record.ts";
 
 /** A request to read a record. */
 export interface ReadRequest {
@@ -160,7 +161,9 @@ export type Revoked = StoredSession | "other" | "nothing";
  * `"none"` it reaches only a record without `session_verifier`. With a wrong secret the session does not exist for the caller,
  * and nothing changes; the answer is `"wrong-secret"`, or `null` if the record has no verifier. The secret before the last
  * rotation is answered with `"reused at "` and the text of `session_rotated_at`, or with `"reused"` if the record has none.
- * During its grace period it is accepted, or answered with `null` if the access does not accept it.
+ * During its grace period it is accepted, or answered with `null` if the access does not accept it. If `session_bound` begins
+ * with `!`, a secret is accepted only with a proof that is among the values in that field and has not expired; otherwise the
+ * answer is `"unproven"`.
  *
  * Failures are `SessionBackendError`s. Any other error of a backend counts as a defect and is passed on to the caller.
  */

@@ -1,20 +1,17 @@
 import { setImmediate } from "node:timers";
 import type { Change, SessionBackend } from "../backend.ts";
+import { type Absence, type Access, checkAccess, matchSecret } from "../base/access.ts";
 import { knownOptions, wholeNumber } from "../base/checks.ts";
 import { nullObject } from "../base/null-object.ts";
 import { SessionBackendError } from "../errors.ts";
 import {
-  type Absence,
-  type Access,
   absoluteText,
   changedCopy,
-  checkAccess,
   exceeds,
   FALLBACK_IDLE_SECONDS,
   idleSeconds,
   indexEntries,
   lifetime,
-  matchSecret,
   reserved,
   type StoredSession,
   TOMBSTONE_FIELD,

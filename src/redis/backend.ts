@@ -1,16 +1,7 @@
 import type { Change, ReadRequest, SessionBackend } from "../backend.ts";
+import { type Absence, type Access, checkAccess } from "../base/access.ts";
 import { nullObject } from "../base/null-object.ts";
-import {
-  type Absence,
-  type Access,
-  checkAccess,
-  isReserved,
-  isSession,
-  RESERVED_FIELDS,
-  reserved,
-  type StoredSession,
-  timeOf,
-} from "../record.ts";
+import { isReserved, isSession, RESERVED_FIELDS, reserved, type StoredSession, timeOf } from "../record.ts";
 import { ask, runScript } from "./answers.ts";
 import type { BackendSettings } from "./backend-options.ts";
 import { type RedisClient, type RedisKeys, servers } from "./client.ts";
@@ -91,7 +82,10 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
     const isNear = maxAgeMs > 0 && client.clientSideCache !== undefined;
     if (!isNear) invalidate(key);
     const record = await plain(key, fields);
-    const isOpen = record !== "invalid" && checkAccess(record, { ...access, previous: false }) === "open";
+    // Whether the previous secret or a proof has expired, only the server's clock can tell.
+    const found = record === "invalid" ? record : checkAccess(record, { ...access, previous: false, proof: null });
+    if (found === "unproven") return await runRead(key, access, request);
+    const isOpen = record !== "invalid" && found === "open";
     if (isOpen && isNear) {
       const age = access.now - timeOf(record[reserved.lastAccessedAt]);
       if (age >= 0 && age < maxAgeMs) return record;
@@ -193,9 +187,9 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
   };
 }
 
-/** Returns ARGV[1..2] of the scripts that check an access. */
-function accessArgs({ verifier, previous }: Access): string[] {
-  return [verifier ?? "", previous ? "1" : "0"];
+/** Returns ARGV[1..4] of the scripts that check an access. */
+function accessArgs({ verifier, previous, proof, unproven = false }: Access): string[] {
+  return [verifier ?? "", previous ? "1" : "0", proof ?? "", unproven ? "1" : "0"];
 }
 
 /** Returns the texts and the absent fields of a compare-and-set. */

@@ -75,10 +75,10 @@ return answer
  * Deletes a session, even if its fields are unreadable. Keeps a tombstone.
  *
  * KEYS[1] key of the session
- * ARGV[1..2] as in READ
- * ARGV[3] number of fields that must have a given value
- * ARGV[4] number of fields that must be absent
- * ARGV[5..] the fields with a given value (name, value, ...) and absent (names); then the names of the fields to return; none
+ * ARGV[1..4] as in READ
+ * ARGV[5] number of fields that must have a given value
+ * ARGV[6] number of fields that must be absent
+ * ARGV[7..] the fields with a given value (name, value, ...) and absent (names); then the names of the fields to return; none
  *   returns the whole hash
  *
  * Returns:
@@ -88,10 +88,11 @@ return answer
  * - 'wrong-secret': the session has another secret; nothing was deleted
  * - 'reused at ' and the time of the rotation as stored, or 'reused': the secret was replaced by a rotation; nothing was
  *   deleted
+ * - 'unproven': as READ; nothing was deleted
  */
 export const REMOVE: Script = script(/* lua */ `
-local absent = 5 + 2 * ARGV[3]
-local wanted = absent + ARGV[4]
+local absent = 7 + 2 * ARGV[5]
+local wanted = absent + ARGV[6]
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(ARGV, wanted))
 ${SECRET}
 local session = ${headField(reserved.createdAt)} and ${headField(reserved.lastAccessedAt)} and ${headField(reserved.idleTimeout)}
@@ -101,7 +102,7 @@ if not session or (deadline and not (${isNoTime("deadline")}) and tonumber(deadl
   redis.call('DEL', KEYS[1])
   return false
 end
-${compare("5", "absent", "wanted")}
+${compare("7", "absent", "wanted")}
 if wanted > #ARGV then head = redis.call('HGETALL', KEYS[1]) end
 redis.call('DEL', KEYS[1])
 return head

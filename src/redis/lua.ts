@@ -56,10 +56,10 @@ local stamp = string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month +
 /** Returns a Lua condition: the text is not a time in Unix milliseconds. Fifteen digits suffice until year 33658. */
 export const isNoTime = (text: string): string => `#${text} > 15 or not string.find(${text}, '^%d+$')`;
 
-/** Lua: compares the presented token hash (ARGV[1] and ARGV[2] of READ) with `head`, as `matchSecret` does. */
+/** Lua: compares the presented token hash and proof (ARGV[1..4] of READ) with `head`, as `matchSecret` does. */
 export const SECRET: string = /* lua */ `
 ${CLOCK}
-local verifier, grace = ARGV[1], ${headField(reserved.grace)}
+local verifier, grace, bound = ARGV[1], ${headField(reserved.grace)}, ${headField(reserved.bound)}
 if verifier ~= (${headField(reserved.verifier)} or '${NO_SECRET}') and verifier ~= '' then
   if verifier ~= ${headField(reserved.previous)} then return ${headField(reserved.verifier)} and 'wrong-secret' end
   if not grace or ${isNoTime("grace")} or tonumber(grace) <= here then
@@ -67,6 +67,14 @@ if verifier ~= (${headField(reserved.verifier)} or '${NO_SECRET}') and verifier 
     return at and 'reused at ' .. at or 'reused'
   end
   if ARGV[2] ~= '1' then return false end
+end
+if bound and string.sub(bound, 1, 1) == '!' and ARGV[4] ~= '1' and verifier ~= '' then
+  local proven = false
+  for value in string.gmatch(string.sub(bound, 2), '[^ ]+') do
+    local hash, ending = string.match(value, '^([^.]+)%.(%d+)$')
+    if hash == ARGV[3] and #ending <= 15 and tonumber(ending) > here then proven = true end
+  end
+  if not proven then return 'unproven' end
 end
 `;
 

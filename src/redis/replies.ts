@@ -1,20 +1,11 @@
 import type { Change, EnteredPage, IndexPage, IndexSample, Member, Written } from "../backend.ts";
+import { type Absence, type Access, isReused } from "../base/access.ts";
 import { nullObject } from "../base/null-object.ts";
-import {
-  type Absence,
-  type Access,
-  changedCopy,
-  isReused,
-  NO_SECRET,
-  RESERVED_FIELDS,
-  reserved,
-  type StoredSession,
-  timeOf,
-} from "../record.ts";
+import { changedCopy, NO_SECRET, RESERVED_FIELDS, reserved, type StoredSession, timeOf } from "../record.ts";
 import { unavailable } from "./answers.ts";
 
 /** But for `Reused`, which has many forms. */
-const ABSENCES = [null, "wrong-secret", "invalid"] as const satisfies readonly Absence[];
+const ABSENCES = [null, "wrong-secret", "unproven", "invalid"] as const satisfies readonly Absence[];
 
 /**
  * Parses the reply of a script that returns a session. Rejects a session whose token hash does not match the access: it

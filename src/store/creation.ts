@@ -51,7 +51,8 @@ export function creation<T>(
   /** Whether the backend accepts the token. A session whose data cannot be read can still be replaced. */
   async function isValid(target: Target): Promise<boolean> {
     const request = { touch: false, fields: [] };
-    const found = await target.step("reads", () => backend.read(target.key, accessTo(target), request));
+    const access = accessTo({ ...target, unproven: true });
+    const found = await target.step("reads", () => backend.read(target.key, access, request));
     return found === "invalid" || (typeof found === "object" && found !== null);
   }
 

@@ -123,7 +123,9 @@ export function createSessionStore<T extends object, In, Index extends string = 
 
   async function end(target: Target): Promise<boolean> {
     const ending = { id: target.id, cause: "destroyed" } as const;
-    const record = await ask(target, "writes", () => backend.remove(target.key, accessTo(target), ending, []));
+    // Ending a session gives no access to it.
+    const access = accessTo({ ...target, unproven: true });
+    const record = await ask(target, "writes", () => backend.remove(target.key, access, ending, []));
     if (record === null || record === "changed") return false;
     emit({ type: "destroyed", id: target.id, at: new Date(time()) });
     registry.forget(target.key, indexEntries(record));

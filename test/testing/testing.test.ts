@@ -156,6 +156,12 @@ describe("backendContract", () => {
     "remove does not check the secret": (good) => ({
       remove: (key, access, ...rest) => good.remove(key, { ...access, verifier: null }, ...rest),
     }),
+    "increment does not check the proof of the device": (good) => ({
+      increment: (key, access, increment) => good.increment(key, { ...access, unproven: true }, increment),
+    }),
+    "remove always requires the proof of the device": (good) => ({
+      remove: (key, access, ...rest) => good.remove(key, { ...access, unproven: false }, ...rest),
+    }),
     "remove does not compare the fields": (good) => ({
       remove: (key, access, ending, fields) => good.remove(key, access, ending, fields),
     }),

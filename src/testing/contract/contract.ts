@@ -5,6 +5,7 @@ import { increments } from "./increments.ts";
 import { indexes } from "./indexes.ts";
 import { insertions } from "./insertions.ts";
 import { lifetimes } from "./lifetimes.ts";
+import { proofs } from "./proofs.ts";
 import { removals } from "./removals.ts";
 import { secrets } from "./secrets.ts";
 import { sizes } from "./sizes.ts";
@@ -27,6 +28,7 @@ export function backendContract(
     ...lifetimes,
     ...removals,
     ...secrets,
+    ...proofs,
     ...sizes,
     ...changes,
     ...increments,
