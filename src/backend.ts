@@ -1,5 +1,14 @@
 import type { Absence, Access } from "./base/access.ts";
+import type { EnteredPage, IndexPage, IndexSample } from "./base/index-pages.ts";
 import type { StoredSession } from "./record.ts";
+
+export {
+  type EnteredPage,
+  type IndexPage,
+  type IndexSample,
+  type Member,
+  MIN_PRUNE_AGE_MS,
+} from "./base/index-pages.ts";
 
 /** A request to read a record. */
 export interface ReadRequest {
@@ -87,45 +96,15 @@ export interface Ending {
   readonly cause: EndCause;
 }
 
-/** A session in an index. */
-export interface Member {
-  readonly key: string;
-  /** The time of entry in microseconds of the backend's clock; unique within an index. */
-  readonly score: number;
-}
-
-/** Members of an index in the order of their entry. */
-export interface IndexPage {
-  readonly members: readonly Member[];
-  /** The number of members in the whole index, including those of ended sessions. */
-  readonly size: number;
-  /** The time of the read in Unix milliseconds of the backend's clock. */
-  readonly at: number;
-}
-
-/**
- * The minimum age at which a member without a session is removed from an index. Before, its session may still be written: up
- * to 30 seconds after the entry, and as much again for the difference between the clocks of servers.
- */
-export const MIN_PRUNE_AGE_MS = 60_000;
-
-/** The result of `extend`. */
-export interface IndexSample {
-  /** The time of the call in Unix milliseconds of the backend's clock. */
-  readonly at: number;
+/** Receives the ends of sessions. */
+export interface EndListener {
+  /** A session was ended by `remove` or `revoke`, in this process or another. Expiry is not reported. */
+  ended(id: string, cause: EndCause): void;
   /**
-   * At most two members from any place in the index. Over many calls each member must occur, because the store removes
-   * stale members when it sees them here.
+   * With `true`, which may be repeated: every end between the first and the latest of these calls was reported. With `false`:
+   * ends after the latest call with `true` may not have been reported.
    */
-  readonly sample: readonly Member[];
-}
-
-/** The result of `enter`. */
-export interface EnteredPage extends IndexPage, IndexSample {
-  /** The score with which the key entered. */
-  readonly score: number;
-  /** Whether the key was not in the index before. */
-  readonly isNew: boolean;
+  hears(all: boolean): void;
 }
 
 /**
@@ -243,6 +222,21 @@ export interface SessionBackend {
     members: readonly { readonly key: string; readonly score: number | null }[],
     now: number,
   ): Promise<void>;
+  /**
+   * Returns a random text that all processes with the same backend share, the same one for ever. The first call creates it:
+   * 32 random bytes in base64url. It is not a session, and `keys` does not list it.
+   */
+  shared(name: string): Promise<string>;
   /** Lists all keys, page by page, in no particular order. May contain duplicates and keys that are not sessions. */
   keys(): AsyncIterable<readonly string[]>;
+  /**
+   * Reports the ends of sessions to a listener, from now on until the returned function is called. Without it, a store that
+   * watches sessions looks at them again and again.
+   */
+  notify?(listener: EndListener): () => void;
+  /**
+   * Returns how long each session still lives, in milliseconds by the backend's clock; a negative number where there is no
+   * session. Never uses a cached copy. Without it, a store reads the sessions one by one.
+   */
+  left?(keys: readonly string[], now: number): Promise<readonly number[]>;
 }

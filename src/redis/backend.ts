@@ -1,6 +1,7 @@
 import type { Change, ReadRequest, SessionBackend } from "../backend.ts";
 import { type Absence, type Access, checkAccess } from "../base/access.ts";
 import { nullObject } from "../base/null-object.ts";
+import { newSecret } from "../base/token.ts";
 import { isReserved, isSession, RESERVED_FIELDS, reserved, type StoredSession, timeOf } from "../record.ts";
 import { ask, runScript } from "./answers.ts";
 import type { BackendSettings } from "./backend-options.ts";
@@ -10,7 +11,16 @@ import * as indexScripts from "./index-scripts.ts";
 import * as lifecycle from "./lifecycle-scripts.ts";
 import type { Script } from "./lua.ts";
 import { confirmedBy, type RunScript } from "./replicas.ts";
-import { enteredOf, headFromReply, pageOf, recordFromReply, sampleOf, writtenFromReply, zip } from "./replies.ts";
+import {
+  enteredOf,
+  headFromReply,
+  pageOf,
+  recordFromReply,
+  sampleOf,
+  textFromReply,
+  writtenFromReply,
+  zip,
+} from "./replies.ts";
 import * as scripts from "./session-scripts.ts";
 
 const KEYS_PER_PAGE = 1000;
@@ -171,6 +181,10 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
     async leave(entry, members) {
       const args = members.flatMap(({ key, score }) => [key, String(score ?? "")]);
       await run(indexScripts.LEAVE, indexKey(entry), args);
+    },
+
+    async shared(name) {
+      return textFromReply(await runConfirmed(lifecycle.SHARE, `${prefix}shared:${name}`, [newSecret().text]));
     },
 
     async *keys() {

@@ -72,6 +72,19 @@ return answer
 `);
 
 /**
+ * Returns a text that all processes share, and stores it if there is none. `SET` with `NX` and `GET` needs Redis 7.
+ *
+ * KEYS[1] key of the text
+ * ARGV[1] text to store if the key is free
+ *
+ * Returns the stored text.
+ */
+export const SHARE: Script = script(/* lua */ `
+redis.call('SET', KEYS[1], ARGV[1], 'NX')
+return redis.call('GET', KEYS[1])
+`);
+
+/**
  * Deletes a session, even if its fields are unreadable. Keeps a tombstone.
  *
  * KEYS[1] key of the session

@@ -89,6 +89,7 @@ function closable(connection: Connection<SessionBackend>): RedisBackend {
     extend: (...args) => on((backend) => backend.extend(...args)),
     page: (...args) => on((backend) => backend.page(...args)),
     leave: (...args) => on((backend) => backend.leave(...args)),
+    shared: (...args) => on((backend) => backend.shared(...args)),
     async *keys() {
       yield* await on(async (backend) => backend.keys());
     },

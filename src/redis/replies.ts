@@ -62,6 +62,11 @@ export function headFromReply<Other extends string | null>(
   return texts === null ? oneOf(reply, others) : zip(texts, []);
 }
 
+/** Returns a reply that is a text. */
+export function textFromReply(reply: unknown): string {
+  return typeof reply === "string" ? reply : garbled();
+}
+
 /** Returns the reply if it is one of the expected values, otherwise throws. */
 export function oneOf<Answer>(reply: unknown, answers: readonly Answer[]): Answer {
   return answers.includes(reply as Answer) ? (reply as Answer) : garbled();

@@ -36,6 +36,7 @@ test("an account with the rights in the README can run every operation, and has 
     expect(await store.count({ user: "43" })).toBe(1);
     expect(await store.list({ user: "43" })).toMatchObject([{ id: session.id }]);
     expect(await store.updateAll({ user: "43" }, { views: 7 })).toBe(1);
+    expect(await backend.shared("text")).toHaveLength(43);
     let all = 0;
     for await (const _ of store.scan()) all++;
     expect(all).toBe(2);

@@ -5,6 +5,7 @@ import { increments } from "./increments.ts";
 import { indexes } from "./indexes.ts";
 import { insertions } from "./insertions.ts";
 import { lifetimes } from "./lifetimes.ts";
+import { notifications } from "./notifications.ts";
 import { proofs } from "./proofs.ts";
 import { removals } from "./removals.ts";
 import { secrets } from "./secrets.ts";
@@ -33,6 +34,7 @@ export function backendContract(
     ...changes,
     ...increments,
     ...indexes,
+    ...notifications,
   })) {
     test(name, async () => run(subjectOf(await makeBackend(), clock)));
   }
