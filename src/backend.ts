@@ -116,7 +116,8 @@ export type Revoked = StoredSession | "other" | "nothing";
 /**
  * Stores sessions as records of text under keys. Schema, tokens, cookies and policies are handled by the layers above.
  *
- * Test your own backend with `backendContract` from `zession/testing`. Every backend promises:
+ * Test your own backend with `backendContract` from `zession/testing`. `sessionMethods` makes the methods on one session for
+ * storage with transactions. Every backend promises:
  *
  * 1. Only `insert` creates a key. All other methods report that a session does not exist, and create nothing.
  * 2. Each method is one atomic step on one key: it is applied completely or not at all.
@@ -131,7 +132,7 @@ export type Revoked = StoredSession | "other" | "nothing";
  * `increment`, and `read` and `write` with a touch, restart the idle timeout and set `last_accessed_at`. If the
  * `session_ttl` of a record cannot be read, the remaining time of its key is used and written as `session_ttl`.
  *
- * An index is a set of keys under an index entry `<name>:<value>`. The field `session_index` of a session lists its index
+ * An index is a set of keys under an index entry `<name>:<value>`, which may contain any characters. The field `session_index` of a session lists its index
  * entries. A key enters an index before its session is written and leaves it after the session ended. So an index may
  * contain keys without a session, but never misses a session. An index expires when all the time has passed for which
  * `enter` and `extend` were asked to keep it.
@@ -201,7 +202,7 @@ export interface SessionBackend {
    */
   revoke(key: string, entry: string, ending: Ending, tombstoneMs: number, now: number): Promise<Revoked>;
   /**
-   * Enters a key into an index with a new score that is higher than all others.
+   * Enters a key into an index with a new score that is higher than all others, and than the one that it had.
    *
    * @param lifeMs The minimum remaining lifetime of the index, in milliseconds.
    * @param count The number of earliest members to return; may be 0.

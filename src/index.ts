@@ -3,20 +3,7 @@
  *
  * @module
  */
-export type {
-  Change,
-  EnteredPage,
-  Increment,
-  IndexPage,
-  IndexSample,
-  Insertion,
-  Member,
-  ReadRequest,
-  Revoked,
-  SessionBackend,
-  Written,
-} from "./backend.ts";
-export type { Absence, Access } from "./base/access.ts";
+export type { SessionBackend } from "./backend.ts";
 export type { Duration } from "./base/durations.ts";
 export type { SessionId, SessionToken } from "./base/token.ts";
 export type {
@@ -48,7 +35,6 @@ export type { SessionHttpOptions, SessionTransport, WithCookie } from "./http/op
 export type { SessionRequest } from "./http/request.ts";
 export type { Issued, RequestSession, RequestSessionOf } from "./http/request-session.ts";
 export { type MemoryBackendOptions, memoryBackend } from "./memory/backend.ts";
-export type { StoredSession } from "./record.ts";
 export type {
   CallOptions,
   CreateOptions,

@@ -52,7 +52,7 @@ export function rotatedAt(answer: Reused): Date | null {
 /** Checks whether the caller may access the record. */
 export function checkAccess(record: StoredSession, access: Access): "open" | Absence {
   if (!isSession(record)) return null;
-  const secret = matchSecret(record, access);
+  const secret = checkSecret(record, access);
   if (secret !== "open") return secret;
   const deadline = deadlineOf(record);
   if (Number.isNaN(deadline)) return "invalid";
@@ -64,7 +64,7 @@ export function checkAccess(record: StoredSession, access: Access): "open" | Abs
  * period the previous secret is never `reused`: if it is not accepted, the request is merely late. Then checks the proof of
  * the device. Access by the key alone needs neither.
  */
-export function matchSecret(record: StoredSession, access: Access): "open" | WrongSecret | "unproven" | null {
+export function checkSecret(record: StoredSession, access: Access): "open" | WrongSecret | "unproven" | null {
   if (access.verifier === null) return "open";
   const secret = secretAnswer(record, access);
   return secret === "open" && !isProven(record, access) ? "unproven" : secret;

@@ -120,7 +120,7 @@ function digest(text: string): string {
   return hash("sha256", text, "base64url");
 }
 
-function randomText(bytes: number): string {
+export function randomText(bytes: number): string {
   const random = crypto.getRandomValues(new Uint8Array(bytes));
   return btoa(String.fromCharCode(...random))
     .replaceAll("+", "-")

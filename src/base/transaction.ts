@@ -12,21 +12,21 @@ import {
   TOMBSTONE_FIELD,
   timeText,
 } from "../record.ts";
-import { type Absence, type Access, checkAccess, matchSecret } from "./access.ts";
+import { type Absence, type Access, checkAccess, checkSecret } from "./access.ts";
 import { nullObject } from "./null-object.ts";
 
 /** A record, or a tombstone, and its expiration. */
-export interface Kept {
+export interface StoredRecord {
   readonly record: StoredSession;
   /** The last millisecond of its lifetime, as Unix milliseconds. */
   readonly expires: number;
 }
 
 /** The result of a step. */
-export interface Outcome<Answer> {
+export interface StepResult<Answer> {
   readonly answer: Answer;
   /** What to store under the key, or `null` to delete what is there. Absent if nothing changes. */
-  readonly next?: Kept | null;
+  readonly next?: StoredRecord | null;
   /** The session that the step ends, to be passed to `notify`. */
   readonly ending?: Ending;
 }
@@ -39,10 +39,10 @@ export interface Outcome<Answer> {
  * @param step Computes the outcome. `found` may have expired; `null` if there is nothing. Does not throw.
  * @param effect Whether the step may change something.
  */
-export type Transact = <Answer>(
+export type RunTransaction = <Answer>(
   key: string,
   now: number,
-  step: (found: Kept | null, now: number) => Outcome<Answer>,
+  step: (found: StoredRecord | null, now: number) => StepResult<Answer>,
   effect: "reads" | "writes",
 ) => Promise<Answer>;
 
@@ -56,12 +56,12 @@ type AnswerOf<Method extends keyof SessionMethods> = Awaited<ReturnType<SessionM
  * Creates the methods of a backend that work on one session, for storage with transactions. They make all checks, of secrets
  * and deadlines too, so the storage has to store texts and nothing else.
  */
-export function sessionMethods(transact: Transact): SessionMethods {
+export function sessionMethods(transact: RunTransaction): SessionMethods {
   /** Runs a step on a session that the access reaches. */
   function on<Answer>(
     key: string,
     given: Access,
-    step: (session: Kept, now: number) => Outcome<Answer>,
+    step: (session: StoredRecord, now: number) => StepResult<Answer>,
     effect: "reads" | "writes" = "writes",
   ): Promise<Answer | Absence> {
     return transact<Answer | Absence>(
@@ -116,7 +116,7 @@ export function sessionMethods(transact: Transact): SessionMethods {
         (found, now) => {
           const session = live(found, now);
           if (session === null || isTombstone(session)) return { answer: null };
-          const secret = matchSecret(session.record, { ...access, now });
+          const secret = checkSecret(session.record, { ...access, now });
           if (secret !== "open") return { answer: secret };
           if (!isOpen(session, now)) return { answer: null, next: null };
           return hasTexts(session.record, expect) ? ended(session, ending) : { answer: "changed" };
@@ -144,22 +144,22 @@ export function sessionMethods(transact: Transact): SessionMethods {
   };
 }
 
-function live(found: Kept | null, now: number): Kept | null {
+function live(found: StoredRecord | null, now: number): StoredRecord | null {
   return found !== null && now <= found.expires ? found : null;
 }
 
 /** Returns the remaining lifetime of a session in milliseconds, or -1 if there is none. */
-function left(found: Kept | null, now: number): number {
+function left(found: StoredRecord | null, now: number): number {
   const session = live(found, now);
   return session !== null && isOpen(session, now) ? session.expires - now : -1;
 }
 
 /** Whether there is a session that has not expired, even if it cannot be read. */
-function isOpen({ record }: Kept, now: number): boolean {
+function isOpen({ record }: StoredRecord, now: number): boolean {
   return checkAccess(record, { verifier: null, previous: false, now }) !== null;
 }
 
-function isTombstone({ record }: Kept): boolean {
+function isTombstone({ record }: StoredRecord): boolean {
   return record[TOMBSTONE_FIELD] !== undefined;
 }
 
@@ -168,16 +168,16 @@ function hasTexts(record: StoredSession, expect: Change["expect"] = {}): boolean
   return Object.entries(expect).every(([field, text]) => (record[field] ?? null) === text);
 }
 
-function ended({ record }: Kept, ending: Ending): Outcome<StoredSession> {
+function ended({ record }: StoredRecord, ending: Ending): StepResult<StoredSession> {
   return { answer: record, next: null, ending };
 }
 
 function inserted(
-  found: Kept | null,
+  found: StoredRecord | null,
   given: StoredSession,
   { absoluteMs, covered, lifeMs, notAfter = Number.POSITIVE_INFINITY, stamp = [] }: Insertion,
   now: number,
-): Outcome<AnswerOf<"insert">> {
+): StepResult<AnswerOf<"insert">> {
   if (found !== null) return { answer: isTombstone(found) ? "revoked" : "taken" };
   if (now > notAfter) return { answer: "revoked" };
   const record: Record<string, string> = Object.assign(nullObject(), given);
@@ -191,7 +191,7 @@ function inserted(
   return { answer: Object.freeze(record), next: { record, expires: now + Math.min(life, lifeMs ?? life) } };
 }
 
-function changed(session: Kept, change: Change, now: number): Outcome<AnswerOf<"write">> {
+function changed(session: StoredRecord, change: Change, now: number): StepResult<AnswerOf<"write">> {
   const { expect, graceMs, maxBytes = Number.POSITIVE_INFINITY, notAfter = Number.POSITIVE_INFINITY } = change;
   if (!hasTexts(session.record, expect)) return { answer: "changed" };
   if (now > notAfter) return { answer: "revoked" };
@@ -205,7 +205,12 @@ function changed(session: Kept, change: Change, now: number): Outcome<AnswerOf<"
 }
 
 /** Returns the session with another record, or `null` if that leaves it no lifetime. */
-function replaced(session: Kept, record: Record<string, string>, now: number, isTouched: boolean): Kept | null {
+function replaced(
+  session: StoredRecord,
+  record: Record<string, string>,
+  now: number,
+  isTouched: boolean,
+): StoredRecord | null {
   // Without a readable idle timeout, the remaining time is used.
   const idle = idleSeconds(record) ?? Math.max(1, Math.ceil((session.expires - now) / 1000));
   if (isTouched) {

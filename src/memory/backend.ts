@@ -1,8 +1,8 @@
 import { setImmediate } from "node:timers";
 import type { EndListener, SessionBackend } from "../backend.ts";
 import { knownOptions, wholeNumber } from "../base/checks.ts";
-import { newSecret } from "../base/token.ts";
-import { sessionMethods, type Transact } from "../base/transaction.ts";
+import { randomText } from "../base/token.ts";
+import { type RunTransaction, sessionMethods } from "../base/transaction.ts";
 import { SessionBackendError } from "../errors.ts";
 import { indexEntries, type StoredSession, TOMBSTONE_FIELD } from "../record.ts";
 import { expiringMap, type Timed } from "./expiring-map.ts";
@@ -59,7 +59,7 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
     throw new SessionBackendError(message, { reason: "rejected", outcome: "not-applied" });
   }
 
-  const transact: Transact = async (key, now, step) => {
+  const transact: RunTransaction = async (key, now, step) => {
     const found = sessions.live(key, now);
     const { answer, next, ending } = step(found, now);
     if (found === null && next) {
@@ -97,7 +97,7 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
     },
 
     async shared(name) {
-      const text = shared.get(name) ?? newSecret().text;
+      const text = shared.get(name) ?? randomText(32);
       shared.set(name, text);
       return text;
     },

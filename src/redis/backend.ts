@@ -1,7 +1,7 @@
 import type { Change, ReadRequest, SessionBackend } from "../backend.ts";
 import { type Absence, type Access, checkAccess } from "../base/access.ts";
 import { nullObject } from "../base/null-object.ts";
-import { newSecret } from "../base/token.ts";
+import { randomText } from "../base/token.ts";
 import { isReserved, isSession, RESERVED_FIELDS, reserved, type StoredSession, timeOf } from "../record.ts";
 import { ask, runScript } from "./answers.ts";
 import type { BackendSettings } from "./backend-options.ts";
@@ -184,7 +184,7 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
     },
 
     async shared(name) {
-      return textFromReply(await runConfirmed(lifecycle.SHARE, `${prefix}shared:${name}`, [newSecret().text]));
+      return textFromReply(await runConfirmed(lifecycle.SHARE, `${prefix}shared:${name}`, [randomText(32)]));
     },
 
     async *keys() {

@@ -56,7 +56,7 @@ local stamp = string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month +
 /** Returns a Lua condition: the text is not a time in Unix milliseconds. Fifteen digits suffice until year 33658. */
 export const isNoTime = (text: string): string => `#${text} > 15 or not string.find(${text}, '^%d+$')`;
 
-/** Lua: compares the presented token hash and proof (ARGV[1..4] of READ) with `head`, as `matchSecret` does. */
+/** Lua: compares the presented token hash and proof (ARGV[1..4] of READ) with `head`, as `checkSecret` does. */
 export const SECRET: string = /* lua */ `
 ${CLOCK}
 local verifier, grace, bound = ARGV[1], ${headField(reserved.grace)}, ${headField(reserved.bound)}
