@@ -14,6 +14,7 @@ import { confirmedBy, type RunScript } from "./replicas.ts";
 import {
   enteredOf,
   headFromReply,
+  numbersFromReplies,
   pageOf,
   recordFromReply,
   sampleOf,
@@ -25,8 +26,11 @@ import * as scripts from "./session-scripts.ts";
 
 const KEYS_PER_PAGE = 1000;
 
+/** The methods that the backend of a client has. */
+export type ClientBackend = SessionBackend & Required<Pick<SessionBackend, "left">>;
+
 /** Creates a backend over a client that `guard` has accepted. */
-export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: BackendSettings): SessionBackend {
+export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: BackendSettings): ClientBackend {
   const run: RunScript = (script, key, args) => ask(client, "unknown", (to) => runScript(to, script, key, args));
   const runConfirmed = waitForReplicas === undefined ? run : confirmedBy(client, waitForReplicas);
   // Braces would choose the slot of the key in a cluster, so that one value could gather many indexes on one server.
@@ -185,6 +189,15 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
 
     async shared(name) {
       return textFromReply(await runConfirmed(lifecycle.SHARE, `${prefix}shared:${name}`, [randomText(32)]));
+    },
+
+    async left(keys) {
+      const look = async (some: string[]): Promise<unknown> =>
+        some.length === 0 ? [] : await ask(client, "not-applied", (from) => runScript(from, lifecycle.LEFT, some, []));
+      const stored = keys.map((key) => prefix + key);
+      // In a cluster, the keys of one script must be in one slot.
+      const groups = client.masters === undefined ? [stored] : stored.map((key) => [key]);
+      return numbersFromReplies(await Promise.all(groups.map(look)), keys.length);
     },
 
     async *keys() {

@@ -3,13 +3,14 @@
  *
  * @module
  */
-import { reserved, TOMBSTONE_FIELD } from "../record.ts";
+import { FALLBACK_IDLE_SECONDS, reserved, TOMBSTONE_FIELD } from "../record.ts";
 import {
   ANSWER,
   CLOCK,
   compare,
   HEAD,
   headField,
+  IS_SESSION,
   inTime,
   isNoTime,
   type Script,
@@ -72,7 +73,7 @@ return answer
 `);
 
 /**
- * Returns a text that all processes share, and stores it if there is none. `SET` with `NX` and `GET` needs Redis 7.
+ * Returns a text that all processes share, and stores it if there is none. `SET` with both `NX` and `GET` needs Redis 7.
  *
  * KEYS[1] key of the text
  * ARGV[1] text to store if the key is free
@@ -80,8 +81,35 @@ return answer
  * Returns the stored text.
  */
 export const SHARE: Script = script(/* lua */ `
-redis.call('SET', KEYS[1], ARGV[1], 'NX')
-return redis.call('GET', KEYS[1])
+local text = redis.call('GET', KEYS[1])
+if not text then
+  text = ARGV[1]
+  redis.call('SET', KEYS[1], text)
+end
+return text
+`);
+
+/**
+ * Returns how long sessions still live. The only script with several keys; in a cluster it gets one.
+ *
+ * KEYS[1..] keys of sessions
+ *
+ * Returns an array: for each key the remaining lifetime in milliseconds, -1 if it does not hold a session.
+ */
+export const LEFT: Script = script(/* lua */ `
+${CLOCK}
+local all = {}
+for i = 1, #KEYS do
+  -- pcall: a key of another type does not hold a session.
+  local head = redis.pcall('HMGET', KEYS[i], ${HEAD})
+  local life, deadline = redis.call('PTTL', KEYS[i]), ${headField(reserved.deadline)}
+  if life == -1 then life = ${FALLBACK_IDLE_SECONDS} * 1000 end
+  if deadline and not (${isNoTime("deadline")}) then
+    life = tonumber(deadline) > here and math.min(life, deadline - here) or -1
+  end
+  all[i] = ${IS_SESSION} and life or -1
+end
+return all
 `);
 
 /**
@@ -108,7 +136,7 @@ local absent = 7 + 2 * ARGV[5]
 local wanted = absent + ARGV[6]
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(ARGV, wanted))
 ${SECRET}
-local session = ${headField(reserved.createdAt)} and ${headField(reserved.lastAccessedAt)} and ${headField(reserved.idleTimeout)}
+local session = ${IS_SESSION}
 if not session and redis.call('HEXISTS', KEYS[1], '${TOMBSTONE_FIELD}') == 1 then return false end
 local deadline = ${headField(reserved.deadline)}
 if not session or (deadline and not (${isNoTime("deadline")}) and tonumber(deadline) <= here) then

@@ -23,6 +23,11 @@ export const HEAD: string = RESERVED_FIELDS.map((field) => `'${field}'`).join(",
 /** Returns the Lua expression for the value of a reserved field in `head`. */
 export const headField = (field: string): string => `head[${RESERVED_FIELDS.indexOf(field) + 1}]`;
 
+/** A Lua condition: `head` has the fields that every session has, as in `isSession`. */
+export const IS_SESSION: string = [reserved.createdAt, reserved.lastAccessedAt, reserved.idleTimeout]
+  .map(headField)
+  .join(" and ");
+
 /** Lua: reads the server's clock into `micros` (Unix microseconds) and `here` (Unix milliseconds). */
 export const CLOCK: string = /* lua */ `
 local time = redis.call('TIME')
@@ -80,9 +85,7 @@ end
 
 /** Lua: checks an access as `checkAccess` does, except that LIFETIME checks whether the deadline has passed. */
 export const CHECK_ACCESS: string = /* lua */ `
-if not (${headField(reserved.createdAt)} and ${headField(reserved.lastAccessedAt)} and ${headField(reserved.idleTimeout)}) then
-  return false
-end
+if not (${IS_SESSION}) then return false end
 ${SECRET}
 local deadline = ${headField(reserved.deadline)}
 if deadline then

@@ -92,6 +92,12 @@ export function sampleOf(reply: unknown): IndexSample {
   return { at: oneNumber(at), sample: membersOf(sample) };
 }
 
+/** Parses the replies of a script that returns one number for each of its keys. */
+export function numbersFromReplies(replies: readonly unknown[], count: number): number[] {
+  const numbers = replies.flat().map(oneNumber);
+  return numbers.length === count ? numbers : garbled();
+}
+
 function oneNumber(reply: unknown): number {
   return Number.isSafeInteger(reply) ? (reply as number) : garbled();
 }
