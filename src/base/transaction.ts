@@ -27,7 +27,7 @@ export interface StepResult<Answer> {
   readonly answer: Answer;
   /** What to store under the key, or `null` to delete what is there. Absent if nothing changes. */
   readonly next?: StoredRecord | null;
-  /** The session that the step ends, to be passed to `notify`. */
+  /** The session that the step ended, to report to the listeners of `notify` once the transaction is committed. */
   readonly ending?: Ending;
 }
 
@@ -36,8 +36,8 @@ export interface StepResult<Answer> {
  * `answer`.
  *
  * @param now The time of the caller's clock. A backend that several processes use passes the time of its own clock to `step`.
- * @param step Computes the outcome. `found` may have expired; `null` if there is nothing. Does not throw.
- * @param effect Whether the step may change something.
+ * @param step Computes the result and has no effect of its own. `found` is what is stored, even if it has expired, or `null`.
+ * @param effect A step that `"reads"` returns no `next`, so it needs no lock.
  */
 export type RunTransaction = <Answer>(
   key: string,
@@ -58,7 +58,7 @@ type AnswerOf<Method extends keyof SessionMethods> = Awaited<ReturnType<SessionM
  */
 export function sessionMethods(transact: RunTransaction): SessionMethods {
   /** Runs a step on a session that the access reaches. */
-  function on<Answer>(
+  function onSession<Answer>(
     key: string,
     given: Access,
     step: (session: StoredRecord, now: number) => StepResult<Answer>,
@@ -82,7 +82,7 @@ export function sessionMethods(transact: RunTransaction): SessionMethods {
       transact(key, now, (found, at) => inserted(live(found, at), record, insertion, at), "writes"),
 
     read: (key, access, { touch }) =>
-      on(
+      onSession(
         key,
         access,
         (session, now) => {
@@ -93,10 +93,10 @@ export function sessionMethods(transact: RunTransaction): SessionMethods {
         touch ? "writes" : "reads",
       ),
 
-    write: (key, access, change) => on(key, access, (session, now) => changed(session, change, now)),
+    write: (key, access, change) => onSession(key, access, (session, now) => changed(session, change, now)),
 
     increment: (key, access, { field, by, from, min, max, maxBytes = Number.POSITIVE_INFINITY }) =>
-      on<AnswerOf<"increment">>(key, access, (session, now) => {
+      onSession<AnswerOf<"increment">>(key, access, (session, now) => {
         const text = session.record[field];
         const present = text === undefined ? from : /^-?[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN;
         if (!Number.isSafeInteger(present)) return { answer: "invalid_type" };
