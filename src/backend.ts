@@ -1,4 +1,14 @@
-import type { Absence, Access, StoredSession } from "./record.ts";
+import type { Absence, Access } from "./base/access.ts";
+import type { EnteredPage, IndexPage, IndexSample } from "./base/index-pages.ts";
+import type { StoredSession } from "./record.ts";
+
+export {
+  type EnteredPage,
+  type IndexPage,
+  type IndexSample,
+  type Member,
+  MIN_PRUNE_AGE_MS,
+} from "./base/index-pages.ts";
 
 /** A request to read a record. */
 export interface ReadRequest {
@@ -86,45 +96,15 @@ export interface Ending {
   readonly cause: EndCause;
 }
 
-/** A session in an index. */
-export interface Member {
-  readonly key: string;
-  /** The time of entry in microseconds of the backend's clock; unique within an index. */
-  readonly score: number;
-}
-
-/** Members of an index in the order of their entry. */
-export interface IndexPage {
-  readonly members: readonly Member[];
-  /** The number of members in the whole index, including those of ended sessions. */
-  readonly size: number;
-  /** The time of the read in Unix milliseconds of the backend's clock. */
-  readonly at: number;
-}
-
-/**
- * The minimum age at which a member without a session is removed from an index. Before, its session may still be written: up
- * to 30 seconds after the entry, and as much again for the difference between the clocks of servers.
- */
-export const MIN_PRUNE_AGE_MS = 60_000;
-
-/** The result of `extend`. */
-export interface IndexSample {
-  /** Whether the key was not in the index before. */
-  readonly isNew: boolean;
-  /** The time of the call in Unix milliseconds of the backend's clock. */
-  readonly at: number;
+/** Receives the ends of sessions. */
+export interface EndListener {
+  /** A session was ended by `remove` or `revoke`, in this process or another. Expiry is not reported. */
+  ended(id: string, cause: EndCause): void;
   /**
-   * At most two members from any place in the index. Over many calls each member must occur, because the store removes
-   * stale members when it sees them here.
+   * With `true`, which may be repeated: every end between the first and the latest of these calls was reported. With `false`:
+   * ends after the latest call with `true` may not have been reported.
    */
-  readonly sample: readonly Member[];
-}
-
-/** The result of `enter`. */
-export interface EnteredPage extends IndexPage, IndexSample {
-  /** The score with which the key entered. */
-  readonly score: number;
+  hears(all: boolean): void;
 }
 
 /**
@@ -136,7 +116,8 @@ export type Revoked = StoredSession | "other" | "nothing";
 /**
  * Stores sessions as records of text under keys. Schema, tokens, cookies and policies are handled by the layers above.
  *
- * Test your own backend with `backendContract` from `zession/testing`. Every backend promises:
+ * Test your own backend with `backendContract` from `zession/testing`. `sessionMethods` makes the methods on one session for
+ * storage with transactions. Every backend promises:
  *
  * 1. Only `insert` creates a key. All other methods report that a session does not exist, and create nothing.
  * 2. Each method is one atomic step on one key: it is applied completely or not at all.
@@ -151,7 +132,7 @@ export type Revoked = StoredSession | "other" | "nothing";
  * `increment`, and `read` and `write` with a touch, restart the idle timeout and set `last_accessed_at`. If the
  * `session_ttl` of a record cannot be read, the remaining time of its key is used and written as `session_ttl`.
  *
- * An index is a set of keys under an index entry `<name>:<value>`. The field `session_index` of a session lists its index
+ * An index is a set of keys under an index entry `<name>:<value>`, which may contain any characters. The field `session_index` of a session lists its index
  * entries. A key enters an index before its session is written and leaves it after the session ended. So an index may
  * contain keys without a session, but never misses a session. An index expires when all the time has passed for which
  * `enter` and `extend` were asked to keep it.
@@ -160,7 +141,9 @@ export type Revoked = StoredSession | "other" | "nothing";
  * `"none"` it reaches only a record without `session_verifier`. With a wrong secret the session does not exist for the caller,
  * and nothing changes; the answer is `"wrong-secret"`, or `null` if the record has no verifier. The secret before the last
  * rotation is answered with `"reused at "` and the text of `session_rotated_at`, or with `"reused"` if the record has none.
- * During its grace period it is accepted, or answered with `null` if the access does not accept it.
+ * During its grace period it is accepted, or answered with `null` if the access does not accept it. If `session_bound` begins
+ * with `!`, a secret is accepted only with a proof that is among the values in that field and has not expired; otherwise the
+ * answer is `"unproven"`.
  *
  * Failures are `SessionBackendError`s. Any other error of a backend counts as a defect and is passed on to the caller.
  */
@@ -219,7 +202,7 @@ export interface SessionBackend {
    */
   revoke(key: string, entry: string, ending: Ending, tombstoneMs: number, now: number): Promise<Revoked>;
   /**
-   * Enters a key into an index with a new score that is higher than all others.
+   * Enters a key into an index with a new score that is higher than all others, and than the one that it had.
    *
    * @param lifeMs The minimum remaining lifetime of the index, in milliseconds.
    * @param count The number of earliest members to return; may be 0.
@@ -245,6 +228,21 @@ export interface SessionBackend {
    * does. A store with indexes reports a policy, because an index that is removed no longer has its sessions.
    */
   evictionPolicy?(): Promise<string | null>;
+  /**
+   * Returns a random text that all processes with the same backend share, the same one for ever. The first call creates it:
+   * 32 random bytes in base64url. It is not a session, and `keys` does not list it.
+   */
+  shared(name: string): Promise<string>;
   /** Lists all keys, page by page, in no particular order. May contain duplicates and keys that are not sessions. */
   keys(): AsyncIterable<readonly string[]>;
+  /**
+   * Reports the ends of sessions to a listener, from now on until the returned function is called. Without it, a store that
+   * watches sessions looks at them again and again.
+   */
+  notify?(listener: EndListener): () => void;
+  /**
+   * Returns how long each session still lives, in milliseconds by the backend's clock; a negative number where there is no
+   * session. Never uses a cached copy. Without it, a store reads the sessions one by one.
+   */
+  left?(keys: readonly string[], now: number): Promise<readonly number[]>;
 }

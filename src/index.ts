@@ -3,19 +3,7 @@
  *
  * @module
  */
-export type {
-  Change,
-  EnteredPage,
-  Increment,
-  IndexPage,
-  IndexSample,
-  Insertion,
-  Member,
-  ReadRequest,
-  Revoked,
-  SessionBackend,
-  Written,
-} from "./backend.ts";
+export type { SessionBackend } from "./backend.ts";
 export type { Duration } from "./base/durations.ts";
 export type { SessionId, SessionToken } from "./base/token.ts";
 export type {
@@ -66,7 +54,6 @@ export type { SessionHttpOptions, SessionTransport, WithCookie } from "./http/op
 export type { SessionRequest } from "./http/request.ts";
 export type { Issued, RequestSession, RequestSessionOf } from "./http/request-session.ts";
 export { type MemoryBackendOptions, memoryBackend } from "./memory/backend.ts";
-export type { Absence, Access, StoredSession } from "./record.ts";
 export type { DataOf, IssuedSession, NewDataOf, Session, SessionPage, SessionStore } from "./session.ts";
 export { isFresh, nistTimeouts } from "./store/authentication.ts";
 export { createSessionStore } from "./store/store.ts";

@@ -47,10 +47,20 @@ export const reserved = {
   index: "session_index",
   /** The version of the schema that the data was written by, as digits; absent for version 1. */
   version: "session_version",
+  /** The device that the session is bound to. */
+  device: "session_device",
+  /**
+   * The proofs of the device that are valid: `!<hash>.<end> <hash>.<end>`, with ends in Unix milliseconds. If the text begins
+   * with `!`, the session cannot be accessed by its secret without one of them.
+   */
+  bound: "session_bound",
 } as const;
 
 /** The reserved fields in the order in which scripts and plain reads request them. */
 export const RESERVED_FIELDS: readonly string[] = Object.values(reserved);
+
+/** The verifier of an access that has no secret. It never is the hash of one. */
+export const NO_SECRET = "none";
 
 /** The only field of a tombstone. A tombstone is not a session and prevents the insert of one under its key. */
 export const TOMBSTONE_FIELD = "session_revoked";
@@ -129,74 +139,6 @@ export function timeOf(text: string | undefined): number {
   return text === latest.text ? latest.at : Date.parse(text ?? "");
 }
 
-/** The verifier of an access that has no secret. It never is the hash of one. */
-export const NO_SECRET = "none";
-
-/** The caller's credentials and the current time. */
-export interface Access {
-  /**
-   * The verifier of the presented secret. `"none"` gives access only to sessions that have no verifier, and `null` gives
-   * access by the key alone.
-   */
-  readonly verifier: string | null;
-  /** Whether the secret before the last rotation is accepted during its grace period. */
-  readonly previous: boolean;
-  /** The time of the store's clock, in Unix milliseconds. A backend that has a clock of its own ignores it. */
-  readonly now: number;
-}
-
-/**
- * The answer for a secret that the last rotation replaced, with the stored time of that rotation if the record has it.
- */
-export type Reused = "reused" | `reused at ${string}`;
-
-/** The session exists, but the secret is not its secret. */
-export type WrongSecret = Reused | "wrong-secret";
-
-/**
- * The reason why no session is returned: `null` if it does not exist; `wrong-secret` if its secret is another; `reused` if
- * the secret was replaced by a rotation; `invalid` if the reserved fields cannot be read. Callers treat `wrong-secret` as
- * `null`, but may report it.
- */
-export type Absence = null | WrongSecret | "invalid";
-
-export function isReused(answer: unknown): answer is Reused {
-  return answer === "reused" || (typeof answer === "string" && answer.startsWith(REUSED_AT));
-}
-
-const REUSED_AT = "reused at ";
-
-/** Returns the time of the rotation that replaced the secret; `null` if it is not stored or cannot be read. */
-export function rotatedAt(answer: Reused): Date | null {
-  const at = timeOf(answer.slice(REUSED_AT.length));
-  return Number.isNaN(at) ? null : new Date(at);
-}
-
-/** Checks whether the caller may access the record. */
-export function checkAccess(record: StoredSession, access: Access): "open" | Absence {
-  if (!isSession(record)) return null;
-  const secret = matchSecret(record, access);
-  if (secret !== "open") return secret;
-  const deadline = deadlineOf(record);
-  if (Number.isNaN(deadline)) return "invalid";
-  return deadline !== null && deadline <= access.now ? null : "open";
-}
-
-/**
- * Checks the presented secret against the current one, and against the previous one in its grace period. During the grace
- * period the previous secret is never `reused`: if it is not accepted, the request is merely late.
- */
-export function matchSecret(record: StoredSession, access: Access): "open" | WrongSecret | null {
-  if (access.verifier === null || access.verifier === (record[reserved.verifier] ?? NO_SECRET)) return "open";
-  if (access.verifier !== record[reserved.previous]) {
-    return record[reserved.verifier] === undefined ? null : "wrong-secret";
-  }
-  const grace = unixMilliseconds(record[reserved.grace] ?? "");
-  if (grace > access.now) return access.previous ? "open" : null;
-  const at = record[reserved.rotatedAt];
-  return at === undefined ? "reused" : `${REUSED_AT}${at}`;
-}
-
 /**
  * Returns the remaining lifetime after a touch in milliseconds: min(idle timeout, deadline - now). Ignores a deadline that
  * cannot be read, because it makes the session invalid anyway.
@@ -242,6 +184,6 @@ export function exceeds(record: StoredSession, maxBytes: number): boolean {
 }
 
 /** Parses Unix milliseconds of up to fifteen digits, which reach the year 33658; `NaN` for other text. */
-function unixMilliseconds(text: string): number {
+export function unixMilliseconds(text: string): number {
   return /^[0-9]{1,15}$/.test(text) ? Number(text) : Number.NaN;
 }

@@ -148,6 +148,8 @@ export type SessionEvent =
   | { readonly type: "reused"; readonly id: SessionId; readonly at: Date; readonly rotatedAt: Date | null }
   /** A request had the ID of a session with a wrong secret: a guess, or a token from before the last two rotations. */
   | { readonly type: "wrong-secret"; readonly id: SessionId; readonly at: Date }
+  /** A request had the token of a session that is bound to a device, without a proof of that device: perhaps a thief. */
+  | { readonly type: "unproven"; readonly id: SessionId; readonly at: Date }
   | { readonly type: "destroyed"; readonly id: SessionId; readonly at: Date }
   /** The session was ended without its token: by its ID, by an index value, with all others, or because of a limit. */
   | {

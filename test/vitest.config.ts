@@ -1,4 +1,5 @@
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 import { SKIPPED } from "./support/availability.ts";
@@ -31,6 +32,8 @@ class LongFirst extends BaseSequencer {
 }
 
 export default defineConfig({
+  // Examples import the package by its name.
+  resolve: { alias: { "zession/backend": fileURLToPath(new URL("../src/backend/index.ts", import.meta.url)) } },
   test: {
     pool: "forks",
     // Many files wait for servers and clocks more than they compute.

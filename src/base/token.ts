@@ -35,6 +35,8 @@ export interface ParsedToken {
   readonly verifier: string | null;
   /** Whether the secret before the last rotation is accepted during its grace period. Default true. */
   readonly previous?: boolean;
+  /** Whether a session that is bound to a device is accessed without its proof. Default false. */
+  readonly unproven?: boolean;
 }
 
 /** Creates and parses the tokens of a store. */
@@ -80,12 +82,16 @@ export const plainTokens: TokenForm = {
   },
   read(token) {
     if (typeof token !== "string" || !PLAIN_TOKEN.test(token)) return null;
-    return plainTokens.ofKey(token);
+    return plainToken(token);
   },
   isKey: (key) => PLAIN_TOKEN.test(key),
   // Prefixes may overlap. Otherwise a session with a secret would be valid by its public ID.
-  ofKey: (key) => ({ key, id: digest(key), verifier: NO_SECRET }),
+  ofKey: (key) => ({ ...plainToken(key), unproven: true }),
 };
+
+function plainToken(token: string): ParsedToken {
+  return { key: token, id: digest(token), verifier: NO_SECRET };
+}
 
 /** Whether the text has the format of a token, with or without `plainIds`. */
 export function isToken(text: string): boolean {
@@ -114,7 +120,7 @@ function digest(text: string): string {
   return hash("sha256", text, "base64url");
 }
 
-function randomText(bytes: number): string {
+export function randomText(bytes: number): string {
   const random = crypto.getRandomValues(new Uint8Array(bytes));
   return btoa(String.fromCharCode(...random))
     .replaceAll("+", "-")

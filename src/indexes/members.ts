@@ -6,8 +6,9 @@ import {
   MIN_PRUNE_AGE_MS,
   type SessionBackend,
 } from "../backend.ts";
+import type { Access } from "../base/access.ts";
 import type { Step } from "../base/step.ts";
-import { type Access, indexEntries, type StoredSession } from "../record.ts";
+import { indexEntries, type StoredSession } from "../record.ts";
 import type { SessionEvent } from "../store-options.ts";
 import type { Indexes } from "./declarations.ts";
 

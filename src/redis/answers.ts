@@ -10,14 +10,15 @@ import type { Script } from "./lua.ts";
 export async function runScript(
   client: Pick<RedisCommands, "eval" | "evalSha">,
   { text, sha1 }: Script,
-  key: string,
+  key: string | string[],
   args: string[],
 ): Promise<unknown> {
+  const options = { keys: [key].flat(), arguments: args };
   try {
-    return await client.evalSha(sha1, { keys: [key], arguments: args });
+    return await client.evalSha(sha1, options);
   } catch (error) {
     if (codeOf(error) !== "NOSCRIPT") throw error;
-    return await client.eval(text, { keys: [key], arguments: args });
+    return await client.eval(text, options);
   }
 }
 

@@ -1,9 +1,8 @@
 import type { Change, ReadRequest, SessionBackend } from "../backend.ts";
+import { type Absence, type Access, checkAccess } from "../base/access.ts";
 import { nullObject } from "../base/null-object.ts";
+import { randomText } from "../base/token.ts";
 import {
-  type Absence,
-  type Access,
-  checkAccess,
   idleSeconds,
   isReserved,
   isSession,
@@ -20,13 +19,26 @@ import * as indexScripts from "./index-scripts.ts";
 import * as lifecycle from "./lifecycle-scripts.ts";
 import type { Script } from "./lua.ts";
 import { confirmedBy, type RunScript } from "./replicas.ts";
-import { enteredOf, headFromReply, pageOf, recordFromReply, sampleOf, writtenFromReply, zip } from "./replies.ts";
+import {
+  enteredOf,
+  headFromReply,
+  numbersFromReplies,
+  pageOf,
+  recordFromReply,
+  sampleOf,
+  textFromReply,
+  writtenFromReply,
+  zip,
+} from "./replies.ts";
 import * as scripts from "./session-scripts.ts";
 
 const KEYS_PER_PAGE = 1000;
 
+/** The methods that the backend of a client has. */
+export type ClientBackend = SessionBackend & Required<Pick<SessionBackend, "left">>;
+
 /** Creates a backend over a client that `guard` has accepted. */
-export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: BackendSettings): SessionBackend {
+export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: BackendSettings): ClientBackend {
   const run: RunScript = (script, key, args) => ask(client, "unknown", (to) => runScript(to, script, key, args));
   const runConfirmed = waitForReplicas === undefined ? run : confirmedBy(client, waitForReplicas);
   // Braces would choose the slot of the key in a cluster, so that one value could gather many indexes on one server.
@@ -92,7 +104,10 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
     const isNear = maxAgeMs > 0 && client.clientSideCache !== undefined;
     if (!isNear) invalidate(key);
     const record = await plain(key, fields);
-    const isOpen = record !== "invalid" && checkAccess(record, { ...access, previous: false }) === "open";
+    // Whether the previous secret or a proof has expired, only the server's clock can tell.
+    const found = record === "invalid" ? record : checkAccess(record, { ...access, previous: false, proof: null });
+    if (found === "unproven") return await runRead(key, access, request);
+    const isOpen = record !== "invalid" && found === "open";
     if (isOpen && isNear) {
       const age = access.now - timeOf(record[reserved.lastAccessedAt]);
       // Redis tells some time later that the key has expired.
@@ -188,6 +203,19 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
       return policy === undefined || policy === "noeviction" ? null : policy;
     },
 
+    async shared(name) {
+      return textFromReply(await runConfirmed(lifecycle.SHARE, `${prefix}shared:${name}`, [randomText(32)]));
+    },
+
+    async left(keys) {
+      const look = async (some: string[]): Promise<unknown> =>
+        some.length === 0 ? [] : await ask(client, "not-applied", (from) => runScript(from, lifecycle.LEFT, some, []));
+      const stored = keys.map((key) => prefix + key);
+      // In a cluster, the keys of one script must be in one slot.
+      const groups = client.masters === undefined ? [stored] : stored.map((key) => [key]);
+      return numbersFromReplies(await Promise.all(groups.map(look)), keys.length);
+    },
+
     async *keys() {
       for (const server of await ask(client, "not-applied", () => servers(client))) {
         let cursor = "0";
@@ -202,9 +230,9 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
   };
 }
 
-/** Returns ARGV[1..2] of the scripts that check an access. */
-function accessArgs({ verifier, previous }: Access): string[] {
-  return [verifier ?? "", previous ? "1" : "0"];
+/** Returns ARGV[1..4] of the scripts that check an access. */
+function accessArgs({ verifier, previous, proof, unproven = false }: Access): string[] {
+  return [verifier ?? "", previous ? "1" : "0", proof ?? "", unproven ? "1" : "0"];
 }
 
 /** Returns the texts and the absent fields of a compare-and-set. */

@@ -3,13 +3,14 @@
  *
  * @module
  */
-import { reserved, TOMBSTONE_FIELD } from "../record.ts";
+import { FALLBACK_IDLE_SECONDS, reserved, TOMBSTONE_FIELD } from "../record.ts";
 import {
   ANSWER,
   CLOCK,
   compare,
   HEAD,
   headField,
+  IS_SESSION,
   inTime,
   isNoTime,
   type Script,
@@ -72,13 +73,53 @@ return answer
 `);
 
 /**
+ * Returns a text that all processes share, and stores it if there is none. `SET` with both `NX` and `GET` needs Redis 7.
+ *
+ * KEYS[1] key of the text
+ * ARGV[1] text to store if the key is free
+ *
+ * Returns the stored text.
+ */
+export const SHARE: Script = script(/* lua */ `
+local text = redis.call('GET', KEYS[1])
+if not text then
+  text = ARGV[1]
+  redis.call('SET', KEYS[1], text)
+end
+return text
+`);
+
+/**
+ * Returns how long sessions still live. The only script with several keys; in a cluster it gets one.
+ *
+ * KEYS[1..] keys of sessions
+ *
+ * Returns an array: for each key the remaining lifetime in milliseconds, -1 if it does not hold a session.
+ */
+export const LEFT: Script = script(/* lua */ `
+${CLOCK}
+local all = {}
+for i = 1, #KEYS do
+  -- pcall: a key of another type does not hold a session.
+  local head = redis.pcall('HMGET', KEYS[i], ${HEAD})
+  local life, deadline = redis.call('PTTL', KEYS[i]), ${headField(reserved.deadline)}
+  if life == -1 then life = ${FALLBACK_IDLE_SECONDS} * 1000 end
+  if deadline and not (${isNoTime("deadline")}) then
+    life = tonumber(deadline) > here and math.min(life, deadline - here) or -1
+  end
+  all[i] = ${IS_SESSION} and life or -1
+end
+return all
+`);
+
+/**
  * Deletes a session, even if its fields are unreadable. Keeps a tombstone.
  *
  * KEYS[1] key of the session
- * ARGV[1..2] as in READ
- * ARGV[3] number of fields that must have a given value
- * ARGV[4] number of fields that must be absent
- * ARGV[5..] the fields with a given value (name, value, ...) and absent (names); then the names of the fields to return; none
+ * ARGV[1..4] as in READ
+ * ARGV[5] number of fields that must have a given value
+ * ARGV[6] number of fields that must be absent
+ * ARGV[7..] the fields with a given value (name, value, ...) and absent (names); then the names of the fields to return; none
  *   returns the whole hash
  *
  * Returns:
@@ -88,20 +129,21 @@ return answer
  * - 'wrong-secret': the session has another secret; nothing was deleted
  * - 'reused at ' and the time of the rotation as stored, or 'reused': the secret was replaced by a rotation; nothing was
  *   deleted
+ * - 'unproven': as READ; nothing was deleted
  */
 export const REMOVE: Script = script(/* lua */ `
-local absent = 5 + 2 * ARGV[3]
-local wanted = absent + ARGV[4]
+local absent = 7 + 2 * ARGV[5]
+local wanted = absent + ARGV[6]
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(ARGV, wanted))
 ${SECRET}
-local session = ${headField(reserved.createdAt)} and ${headField(reserved.lastAccessedAt)} and ${headField(reserved.idleTimeout)}
+local session = ${IS_SESSION}
 if not session and redis.call('HEXISTS', KEYS[1], '${TOMBSTONE_FIELD}') == 1 then return false end
 local deadline = ${headField(reserved.deadline)}
 if not session or (deadline and not (${isNoTime("deadline")}) and tonumber(deadline) <= here) then
   redis.call('DEL', KEYS[1])
   return false
 end
-${compare("5", "absent", "wanted")}
+${compare("7", "absent", "wanted")}
 if wanted > #ARGV then head = redis.call('HGETALL', KEYS[1]) end
 redis.call('DEL', KEYS[1])
 return head

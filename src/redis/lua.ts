@@ -23,6 +23,11 @@ export const HEAD: string = RESERVED_FIELDS.map((field) => `'${field}'`).join(",
 /** Returns the Lua expression for the value of a reserved field in `head`. */
 export const headField = (field: string): string => `head[${RESERVED_FIELDS.indexOf(field) + 1}]`;
 
+/** A Lua condition: `head` has the fields that every session has, as in `isSession`. */
+export const IS_SESSION: string = [reserved.createdAt, reserved.lastAccessedAt, reserved.idleTimeout]
+  .map(headField)
+  .join(" and ");
+
 /** Lua: reads the server's clock into `micros` (Unix microseconds) and `here` (Unix milliseconds). */
 export const CLOCK: string = /* lua */ `
 local time = redis.call('TIME')
@@ -56,10 +61,10 @@ local stamp = string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month +
 /** Returns a Lua condition: the text is not a time in Unix milliseconds. Fifteen digits suffice until year 33658. */
 export const isNoTime = (text: string): string => `#${text} > 15 or not string.find(${text}, '^%d+$')`;
 
-/** Lua: compares the presented token hash (ARGV[1] and ARGV[2] of READ) with `head`, as `matchSecret` does. */
+/** Lua: compares the presented token hash and proof (ARGV[1..4] of READ) with `head`, as `checkSecret` does. */
 export const SECRET: string = /* lua */ `
 ${CLOCK}
-local verifier, grace = ARGV[1], ${headField(reserved.grace)}
+local verifier, grace, bound = ARGV[1], ${headField(reserved.grace)}, ${headField(reserved.bound)}
 if verifier ~= (${headField(reserved.verifier)} or '${NO_SECRET}') and verifier ~= '' then
   if verifier ~= ${headField(reserved.previous)} then return ${headField(reserved.verifier)} and 'wrong-secret' end
   if not grace or ${isNoTime("grace")} or tonumber(grace) <= here then
@@ -68,13 +73,19 @@ if verifier ~= (${headField(reserved.verifier)} or '${NO_SECRET}') and verifier 
   end
   if ARGV[2] ~= '1' then return false end
 end
+if bound and string.sub(bound, 1, 1) == '!' and ARGV[4] ~= '1' and verifier ~= '' then
+  local proven = false
+  for value in string.gmatch(string.sub(bound, 2), '[^ ]+') do
+    local hash, ending = string.match(value, '^([^.]+)%.(%d+)$')
+    if hash == ARGV[3] and #ending <= 15 and tonumber(ending) > here then proven = true end
+  end
+  if not proven then return 'unproven' end
+end
 `;
 
 /** Lua: checks an access as `checkAccess` does, except that LIFETIME checks whether the deadline has passed. */
 export const CHECK_ACCESS: string = /* lua */ `
-if not (${headField(reserved.createdAt)} and ${headField(reserved.lastAccessedAt)} and ${headField(reserved.idleTimeout)}) then
-  return false
-end
+if not (${IS_SESSION}) then return false end
 ${SECRET}
 local deadline = ${headField(reserved.deadline)}
 if deadline then

@@ -2,7 +2,7 @@ import type { SessionBackend } from "../backend.ts";
 import { SessionBackendError } from "../errors.ts";
 import type { RedisAddress } from "./address.ts";
 import { type AsyncDisposing, asyncDisposable } from "./async-disposal.ts";
-import { clientBackend } from "./backend.ts";
+import { type ClientBackend, clientBackend } from "./backend.ts";
 import { type RedisBackendOptions, settle } from "./backend-options.ts";
 import { guard, type RedisClient } from "./client.ts";
 import { planOf } from "./client-plan.ts";
@@ -64,10 +64,10 @@ function isAddress(place: RedisAddress | RedisClient | undefined): place is Redi
 }
 
 /** Returns a backend that sends its calls through a connection until it is closed. */
-function closable(connection: Connection<SessionBackend>): RedisBackend {
+function closable(connection: Connection<ClientBackend>): RedisBackend {
   let closing: Promise<void> | null = null;
 
-  function on<R>(call: (backend: SessionBackend) => Promise<R>): Promise<R> {
+  function on<R>(call: (backend: ClientBackend) => Promise<R>): Promise<R> {
     if (closing !== null) return Promise.reject(closed());
     const backend = connection.current();
     return backend === null ? connection.open().then(call) : call(backend);
@@ -90,6 +90,8 @@ function closable(connection: Connection<SessionBackend>): RedisBackend {
     page: (...args) => on((backend) => backend.page(...args)),
     leave: (...args) => on((backend) => backend.leave(...args)),
     evictionPolicy: () => on(async (backend) => (await backend.evictionPolicy?.()) ?? null),
+    shared: (...args) => on((backend) => backend.shared(...args)),
+    left: (...args) => on((backend) => backend.left(...args)),
     async *keys() {
       yield* await on(async (backend) => backend.keys());
     },

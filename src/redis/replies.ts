@@ -1,20 +1,11 @@
 import type { Change, EnteredPage, IndexPage, IndexSample, Member, Written } from "../backend.ts";
+import { type Absence, type Access, isReused } from "../base/access.ts";
 import { nullObject } from "../base/null-object.ts";
-import {
-  type Absence,
-  type Access,
-  changedCopy,
-  isReused,
-  NO_SECRET,
-  RESERVED_FIELDS,
-  reserved,
-  type StoredSession,
-  timeOf,
-} from "../record.ts";
+import { changedCopy, NO_SECRET, RESERVED_FIELDS, reserved, type StoredSession, timeOf } from "../record.ts";
 import { unavailable } from "./answers.ts";
 
 /** But for `Reused`, which has many forms. */
-const ABSENCES = [null, "wrong-secret", "invalid"] as const satisfies readonly Absence[];
+const ABSENCES = [null, "wrong-secret", "unproven", "invalid"] as const satisfies readonly Absence[];
 
 /**
  * Parses the reply of a script that returns a session. Rejects a session whose token hash does not match the access: it
@@ -71,6 +62,11 @@ export function headFromReply<Other extends string | null>(
   return texts === null ? oneOf(reply, others) : zip(texts, []);
 }
 
+/** Returns a reply that is a text. */
+export function textFromReply(reply: unknown): string {
+  return typeof reply === "string" ? reply : garbled();
+}
+
 /** Returns the reply if it is one of the expected values, otherwise throws. */
 export function oneOf<Answer>(reply: unknown, answers: readonly Answer[]): Answer {
   return answers.includes(reply as Answer) ? (reply as Answer) : garbled();
@@ -94,6 +90,12 @@ export function enteredOf(reply: unknown): EnteredPage {
 export function sampleOf(reply: unknown): IndexSample {
   const [at, sample, added] = Array.isArray(reply) ? reply : [];
   return { at: oneNumber(at), sample: membersOf(sample), isNew: added === 1 };
+}
+
+/** Parses the replies of a script that returns one number for each of its keys. */
+export function numbersFromReplies(replies: readonly unknown[], count: number): number[] {
+  const numbers = replies.flat().map(oneNumber);
+  return numbers.length === count ? numbers : garbled();
 }
 
 function oneNumber(reply: unknown): number {

@@ -63,7 +63,9 @@ export function createReplacement<T>(
         if (present === null) return null;
         if (present.verifier === null) return present.key;
         const request = { touch: false, fields: [] };
-        const found = await step("reads", () => backend.read(present.key, accessTo(present), request));
+        const found = await step("reads", () =>
+          backend.read(present.key, accessTo({ ...present, unproven: true }), request),
+        );
         if (found !== "invalid" && (found === null || typeof found === "string")) return null;
         verified(present);
         return present.key;

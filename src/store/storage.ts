@@ -1,19 +1,16 @@
 import type { Change, Written } from "../backend.ts";
+import { type Absence, type Access, isReused, rotatedAt } from "../base/access.ts";
 import type { Step } from "../base/step.ts";
 import type { ParsedToken } from "../base/token.ts";
 import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
 import { MAX_WRITE_DELAY_MS, type Registry } from "../indexes/members.ts";
 import {
-  type Absence,
-  type Access,
   absoluteOf,
   absoluteText,
   deadlineOf,
   expectation,
   idleSeconds,
-  isReused,
   reserved,
-  rotatedAt,
   type StoredSession,
   timeOf,
 } from "../record.ts";
@@ -86,7 +83,12 @@ export function createStorage(
   const { absoluteTimeout, backend, emit, report, time, touchIntervalMs } = settings;
   const extended = createExtension(settings, fields, registry);
 
-  const accessTo: Storage["accessTo"] = ({ verifier, previous = true }) => ({ verifier, previous, now: time() });
+  const accessTo: Storage["accessTo"] = ({ verifier, previous = true, unproven = false }) => ({
+    verifier,
+    previous,
+    unproven,
+    now: time(),
+  });
 
   const ask: Storage["ask"] = async (target, effect, call) => {
     let answer = await target.step(effect, call);
@@ -96,8 +98,8 @@ export function createStorage(
       emit({ ...event, type: "reused", rotatedAt: rotatedAt(answer) });
       return null;
     }
-    if (answer === "wrong-secret") {
-      if (!target.isInternal) emit({ ...event, type: "wrong-secret" });
+    if (answer === "wrong-secret" || answer === "unproven") {
+      if (!target.isInternal) emit({ ...event, type: answer });
       return null;
     }
     if (answer === "invalid") {

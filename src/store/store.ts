@@ -141,7 +141,8 @@ export function createSessionStore<T extends object, In, Index extends string = 
   }
 
   const end: End = async (target, expect) => {
-    const record = await ended(target, [], expect);
+    // Ending a session gives no access to it.
+    const record = await ended({ ...target, unproven: true }, [], expect);
     return record === "changed" ? record : record !== null;
   };
 

@@ -3,14 +3,8 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { newSecret, plainTokens, secretTokens } from "../../src/base/token.ts";
-import {
-  createSessionStore,
-  memoryBackend,
-  type SessionBackend,
-  SessionDataError,
-  type StoredSession,
-} from "../../src/index.ts";
-import { reserved } from "../../src/record.ts";
+import { createSessionStore, memoryBackend, type SessionBackend, SessionDataError } from "../../src/index.ts";
+import { reserved, type StoredSession } from "../../src/record.ts";
 import { manualClock } from "../../src/testing/index.ts";
 import { counted, keysOf } from "../support/backends.ts";
 import { onNode } from "../support/runtime.ts";

@@ -42,6 +42,7 @@ test("an account with the rights in the README can run every operation, and has 
     expect(await store.revokeAll({ user: "44" }, { scan: true })).toBe(0);
     const once = await store.create({ userId: "44" });
     expect(await store.consume(once.token)).toEqual(once.session);
+    expect(await backend.shared("text")).toHaveLength(43);
     let all = 0;
     for await (const _ of store.scan()) all++;
     expect(all).toBe(2);

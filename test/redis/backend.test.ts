@@ -11,6 +11,8 @@ const { backend, client, prefix } = await ownBackend();
 const wait = (milliseconds: number) => new Promise<void>((done) => setTimeout(done, milliseconds));
 
 const DESTROYED = { id: "i".repeat(22), cause: "destroyed" } as const;
+const look = { touch: false, fields: null, maxAgeMs: 60_000 };
+const touch = { touch: true, fields: null };
 const bound = { field: "views", by: 1, from: 0, min: 0, max: 100 };
 const change = { set: { name: "barbara" }, remove: ["views"], fields: null };
 
@@ -137,6 +139,18 @@ describe("the expiry of a key", () => {
     for (const touch of [true, false]) {
       await backend.read(key, { ...access(), now: Date.now() - 3_600_000 }, { touch, fields: null });
       expect(await client.pTTL(prefix + key)).toBeLessThanOrEqual(90_000);
+    }
+  });
+
+  test("the proof of a device is compared with the server's clock, whatever the clock of the caller", async () => {
+    const proof = "p".repeat(43);
+    const verifier = "v".repeat(43);
+    const boundUntil = (end: number) => insert({ session_verifier: verifier, session_bound: `!${proof}.${end}` });
+    const [expired, valid] = [await boundUntil(Date.now() - 1000), await boundUntil(Date.now() + 60_000)];
+    const by = { verifier, previous: false, proof };
+    for (const use of [look, touch]) {
+      expect(await backend.read(expired, { ...by, now: 0 }, use)).toBe("unproven");
+      expect(await backend.read(valid, { ...by, now: Date.now() + 3_600_000 }, use)).toMatchObject({ name: "andrew" });
     }
   });
 

@@ -49,6 +49,7 @@ function counting(): { backend: SessionBackend; calls(): number } {
     extend: counted(inner.extend),
     page: counted(inner.page),
     leave: counted(inner.leave),
+    shared: counted(inner.shared),
     keys: inner.keys,
   };
   return { backend, calls: () => calls };

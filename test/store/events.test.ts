@@ -8,6 +8,7 @@ import {
   type SessionEvent,
   sessionExchange,
 } from "../../src/index.ts";
+import { reserved } from "../../src/record.ts";
 import { manualClock } from "../../src/testing/index.ts";
 import { intercept } from "../support/backends.ts";
 import { timedOnArrival } from "../support/explore.ts";
@@ -120,6 +121,27 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
         await store.get(token);
       },
       ({ id }) => [{ id }],
+    ],
+  ],
+  unproven: [
+    [
+      "each use of the token of a session that is bound to a device, but not its end",
+      async ({ store, backend, clock, token, id, events }) => {
+        const set = { [reserved.bound]: "!" };
+        const access = { verifier: null, previous: false, now: clock.now() };
+        await backend.write(id, access, { set, remove: [], fields: [] });
+        expect(await store.get(token)).toBeNull();
+        expect(await store.peek(token)).toBeNull();
+        expect(await store.update(token, { theme: "light" })).toBeNull();
+        expect(await store.increment(token, "views")).toBeNull();
+        expect(await store.rotate(token)).toBeNull();
+        expect(await store.list({ user: "andrew" })).toHaveLength(2);
+        const seen = events.splice(0);
+        expect(await store.destroy(token)).toBe(true);
+        expect(events.splice(0)).toMatchObject([{ type: "destroyed" }]);
+        events.push(...seen);
+      },
+      ({ id }) => Array.from({ length: 5 }, () => ({ id })),
     ],
   ],
   destroyed: [["destroy", ({ store, token }) => store.destroy(token), ({ id }) => [{ id }]]],

@@ -1,13 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import type { SessionBackend } from "../../src/backend.ts";
-import {
-  createSessionStore,
-  memoryBackend,
-  SessionBackendError,
-  type SessionEvent,
-  type StoredSession,
-} from "../../src/index.ts";
+import { createSessionStore, memoryBackend, SessionBackendError, type SessionEvent } from "../../src/index.ts";
+import type { StoredSession } from "../../src/record.ts";
 import { manualClock } from "../../src/testing/index.ts";
 import { type BackendMethod, counted, intercept } from "../support/backends.ts";
 import { gate } from "../support/gate.ts";

@@ -19,6 +19,7 @@ export function intercept(backend: SessionBackend, step: (method: BackendMethod)
     extend: (...args) => after("extend", () => backend.extend(...args)),
     page: (...args) => after("page", () => backend.page(...args)),
     leave: (...args) => after("leave", () => backend.leave(...args)),
+    shared: (...args) => after("shared", () => backend.shared(...args)),
     async *keys() {
       await step("keys");
       yield* backend.keys();

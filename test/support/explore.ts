@@ -236,6 +236,7 @@ export function timedOnArrival(backend: SessionBackend, now: () => number): Sess
     extend: (entry, key, lifeMs) => backend.extend(entry, key, lifeMs, now()),
     page: (entry, after, count) => backend.page(entry, after, count, now()),
     leave: (entry, members) => backend.leave(entry, members, now()),
+    shared: (name) => backend.shared(name),
     keys: () => backend.keys(),
   };
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { memoryBackend, type SessionBackend, type StoredSession } from "../../src/index.ts";
+import { memoryBackend, type SessionBackend } from "../../src/index.ts";
+import type { StoredSession } from "../../src/record.ts";
 import { manualClock } from "../../src/testing/index.ts";
 import { ENTRIES } from "./model-data.ts";
 import type { connect } from "./redis.ts";

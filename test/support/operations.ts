@@ -6,8 +6,8 @@ import {
   type SessionBackend,
   SessionBackendError,
   SessionConflictError,
-  type StoredSession,
 } from "../../src/index.ts";
+import type { StoredSession } from "../../src/record.ts";
 import { manualClock } from "../../src/testing/index.ts";
 import { explore, type Outcome, type Performed, timedOnArrival, type World } from "./explore.ts";
 import { allListed } from "./members.ts";

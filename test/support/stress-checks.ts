@@ -1,5 +1,5 @@
 import { createClient } from "redis";
-import type { StoredSession } from "../../src/index.ts";
+import type { StoredSession } from "../../src/record.ts";
 import { allListed } from "./members.ts";
 import { FIELDS, idOf, ownField, type Place, type Report, type Store, type Tally, USERS } from "./stress-store.ts";
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
+import type { EndListener } from "../../src/backend.ts";
 import {
   createSessionStore,
   type Duration,
@@ -155,6 +156,32 @@ describe("backendContract", () => {
     }),
     "remove does not check the secret": (good) => ({
       remove: (key, access, ...rest) => good.remove(key, { ...access, verifier: null }, ...rest),
+    }),
+    "increment does not check the proof of the device": (good) => ({
+      increment: (key, access, increment) => good.increment(key, { ...access, unproven: true }, increment),
+    }),
+    "remove always requires the proof of the device": (good) => ({
+      remove: (key, access, ...rest) => good.remove(key, { ...access, unproven: false }, ...rest),
+    }),
+    "shared answers every call with another text": () => ({
+      shared: async () => crypto.randomUUID().padEnd(43, "0"),
+    }),
+    "notify reports ends that did not happen": (good) => {
+      const listeners = new Set<EndListener>();
+      return {
+        notify(listener) {
+          listeners.add(listener);
+          listener.hears(true);
+          return () => listeners.delete(listener);
+        },
+        async remove(key, access, ending, ...rest) {
+          for (const { ended } of listeners) ended(ending.id, ending.cause);
+          return await good.remove(key, access, ending, ...rest);
+        },
+      };
+    },
+    "left ignores the deadline": (good) => ({
+      left: async (keys, now) => (await good.left?.(keys, now))?.map((left) => (left < 0 ? 1 : left)) ?? [],
     }),
     "remove does not compare the fields": (good) => ({
       remove: (key, access, ending, fields) => good.remove(key, access, ending, fields),

@@ -5,6 +5,8 @@ import { increments } from "./increments.ts";
 import { indexes } from "./indexes.ts";
 import { insertions } from "./insertions.ts";
 import { lifetimes } from "./lifetimes.ts";
+import { notifications } from "./notifications.ts";
+import { proofs } from "./proofs.ts";
 import { removals } from "./removals.ts";
 import { secrets } from "./secrets.ts";
 import { sizes } from "./sizes.ts";
@@ -27,10 +29,12 @@ export function backendContract(
     ...lifetimes,
     ...removals,
     ...secrets,
+    ...proofs,
     ...sizes,
     ...changes,
     ...increments,
     ...indexes,
+    ...notifications,
   })) {
     test(name, async () => run(subjectOf(await makeBackend(), clock)));
   }

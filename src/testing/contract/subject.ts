@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { Ending, Increment, SessionBackend } from "../../backend.ts";
-import { type Absence, type Access, idleSeconds, reserved, type StoredSession } from "../../record.ts";
+import type { Absence, Access } from "../../base/access.ts";
+import { idleSeconds, reserved, type StoredSession } from "../../record.ts";
 import type { Clock } from "../clock.ts";
 
 /** The tests of one topic, by title. */
