@@ -24,6 +24,7 @@ import {
   headFromReply,
   numbersFromReplies,
   pageOf,
+  policyFromReply,
   recordFromReply,
   sampleOf,
   textFromReply,
@@ -198,9 +199,8 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
     },
 
     async evictionPolicy() {
-      const info = await ask(client, "not-applied", (to) => runScript(to, indexScripts.MEMORY, prefix, []));
-      const policy = /^maxmemory_policy:(.+?)\r?$/m.exec(String(info))?.[1];
-      return policy === undefined || policy === "noeviction" ? null : policy;
+      const ran = ask(client, "not-applied", (to) => runScript(to, indexScripts.MEMORY, prefix, []));
+      return policyFromReply(await ran);
     },
 
     async shared(name) {

@@ -128,6 +128,12 @@ function hashOf(flat: readonly unknown[]): StoredSession {
   return record;
 }
 
+/** Parses the reply of the script that reads `INFO memory`: the eviction policy, or `null` if nothing is evicted. */
+export function policyFromReply(reply: unknown): string | null {
+  const policy = /^maxmemory_policy:(.+?)\r?$/m.exec(String(reply))?.[1];
+  return policy === undefined || policy === "noeviction" ? null : policy;
+}
+
 function garbled(): never {
   throw unavailable("unknown", new TypeError("The Redis server sent a reply that this command never has"));
 }

@@ -135,7 +135,7 @@ const cases: Readonly<Record<SessionEvent["type"], readonly Case[]>> = {
         expect(await store.update(token, { theme: "light" })).toBeNull();
         expect(await store.increment(token, "views")).toBeNull();
         expect(await store.rotate(token)).toBeNull();
-        expect(await store.list({ user: "andrew" })).toHaveLength(2);
+        expect((await store.list({ user: "andrew" })).sessions).toHaveLength(2);
         const seen = events.splice(0);
         expect(await store.destroy(token)).toBe(true);
         expect(events.splice(0)).toMatchObject([{ type: "destroyed" }]);
