@@ -45,6 +45,9 @@ interface Draft<T> {
 
 const ACTION = "create a session";
 
+/** Returns the data of a new session from that of the session that it replaces. */
+type DataFunction<T> = (previous: T | null) => unknown;
+
 /** Creates the `create` method of a store. */
 export function creation<T>(
   settings: Settings,
@@ -59,6 +62,15 @@ export function creation<T>(
 ): (input: unknown, options?: StoreCreateOptions) => Promise<IssuedSession<T>> {
   const { backend, emit, time, tokens } = settings;
   const { indexes } = registry;
+
+  function draftBy(call: DataFunction<T> | null, previous: T | null): Draft<T> {
+    const given = call?.(previous);
+    if (isPromise(given)) {
+      ignore(given);
+      throw new TypeError(`Cannot ${ACTION} as the function must return the data: received a promise`);
+    }
+    return draftOf(given);
+  }
 
   function draftOf(given: unknown): Draft<T> {
     const set = codec.encode(given);
@@ -108,15 +120,8 @@ export function creation<T>(
     const { signal, replaces = null } = options;
     const { idleTimeout, absoluteTimeout } = readTimeouts(ACTION, options, settings);
     const authenticated = authentication(ACTION, options.authenticated, time());
-    const draftFrom = (previous: T | null): Draft<T> => {
-      const data = typeof input === "function" ? input(previous) : input;
-      if (typeof input === "function" && isPromise(data)) {
-        ignore(data);
-        throw new TypeError(`Cannot ${ACTION} as the function must return the data: received a promise`);
-      }
-      return draftOf(data);
-    };
-    let draft = typeof input === "function" ? null : draftOf(input);
+    const call = typeof input === "function" ? (input as DataFunction<T>) : null;
+    let draft = call === null ? draftOf(input) : null;
     const old = replaces === null ? null : tokens.read(replaces);
     let unreceived = null as Issued | null;
 
@@ -168,7 +173,7 @@ export function creation<T>(
     try {
       return await run(ACTION, null, signal, async (step) => {
         const replaced = replacement(step, old);
-        const made = draft ?? draftFrom(await replaced.previous());
+        const made = draft ?? draftBy(call, await replaced.previous());
         draft = made;
         const { token, session, target } = await issue(step, replaced, made);
         const replace = async (): Promise<IssuedSession<T>> => {
@@ -179,7 +184,7 @@ export function creation<T>(
             const previous = await replaced.previous();
             // It ended or cannot be read any more, so the new session keeps what was read before.
             if (previous === null) continue;
-            const next = draftFrom(previous);
+            const next = draftBy(call, previous);
             const patch = difference(written, next);
             written = next;
             if (Object.keys(patch).length === 0) continue;

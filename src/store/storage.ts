@@ -131,7 +131,10 @@ export function createStorage(
    */
   function earlierDeadline(record: StoredSession): StoredSession | null {
     if (absoluteTimeout === undefined || record[reserved.ownDeadline] !== undefined) return null;
-    const latest = timeOf(record[reserved.createdAt]) + absoluteTimeout * 1000;
+    const createdAt = record[reserved.createdAt] ?? "";
+    // Date.parse reads much else as a date, for example "0" as the year 2000.
+    if (!/^\d{4}-\d\d-\d\dT/.test(createdAt)) return null;
+    const latest = timeOf(createdAt) + absoluteTimeout * 1000;
     const present = deadlineOf(record) ?? Number.POSITIVE_INFINITY;
     const known = absoluteOf(record);
     const isTooLate = (known === null ? present : (known.deadline ?? Number.POSITIVE_INFINITY)) > latest;

@@ -109,12 +109,15 @@ export function loweredTimeouts(open: () => PolicyPlace): void {
     },
   );
 
-  test("a session whose time of creation cannot be read keeps its deadline", async () => {
-    const { backend, now } = open();
-    const before = memberStore(backend, now, { absoluteTimeout: "2h" }).store;
-    const { store } = memberStore(backend, now, { absoluteTimeout: "1h" });
-    const { token, session } = await before.create({});
-    await plant(backend, token, { created_at: "yesterday" }, [], now());
-    expect((await store.get(token))?.deadline).toEqual(session.deadline);
-  });
+  test.each(["yesterday", "0", "-5", ""])(
+    "a session whose time of creation is %j keeps its deadline",
+    async (created_at) => {
+      const { backend, now } = open();
+      const before = memberStore(backend, now, { absoluteTimeout: "2h" }).store;
+      const { store } = memberStore(backend, now, { absoluteTimeout: "1h" });
+      const { token, session } = await before.create({});
+      await plant(backend, token, { created_at }, [], now());
+      expect((await store.get(token))?.deadline).toEqual(session.deadline);
+    },
+  );
 }
