@@ -40,6 +40,12 @@ function isCutShort(record: StoredSession): boolean {
   return isCut && indexEntries(record).length > 0;
 }
 
+/** Returns the change by which a session lives as long as its indexes are known to hold it, and no longer than it may. */
+export function coveredUntil(covered: number, record: StoredSession): Pick<Change, "set" | "remove" | "expect"> {
+  const deadline = Math.min(covered, absoluteOf(record)?.deadline ?? Number.POSITIVE_INFINITY);
+  return { ...settingDeadline(deadline), expect: expectation(record, INDEX_FIELDS) };
+}
+
 /** Returns the change that sets the deadline of a session, or removes it if it is infinite. */
 export function settingDeadline(deadline: number): Pick<Change, "set" | "remove"> {
   return Number.isFinite(deadline)
@@ -68,8 +74,7 @@ export function createExtension(
     let present = record;
     for (let attempt = 0; attempt < MAX_ATTEMPTS && isCutShort(present); attempt++) {
       const { covered } = await registry.extend(step, key, indexEntries(present), coverMs(present));
-      const deadline = Math.min(covered, absoluteOf(present)?.deadline ?? Number.POSITIVE_INFINITY);
-      const change = { ...settingDeadline(deadline), expect: expectation(present, INDEX_FIELDS), fields };
+      const change = { ...coveredUntil(covered, present), fields };
       const written = await step("writes", () => backend.write(key, access, change));
       if (written !== null && typeof written === "object") return written.after;
       if (written !== "changed") return null;
