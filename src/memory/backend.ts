@@ -10,8 +10,8 @@ import {
   changedCopy,
   checkAccess,
   exceeds,
-  FALLBACK_IDLE_SECONDS,
   idleSeconds,
+  idleSecondsOrDefault,
   indexEntries,
   lifetime,
   matchSecret,
@@ -111,7 +111,7 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
       const deadline = Math.min(absolute ?? Number.POSITIVE_INFINITY, covered ?? Number.POSITIVE_INFINITY);
       if (deadline < Number.POSITIVE_INFINITY) kept[reserved.deadline] = String(deadline);
       if (covered !== undefined) kept[reserved.absolute] = absoluteText({ deadline: absolute, moves: 0 });
-      const life = lifetime(kept, idleSeconds(record) ?? FALLBACK_IDLE_SECONDS, now);
+      const life = lifetime(kept, idleSecondsOrDefault(record), now);
       if (life <= 0) return "revoked";
       makePlace(now);
       add(key, kept, now + Math.min(life, lifeMs ?? life));

@@ -6,7 +6,8 @@
  * DEL or ZREM, which Redis always permits, so sessions can still be used and ended, and so does a `WRITE` without the user's
  * fields. Otherwise scripts begin with HSET or ZADD, so they are rejected before they change anything.
  *
- * Every time is that of the server's clock, because the clock of an application may be wrong. The scripts run on Redis 6.2 or later and on Valkey.
+ * Every time is that of the server's clock, because the clock of an application may be wrong. The scripts run on Redis 6.2 or
+ * later and on Valkey.
  *
  * @module
  */

@@ -7,8 +7,7 @@ import {
   changedCopy,
   deadlineOf,
   expectation,
-  FALLBACK_IDLE_SECONDS,
-  idleSeconds,
+  idleSecondsOrDefault,
   indexEntries,
   reserved,
   type StoredSession,
@@ -25,7 +24,7 @@ export const INDEX_FIELDS: readonly string[] = [reserved.index, reserved.absolut
 
 /** Returns for how long the indexes of a session must hold it, in milliseconds: one and a half idle timeouts. */
 export function coverMs(record: StoredSession): number {
-  return (idleSeconds(record) ?? FALLBACK_IDLE_SECONDS) * 1500;
+  return idleSecondsOrDefault(record) * 1500;
 }
 
 /** Whether the session, touched a moment ago, ends early because its indexes are not known to hold it for longer. */
@@ -35,7 +34,7 @@ function isCutShort(record: StoredSession): boolean {
   if (absolute === null) return false;
   // Another program removed the deadline, and nothing else says when the indexes must live longer.
   if (deadline === null) return indexEntries(record).length > 0;
-  const idleEnd = timeOf(record[reserved.lastAccessedAt]) + (idleSeconds(record) ?? FALLBACK_IDLE_SECONDS) * 1000;
+  const idleEnd = timeOf(record[reserved.lastAccessedAt]) + idleSecondsOrDefault(record) * 1000;
   const isCut = deadline < Math.min(idleEnd, absolute.deadline ?? Number.POSITIVE_INFINITY);
   return isCut && indexEntries(record).length > 0;
 }

@@ -4,13 +4,11 @@ import type { SessionStore } from "../session.ts";
 import type { Decoder } from "./decoding.ts";
 import { coveredUntil, coverMs } from "./extension.ts";
 import { hasEntries, type Moves } from "./moves.ts";
+import { MAX_ATTEMPTS } from "./patches.ts";
 import type { Runner, Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
 import type { Storage } from "./storage.ts";
 import { visitAll } from "./walk.ts";
-
-/** Attempts to enter a session that others change at the same time. */
-const MAX_ATTEMPTS = 24;
 
 /** Creates the `reindex` method of a store. */
 export function reindexing<T>(
