@@ -23,7 +23,7 @@ export interface ReadRequest {
   readonly maxAgeMs?: number | undefined;
 }
 
-/** What a backend adds to a new record, from its own clock. */
+/** The times and limits that a backend gives a new record, from its own clock. */
 export interface Insertion {
   /** The absolute timeout in milliseconds: `session_deadline` is this much later. Default: none. */
   readonly absoluteMs?: number | undefined;
@@ -170,9 +170,9 @@ export interface SessionBackend {
     change: Change,
   ): Promise<Written | "changed" | "revoked" | "too_many_bytes" | Absence>;
   /**
-   * Adds to a field and returns the record after it: the reserved fields and this field. Writes nothing and returns `too_small` or `too_big` if the sum is out of bounds,
-   * `too_many_bytes` if the record would be larger than `maxBytes`, and `invalid_type` if the text is not a safe integer in
-   * plain digits.
+   * Adds to a field and returns the record after it: the reserved fields and this field. Writes nothing and returns
+   * `too_small` or `too_big` if the sum is out of bounds, `too_many_bytes` if the record would be larger than `maxBytes`, and
+   * `invalid_type` if the text is not a safe integer in plain digits.
    */
   increment(
     key: string,

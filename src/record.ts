@@ -65,9 +65,6 @@ export const NO_SECRET = "none";
 /** The only field of a tombstone. A tombstone is not a session and prevents the insert of one under its key. */
 export const TOMBSTONE_FIELD = "session_revoked";
 
-/** The idle timeout in seconds if neither the record nor the expiry of its key has one; the default of the guides. */
-export const FALLBACK_IDLE_SECONDS = 1800;
-
 /** Whether a field name is not allowed in schemas: the reserved fields, and names kept for later versions. */
 export function isReserved(field: string): boolean {
   return field === reserved.createdAt || field === reserved.lastAccessedAt || field.startsWith("session_");
@@ -86,6 +83,14 @@ export function isSession(record: StoredSession): boolean {
 export function idleSeconds(record: StoredSession): number | null {
   const text = record[reserved.idleTimeout] ?? "";
   return /^[1-9][0-9]{0,9}$/.test(text) && Number(text) <= 2_147_483_647 ? Number(text) : null;
+}
+
+/** The idle timeout of a record that has no readable one: the default of the guides. */
+export const DEFAULT_IDLE_SECONDS = 1800;
+
+/** Returns the idle timeout in seconds, `DEFAULT_IDLE_SECONDS` if the text cannot be read. */
+export function idleSecondsOrDefault(record: StoredSession): number {
+  return idleSeconds(record) ?? DEFAULT_IDLE_SECONDS;
 }
 
 /** Returns the deadline in Unix milliseconds; `null` if there is none, `NaN` if it cannot be read. */

@@ -40,10 +40,11 @@ export {
 } from "../base/transaction.ts";
 export { SessionBackendError } from "../errors.ts";
 export {
+  DEFAULT_IDLE_SECONDS,
   deadlineOf,
   exceeds,
-  FALLBACK_IDLE_SECONDS,
   idleSeconds,
+  idleSecondsOrDefault,
   indexEntries,
   isReserved,
   isSession,

@@ -3,8 +3,8 @@ import {
   absoluteText,
   changedCopy,
   exceeds,
-  FALLBACK_IDLE_SECONDS,
   idleSeconds,
+  idleSecondsOrDefault,
   indexEntries,
   lifetime,
   reserved,
@@ -186,7 +186,7 @@ function inserted(
   const deadline = Math.min(absolute ?? Number.POSITIVE_INFINITY, covered ?? Number.POSITIVE_INFINITY);
   if (deadline < Number.POSITIVE_INFINITY) record[reserved.deadline] = String(deadline);
   if (covered !== undefined) record[reserved.absolute] = absoluteText({ deadline: absolute, moves: 0 });
-  const life = lifetime(record, idleSeconds(record) ?? FALLBACK_IDLE_SECONDS, now);
+  const life = lifetime(record, idleSecondsOrDefault(record), now);
   if (life <= 0) return { answer: "revoked" };
   return { answer: Object.freeze(record), next: { record, expires: now + Math.min(life, lifeMs ?? life) } };
 }

@@ -32,7 +32,7 @@ export function tokenDelivery<T>(
 ): Delivery<T> {
   const { carried, token } = shared;
   let isLeftToOthers = isInner;
-  /** What this handler's response carries. */
+  /** The `Set-Cookie` value or bearer token that this handler's response carries. */
   let mine: string | null = null;
   /** The token that this handler got last. No other handler can send it. */
   let handedOut: string | null = null;

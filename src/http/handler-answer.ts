@@ -1,6 +1,6 @@
 import { kindOf } from "../base/checks.ts";
 
-/** What a function of the application answered a request with. */
+/** The response that a function of the application returned or threw. */
 export interface Given<Answer> {
   readonly answer: Answer;
   readonly isThrown: boolean;

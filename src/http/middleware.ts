@@ -22,10 +22,10 @@ export type SessionMiddleware<S> = <Answer extends Response | undefined>(
 /**
  * Creates a middleware for handlers of web-standard requests: `Bun.serve`, `Deno.serve`, route handlers, hooks.
  *
- * Only `create`, `rotate`, `destroy` and `destroyAll` set the session cookie, once per response. A touch does not set it, and a token
- * without a session does not clear it, so a late response does not overwrite a newer cookie. If the handler itself sets
- * a cookie with the same name, it is removed, unless it was issued for a request that the handler made within this
- * request.
+ * Only `create`, `rotate`, `destroy` and `destroyAll` set the session cookie, once per response. A touch does not set it,
+ * and a token without a session does not clear it, so a late response does not overwrite a newer cookie. If the handler
+ * itself sets a cookie with the same name, it is removed, unless it was issued for a request that the handler made within
+ * this request.
  *
  * If headers have to be added, the response is copied, because a handler may return the same object many times. If the
  * handler throws an error that is not a `Response`, a session that it created or rotated is ended, because nobody can

@@ -4,7 +4,7 @@ import type { CreateInput, IndexQuery, NumberField, OptionalField, PatchInput } 
 import type { IssuedSession, Session, SessionStore } from "../session.ts";
 import type { SessionTransport } from "./options.ts";
 
-/** What `create` and `rotate` return: with the transport `bearer` also the token, because the handler has to send it. */
+/** The result of `create` and `rotate`. With the transport `bearer` it has the token, because the handler has to send it. */
 export type Issued<T, Transport extends SessionTransport> = Transport extends "bearer" ? IssuedSession<T> : Session<T>;
 
 /**

@@ -14,7 +14,7 @@ export interface AddressParameters {
   readonly family?: 0 | 4 | 6 | undefined;
 }
 
-/** What to use instead of a parameter, by its name in lower case without `_` and `-`. */
+/** The advice for each parameter that is not supported, by its name in lower case without `_` and `-`. */
 const INSTEAD: readonly (readonly [what: string, names: string])[] = [
   [
     "use the option tls: { rejectUnauthorized: false } if you accept any certificate",

@@ -1,23 +1,11 @@
-import type { Change, ReadRequest, SessionBackend } from "../backend.ts";
-import { type Absence, type Access, checkAccess } from "../base/access.ts";
-import { nullObject } from "../base/null-object.ts";
+import type { Change, SessionBackend } from "../backend.ts";
 import { randomText } from "../base/token.ts";
-import {
-  idleSeconds,
-  isReserved,
-  isSession,
-  RESERVED_FIELDS,
-  reserved,
-  type StoredSession,
-  timeOf,
-} from "../record.ts";
+import { isReserved, reserved } from "../record.ts";
 import { ask, runScript } from "./answers.ts";
 import type { BackendSettings } from "./backend-options.ts";
 import { type RedisClient, type RedisKeys, servers } from "./client.ts";
-import { codeOf } from "./error-codes.ts";
 import * as indexScripts from "./index-scripts.ts";
 import * as lifecycle from "./lifecycle-scripts.ts";
-import type { Script } from "./lua.ts";
 import { confirmedBy, type RunScript } from "./replicas.ts";
 import {
   enteredOf,
@@ -29,8 +17,8 @@ import {
   sampleOf,
   textFromReply,
   writtenFromReply,
-  zip,
 } from "./replies.ts";
+import { sessionKeys } from "./session-keys.ts";
 import * as scripts from "./session-scripts.ts";
 
 const KEYS_PER_PAGE = 1000;
@@ -45,85 +33,7 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
   // Braces would choose the slot of the key in a cluster, so that one value could gather many indexes on one server.
   const indexKey = (entry: string): string => `${prefix}index:${entry.replace(/[%{}]/g, encodeURIComponent)}`;
 
-  /**
-   * Runs a script on a session's key and drops the cached copy of that key.
-   *
-   * @param otherwise The result if the key holds another type than a hash; the key is left as it is.
-   */
-  async function onSession(
-    runs: RunScript,
-    script: Script,
-    key: string,
-    args: string[],
-    otherwise: string | null = "invalid",
-  ): Promise<unknown> {
-    try {
-      return await runs(script, prefix + key, args);
-    } catch (error) {
-      return unreadable(error, otherwise);
-    } finally {
-      invalidate(key);
-    }
-  }
-
-  /**
-   * Drops the cached copy of a key. Redis sends the invalidation only after the reply to the write, so without this a
-   * read in between would return the old session.
-   */
-  function invalidate(key: string): void {
-    client.clientSideCache?.invalidate(prefix + key);
-  }
-
-  /** Reads a session with a plain command, without a script. */
-  async function plain(key: string, fields: readonly string[] | null): Promise<StoredSession | "invalid"> {
-    try {
-      if (fields === null) {
-        return ownFields(await ask(client, "not-applied", (from) => from.hGetAll(prefix + key), true));
-      }
-      const names = RESERVED_FIELDS.concat(fields);
-      return zip(await ask(client, "not-applied", (from) => from.hmGet(prefix + key, names), true), fields);
-    } catch (error) {
-      return unreadable(error, "invalid");
-    }
-  }
-
-  async function runRead(
-    key: string,
-    access: Access,
-    { touch, fields }: ReadRequest,
-  ): Promise<StoredSession | Absence> {
-    const args = [...accessArgs(access), touch ? "1" : "0", ...(fields ?? [])];
-    return recordFromReply(await onSession(run, scripts.READ, key, args), access, fields, []);
-  }
-
-  /**
-   * Reads a session without touching it. Uses no script if possible: a plain read costs the server a fraction of that, and
-   * node-redis can answer it from its client-side cache.
-   */
-  async function peek(key: string, access: Access, request: ReadRequest): Promise<StoredSession | Absence> {
-    const { fields, maxAgeMs = 0 } = request;
-    const isNear = maxAgeMs > 0 && client.clientSideCache !== undefined;
-    if (!isNear) invalidate(key);
-    const record = await plain(key, fields);
-    // Whether the previous secret or a proof has expired, only the server's clock can tell.
-    const found = record === "invalid" ? record : checkAccess(record, { ...access, previous: false, proof: null });
-    if (found === "unproven") return await runRead(key, access, request);
-    const isOpen = record !== "invalid" && found === "open";
-    if (isOpen && isNear) {
-      const age = access.now - timeOf(record[reserved.lastAccessedAt]);
-      // Redis tells some time later that the key has expired.
-      const idleMs = (idleSeconds(record) ?? 0) * 1000;
-      if (age >= 0 && age < Math.min(maxAgeMs, idleMs)) return record;
-    }
-    if (isOpen && !isNear) return record;
-    // The cached copy may be too old, for example from before a rotation. And if the session seems to have ended, only the
-    // server's clock can tell. A missing session is not cached either, or made-up tokens would fill the cache.
-    if (isNear) return await peek(key, access, { touch: false, fields });
-    invalidate(key);
-    if (record === "invalid" || !isSession(record)) return record === "invalid" ? record : null;
-    return await runRead(key, access, request);
-  }
-
+  const { onSession, read } = sessionKeys(client, prefix, run);
   return {
     async insert(key, record, { absoluteMs, covered, lifeMs, notAfter, stamp = [] }) {
       const lengths = [absoluteMs, covered, lifeMs, notAfter].map((one) => String(one ?? ""));
@@ -131,9 +41,7 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
       return headFromReply(await run(lifecycle.INSERT, prefix + key, args), "taken", "revoked");
     },
 
-    async read(key, access, request) {
-      return await (request.touch ? runRead : peek)(key, access, request);
-    },
+    read,
 
     async write(key, access, change) {
       const { set, remove, expect = {}, fields, graceMs, maxBytes, notAfter, stamp = [], touch = true } = change;
@@ -141,7 +49,7 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
       const counts = [Object.keys(set).length, remove.length, expected.length, absent.length, stamp.length];
       const runs = set[reserved.verifier] === undefined ? run : runConfirmed;
       const reply = await onSession(runs, scripts.WRITE, key, [
-        ...accessArgs(access),
+        ...scripts.accessArgs(access),
         touch ? "1" : "0",
         ...[notAfter, graceMs, maxBytes].map((one) => String(one ?? "")),
         Object.keys(set).every(isReserved) ? "1" : "0",
@@ -157,7 +65,7 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
     },
 
     async increment(key, access, { field, by, from, min, max, maxBytes }) {
-      const args = [...accessArgs(access), field, ...[by, from, min, max, maxBytes ?? ""].map(String)];
+      const args = [...scripts.accessArgs(access), field, ...[by, from, min, max, maxBytes ?? ""].map(String)];
       const reply = await onSession(run, scripts.INCREMENT, key, args);
       const refusals = ["too_small", "too_big", "too_many_bytes", "invalid_type"] as const;
       return recordFromReply(reply, access, [field], refusals);
@@ -168,7 +76,7 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
       // A script that is asked for no field returns the whole session.
       const wanted = fields?.length === 0 ? [reserved.createdAt] : fields;
       const counts = [expected.length, absent.length].map(String);
-      const args = [...accessArgs(access), ...counts, ...expected.flat(), ...absent, ...(wanted ?? [])];
+      const args = [...scripts.accessArgs(access), ...counts, ...expected.flat(), ...absent, ...(wanted ?? [])];
       const reply = await onSession(runConfirmed, lifecycle.REMOVE, key, args, null);
       return recordFromReply(reply, access, wanted, ["changed"]);
     },
@@ -230,24 +138,8 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
   };
 }
 
-/** Returns ARGV[1..4] of the scripts that check an access. */
-function accessArgs({ verifier, previous, proof, unproven = false }: Access): string[] {
-  return [verifier ?? "", previous ? "1" : "0", proof ?? "", unproven ? "1" : "0"];
-}
-
 /** Returns the texts and the absent fields of a compare-and-set. */
 function expectedArgs(expect: NonNullable<Change["expect"]>) {
   const expected = Object.entries(expect).filter((entry): entry is [string, string] => entry[1] !== null);
   return { expected, absent: Object.keys(expect).filter((name) => expect[name] === null) };
-}
-
-/** Returns `answer` if the key holds another type than a hash; rethrows every other error. */
-function unreadable<Answer>(error: unknown, answer: Answer): Answer {
-  if (codeOf((error as Error).cause) !== "WRONGTYPE") throw error;
-  return answer;
-}
-
-/** Copies the fields into an object without a prototype, so that inherited properties do not pass for fields. */
-function ownFields(hash: Readonly<Record<string, string>>): StoredSession {
-  return Object.assign(nullObject(), hash);
 }

@@ -20,7 +20,7 @@ export function malformed(why: string): TypeError {
 
 /** The error for a server that answers without TLS to a client that uses TLS. */
 export class PlainServerError extends Error {
-  /** What TLS reports if such a server answers a handshake at all. */
+  /** The code of the error that TLS reports if such a server answers a handshake at all. */
   readonly code = "ERR_SSL_WRONG_VERSION_NUMBER";
 }
 

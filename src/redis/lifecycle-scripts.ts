@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { FALLBACK_IDLE_SECONDS, reserved, TOMBSTONE_FIELD } from "../record.ts";
+import { DEFAULT_IDLE_SECONDS, reserved, TOMBSTONE_FIELD } from "../record.ts";
 import {
   ANSWER,
   CLOCK,
@@ -103,7 +103,7 @@ for i = 1, #KEYS do
   -- pcall: a key of another type does not hold a session.
   local head = redis.pcall('HMGET', KEYS[i], ${HEAD})
   local life, deadline = redis.call('PTTL', KEYS[i]), ${headField(reserved.deadline)}
-  if life == -1 then life = ${FALLBACK_IDLE_SECONDS} * 1000 end
+  if life == -1 then life = ${DEFAULT_IDLE_SECONDS} * 1000 end
   if deadline and not (${isNoTime("deadline")}) then
     life = tonumber(deadline) > here and math.min(life, deadline - here) or -1
   end

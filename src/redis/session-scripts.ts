@@ -6,10 +6,12 @@
  * DEL or ZREM, which Redis always permits, so sessions can still be used and ended, and so does a `WRITE` without the user's
  * fields. Otherwise scripts begin with HSET or ZADD, so they are rejected before they change anything.
  *
- * Every time is that of the server's clock, because the clock of an application may be wrong. The scripts run on Redis 6.2 or later and on Valkey.
+ * Every time is that of the server's clock, because the clock of an application may be wrong. The scripts run on Redis 6.2 or
+ * later and on Valkey.
  *
  * @module
  */
+import type { Access } from "../base/access.ts";
 import { RESERVED_FIELDS, reserved } from "../record.ts";
 import {
   ANSWER,
@@ -197,3 +199,8 @@ ${headField(reserved.idleTimeout)} = idle
 ${ANSWER}
 return answer
 `);
+
+/** Returns ARGV[1..4] of the scripts that check an access. */
+export function accessArgs({ verifier, previous, proof, unproven = false }: Access): string[] {
+  return [verifier ?? "", previous ? "1" : "0", proof ?? "", unproven ? "1" : "0"];
+}

@@ -50,7 +50,7 @@ export interface Plan {
  */
 const MAX_FIELDS = 1000;
 const ACTION = "create a session store";
-/** What to use instead of a schema that is not an object. */
+/** The advice for a schema that is not an object, by its type. */
 const INSTEAD: Readonly<Record<string, string>> = {
   intersection: "z.object({ ...one.shape, ...other.shape })",
   pipe: "z.codec in the fields that have to be converted",

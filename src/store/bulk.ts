@@ -32,7 +32,7 @@ export function bulkOperations<T>(
   registry: Registry,
 ): Pick<SessionStore<T, never, string>, "find" | "updateAll" | "list" | "count" | "scan"> {
   const { plainIds, tokens } = settings;
-  const { orReport, run } = runner;
+  const { ofKey, orReport, run } = runner;
   const { indexes } = registry;
 
   /** Returns the live sessions among the members of a page. Data that cannot be read counts as having the index value. */
@@ -62,12 +62,12 @@ export function bulkOperations<T>(
   }
 
   async function sessionAt(step: Step, key: string, record: StoredSession | null): Promise<Session<T> | null> {
-    const target = { ...tokens.ofKey(key), isInternal: true, step };
+    const target = ofKey(key, step);
     return await orReport(target.id, async () => toSession(target, record ?? (await read(target, false))));
   }
 
   async function updateOne(step: Step, key: string, entry: string, patch: PatchInput<T>): Promise<boolean> {
-    const target = { ...tokens.ofKey(key), isInternal: true, step };
+    const target = ofKey(key, step);
     const patchOf = (data: Readonly<T>, record: StoredSession) => {
       if (!indexEntries(record).includes(entry) || values.has(entry, record) === false) return UNCHANGED;
       return typeof patch === "function" ? patch(data) : patch;
@@ -83,8 +83,8 @@ export function bulkOperations<T>(
       refuseToken(action, id);
       if (typeof id !== "string" || !tokens.isKey(id)) return null;
       return await run(action, id, options?.signal, async (step) => {
-        const target = { ...tokens.ofKey(id), isInternal: true, step };
-        return await toSession(target, await read(target, false));
+        const target = ofKey(id, step);
+        return toSession(target, await read(target, false));
       });
     },
 

@@ -46,3 +46,11 @@ export function createDecoder<T>(
     },
   };
 }
+
+/**
+ * Whether a stored text may have bytes that are not valid UTF-8. They are read as U+FFFD, so a compare-and-set that expects
+ * the text never finds it.
+ */
+export function isDamaged(text: string | undefined): boolean {
+  return text?.includes("\ufffd") ?? false;
+}

@@ -7,13 +7,11 @@ import { expectation, indexEntries, isReserved, type StoredSession } from "../re
 import type { SessionStore } from "../session.ts";
 import type { SessionEvent } from "../store-options.ts";
 import type { IndexValues } from "./index-values.ts";
+import { MAX_ATTEMPTS } from "./patches.ts";
 import type { Runner, Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
 import type { Storage } from "./storage.ts";
 import { allCounted, visitAll, visitIndex } from "./walk.ts";
-
-/** Attempts to end a session of an index value that others change at the same time. */
-const MAX_ATTEMPTS = 24;
 
 type Reason = Extract<SessionEvent, { readonly type: "revoked" }>["reason"];
 
@@ -26,7 +24,7 @@ export function endings<T>(
   registry: Registry,
 ): Pick<SessionStore<T, never, string>, "revoke" | "revokeAll" | "revokeEverybody"> {
   const { backend, plainIds, emit, time, tokens } = settings;
-  const { run } = runner;
+  const { ofKey, run } = runner;
   const { indexes, leave } = registry;
 
   /** Reports the end of a session, and removes it from its indexes except `left`. */
@@ -89,7 +87,7 @@ export function endings<T>(
       const entry = options?.of === undefined ? null : indexes.queriedEntry(options.of);
       if (typeof id !== "string" || !tokens.isKey(id)) return false;
       const ending = run(action, id, options?.signal, async (step) => {
-        const target = { ...tokens.ofKey(id), isInternal: true, step };
+        const target = ofKey(id, step);
         return (await (entry === null ? end(target, "id") : endOf(target, entry, "id", false))) === true;
       });
       return await ending.finally(noteChange);

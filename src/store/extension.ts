@@ -7,8 +7,7 @@ import {
   changedCopy,
   deadlineOf,
   expectation,
-  FALLBACK_IDLE_SECONDS,
-  idleSeconds,
+  idleSecondsOrDefault,
   indexEntries,
   reserved,
   type StoredSession,
@@ -25,7 +24,7 @@ export const INDEX_FIELDS: readonly string[] = [reserved.index, reserved.absolut
 
 /** Returns for how long the indexes of a session must hold it, in milliseconds: one and a half idle timeouts. */
 export function coverMs(record: StoredSession): number {
-  return (idleSeconds(record) ?? FALLBACK_IDLE_SECONDS) * 1500;
+  return idleSecondsOrDefault(record) * 1500;
 }
 
 /** Whether the session, touched a moment ago, ends early because its indexes are not known to hold it for longer. */
@@ -35,9 +34,15 @@ function isCutShort(record: StoredSession): boolean {
   if (absolute === null) return false;
   // Another program removed the deadline, and nothing else says when the indexes must live longer.
   if (deadline === null) return indexEntries(record).length > 0;
-  const idleEnd = timeOf(record[reserved.lastAccessedAt]) + (idleSeconds(record) ?? FALLBACK_IDLE_SECONDS) * 1000;
+  const idleEnd = timeOf(record[reserved.lastAccessedAt]) + idleSecondsOrDefault(record) * 1000;
   const isCut = deadline < Math.min(idleEnd, absolute.deadline ?? Number.POSITIVE_INFINITY);
   return isCut && indexEntries(record).length > 0;
+}
+
+/** Returns the change by which a session lives as long as its indexes are known to hold it, and no longer than it may. */
+export function coveredUntil(covered: number, record: StoredSession): Pick<Change, "set" | "remove" | "expect"> {
+  const deadline = Math.min(covered, absoluteOf(record)?.deadline ?? Number.POSITIVE_INFINITY);
+  return { ...settingDeadline(deadline), expect: expectation(record, INDEX_FIELDS) };
 }
 
 /** Returns the change that sets the deadline of a session, or removes it if it is infinite. */
@@ -68,8 +73,7 @@ export function createExtension(
     let present = record;
     for (let attempt = 0; attempt < MAX_ATTEMPTS && isCutShort(present); attempt++) {
       const { covered } = await registry.extend(step, key, indexEntries(present), coverMs(present));
-      const deadline = Math.min(covered, absoluteOf(present)?.deadline ?? Number.POSITIVE_INFINITY);
-      const change = { ...settingDeadline(deadline), expect: expectation(present, INDEX_FIELDS), fields };
+      const change = { ...coveredUntil(covered, present), fields };
       const written = await step("writes", () => backend.write(key, access, change));
       if (written !== null && typeof written === "object") return written.after;
       if (written !== "changed") return null;

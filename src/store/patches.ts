@@ -6,14 +6,14 @@ import type { PatchInput, SessionPatch } from "../data.ts";
 import { SessionConflictError, SessionDataError } from "../errors.ts";
 import { changedCopy, expectation, reserved, type StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
-import type { Decoder } from "./decoding.ts";
+import { type Decoder, isDamaged } from "./decoding.ts";
 import type { Moves } from "./moves.ts";
 import type { Target } from "./runner.ts";
 import type { SizeLimit } from "./sizes.ts";
 import type { Edit, Storage } from "./storage.ts";
 import { differenceOf } from "./upgrade.ts";
 
-/** Attempts of a compare-and-set before it fails as `contended`. */
+/** Attempts to change or end a session that others change at the same time. */
 export const MAX_ATTEMPTS = 24;
 const MAX_PAUSE_MS = 50;
 const ACTION = "update a session";
@@ -121,14 +121,10 @@ export function createPatchWriter<T>(
       });
     });
 
-  /**
-   * Stored bytes that are not valid UTF-8 are read as U+FFFD, so a compare-and-set never finds the text that it expects.
-   *
-   * @throws {SessionDataError} If a write found other text than expected although the record did not change.
-   */
+  /** @throws {SessionDataError} If a write found other text than expected although the record did not change. */
   function refuseDamaged(before: StoredSession, now: StoredSession): void {
     const isChanged = Object.keys({ ...before, ...now }).some((name) => before[name] !== now[name]);
-    const damaged = fields.filter((name) => now[name]?.includes("\ufffd"));
+    const damaged = fields.filter((name) => isDamaged(now[name]));
     if (isChanged || damaged.length === 0) return;
     const issues = damaged.map((name) => ({ code: "invalid_format", path: [name], message: "is not valid UTF-8" }));
     const message = `Cannot update a session as its data does not fit the schema: ${codec.list(issues)}`;

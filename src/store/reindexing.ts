@@ -1,16 +1,14 @@
 import type { Registry } from "../indexes/members.ts";
-import { absoluteOf, expectation, indexEntries, reserved } from "../record.ts";
+import { expectation, indexEntries } from "../record.ts";
 import type { SessionStore } from "../session.ts";
 import type { Decoder } from "./decoding.ts";
-import { coverMs, INDEX_FIELDS } from "./extension.ts";
+import { coveredUntil, coverMs } from "./extension.ts";
 import { hasEntries, type Moves } from "./moves.ts";
+import { MAX_ATTEMPTS } from "./patches.ts";
 import type { Runner, Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
 import type { Storage } from "./storage.ts";
 import { visitAll } from "./walk.ts";
-
-/** Attempts to enter a session that others change at the same time. */
-const MAX_ATTEMPTS = 24;
 
 /** Creates the `reindex` method of a store. */
 export function reindexing<T>(
@@ -43,11 +41,7 @@ export function reindexing<T>(
       const { covered, wasLost } = await registry.extend(target.step, target.key, entries, coverMs(record));
       if (!wasLost) return wasEntered;
       wasEntered = true;
-      // The session must not live longer than the indexes are known to hold it.
-      const deadline = Math.min(covered, absoluteOf(record)?.deadline ?? Number.POSITIVE_INFINITY);
-      const set = { [reserved.deadline]: String(deadline) };
-      const edit = { set, remove: [], expect: expectation(record, INDEX_FIELDS), touch: false };
-      if ((await write(target, edit)) !== "changed") return true;
+      if ((await write(target, { ...coveredUntil(covered, record), touch: false })) !== "changed") return true;
     }
     return wasEntered;
   }

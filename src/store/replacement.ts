@@ -1,6 +1,6 @@
 import type { ParsedToken } from "../base/token.ts";
 import { expectation } from "../record.ts";
-import type { Decoder } from "./decoding.ts";
+import { type Decoder, isDamaged } from "./decoding.ts";
 import type { Runner, Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
 import type { Storage } from "./storage.ts";
@@ -53,8 +53,7 @@ export function createReplacement<T>(
         }
         verified(present);
         if (found === null) return null;
-        // Bytes that are not valid UTF-8 are read as U+FFFD, so they would never be as expected.
-        const names = fields.filter((name) => !found.stored[name]?.includes("\ufffd"));
+        const names = fields.filter((name) => !isDamaged(found.stored[name]));
         expect = expectation(found.stored, names);
         return found.data;
       },

@@ -31,6 +31,8 @@ export interface Runner {
     options: CallOptions | undefined,
     operation: (target: Target) => Promise<R>,
   ): Promise<R | null>;
+  /** Returns the session under a key that the store itself found, not a caller with a token. */
+  ofKey(key: string, step: Step): Target;
   /** Returns the result of the operation. If stored data does not fit the schema, reports it and returns `null`. */
   orReport<R>(id: string, operation: () => Promise<R>): Promise<R | null>;
 }
@@ -52,6 +54,7 @@ export function createRunner({ operationTimeoutMs, report, tokens }: Settings): 
       if (parsedToken === null) return Promise.resolve(null);
       return run(action, parsedToken.id, options?.signal, (step) => operation({ ...parsedToken, step }));
     },
+    ofKey: (key, step) => ({ ...tokens.ofKey(key), isInternal: true, step }),
     async orReport(id, operation) {
       try {
         return await operation();

@@ -1,19 +1,11 @@
-import {
-  absoluteOf,
-  deadlineOf,
-  FALLBACK_IDLE_SECONDS,
-  idleSeconds,
-  reserved,
-  type StoredSession,
-  timeOf,
-} from "../record.ts";
+import { absoluteOf, deadlineOf, idleSecondsOrDefault, reserved, type StoredSession, timeOf } from "../record.ts";
 import type { Session } from "../session.ts";
 
 /** Creates the `Session` that callers receive from a record and its decoded data. */
 export function snapshot<T>(id: string, record: StoredSession, data: T): Session<T> {
   const createdAt = timestamp(record[reserved.createdAt]);
   const lastAccessedAt = timestamp(record[reserved.lastAccessedAt]);
-  const idleTimeout = idleSeconds(record) ?? FALLBACK_IDLE_SECONDS;
+  const idleTimeout = idleSecondsOrDefault(record);
   const end = deadlineOf(record);
   // With index entries, the end moves on with the indexes.
   const absolute = absoluteOf(record);

@@ -184,7 +184,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
     async consume(token: string, options?: CallOptions) {
       const consuming = withToken("consume a session", token, options, async (target) => {
         // Read first, because a session whose data does not fit the schema stays.
-        const session = await toSession(target, await read(target, false));
+        const session = toSession(target, await read(target, false));
         const record = session && (await ended(target, storage.fields));
         return record === "changed" ? null : toSession(target, record);
       });

@@ -104,7 +104,7 @@ export async function visitAll(
         const some = keys.slice(at, at + VISITED_AT_ONCE);
         await runner.run(action, null, signal, async (step) => {
           const visits = some.map(async (key) => {
-            if (await visit({ ...settings.tokens.ofKey(key), isInternal: true, step })) progress.done++;
+            if (await visit(runner.ofKey(key, step))) progress.done++;
           });
           await allCounted(visits);
         });

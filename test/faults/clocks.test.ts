@@ -104,7 +104,13 @@ describe.each(Object.entries(offsets))("a host whose clock is %s", (_, offset) =
     const userId = user();
     const { token } = await right.create({ userId });
     await here.create({ userId });
-    const limited = hosts(onRedis, { here: offset, there: 0 }, { limits: { user: { max: 5, whenFull: "reject" } } });
+    const limited = hosts(
+      onRedis,
+      { here: offset, there: 0 },
+      {
+        indexes: { user: { from: "userId", limit: { max: 5, whenFull: "reject" } } },
+      },
+    );
     await limited.here.create({ userId });
     expect(await here.count({ user: userId })).toBe(3);
     expect(await allListed(here, { user: userId })).toHaveLength(3);

@@ -47,7 +47,7 @@ async function insert(fields?: Record<string, string>): Promise<string> {
 }
 
 describe("the backend contract on Redis", () => {
-  backendContract(test, () => backend, { now: Date.now, advance: (seconds) => wait(seconds * 1000) });
+  backendContract(test.concurrent, () => backend, { now: Date.now, advance: (seconds) => wait(seconds * 1000) });
 });
 
 describe("the expiry of a key", () => {

@@ -49,7 +49,7 @@ async function serveSilence() {
 
 describe("the backend contract on a Redis address", () => {
   const backend = own(inject("redisUrl"), { prefix: `${shared}contract:` });
-  backendContract(test, () => backend, { now: Date.now, advance: (seconds) => wait(seconds * 1000) });
+  backendContract(test.concurrent, () => backend, { now: Date.now, advance: (seconds) => wait(seconds * 1000) });
 });
 
 describe("a backend with an address", () => {

@@ -124,7 +124,9 @@ async function run(world: World, points: Point[], faults: boolean): Promise<bool
             late: false,
           });
         });
-    return new Proxy(world.backend, { get: (_, method) => wrap(String(method)) });
+    return new Proxy(world.backend, {
+      get: (target, method) => (method in target ? wrap(String(method)) : undefined),
+    });
   }
 
   for (const [at, actor] of world.actors.entries()) {

@@ -4,6 +4,7 @@ import {
   SessionConflictError,
   SessionDataError,
   type SessionEvent,
+  type SessionPage,
   type SessionStore,
 } from "../../src/index.ts";
 import { type Change, type Model, modelOf, type Outcome } from "./model.ts";
@@ -119,7 +120,17 @@ export function actOf({ ground, store, model, rules }: World, step: Step): Act {
     if (step.do === "list") {
       const { limit } = step;
       return {
-        call: async () => byId([...(await store.list(query(entry), { limit })).sessions]),
+        call: async () => {
+          // A page may have fewer sessions than its limit, as those that have ended are left out.
+          const { sessions, cursor } = await store.list(query(entry), { limit });
+          const found = [...sessions];
+          for (let next = cursor; next !== null && found.length < (limit ?? 100); ) {
+            const page: SessionPage<Data> = await store.list(query(entry), { limit, cursor: next });
+            found.push(...page.sessions);
+            next = page.cursor;
+          }
+          return byId(found.slice(0, limit ?? 100));
+        },
         expected: (actual) => listed(model, entry, limit, actual),
       };
     }

@@ -175,8 +175,12 @@ export function reindex(open: () => VersionsGround | Promise<VersionsGround>): v
         controller.abort();
       };
       const stopped = store.reindex({ onProgress, signal: controller.signal });
-      await expect(stopped).rejects.toMatchObject({ reason: "aborted", done: 100 });
-      expect(seen).toEqual([{ seen: 100, done: 100 }]);
+      await expect(stopped).rejects.toMatchObject({ reason: "aborted" });
+      // A page of keys may be smaller than a hundred, as other keys are among them.
+      const first = seen[0]?.done ?? 0;
+      expect(first > 0 && first <= 100).toBe(true);
+      expect(seen).toEqual([{ seen: first, done: first }]);
+      expect(await stopped.catch(({ done }) => done)).toBe(first);
       let calls = 0;
       const failing = intercept(backend, (method) => {
         if (method === "write" && ++calls === 51) throw lost();
@@ -186,7 +190,7 @@ export function reindex(open: () => VersionsGround | Promise<VersionsGround>): v
         .catch((error: unknown) => error);
       expect(failure).toMatchObject({ reason: "unavailable", outcome: "unknown" });
       const rest = await store.reindex({ onProgress: (progress) => seen.push(progress) });
-      expect(100 + (failure as SessionBackendError).done + rest).toBe(250);
+      expect(first + (failure as SessionBackendError).done + rest).toBe(250);
       expect(seen.at(-1)).toEqual({ seen: 250, done: rest });
       expect(await store.count(by)).toBe(250);
     });

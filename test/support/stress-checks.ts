@@ -32,6 +32,7 @@ const RESERVED = [
   "session_deadline",
   "session_verifier",
   "session_index",
+  "session_absolute",
 ];
 const SOMETIMES = ["session_previous", "session_grace", "session_rotated_at", "code"];
 const EXPECTED_ERRORS = [
