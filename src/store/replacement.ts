@@ -48,7 +48,8 @@ export function createReplacement<T>(
         });
         expect = undefined;
         if (found === "none") {
-          target = null;
+          // If it is bound to a device, it still ends: that gives no access to it.
+          target = { ...present, isInternal: true };
           return null;
         }
         verified(present);

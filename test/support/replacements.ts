@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { SessionBackendError, SessionDataError } from "../../src/index.ts";
+import { reserved } from "../../src/record.ts";
 import { intercept } from "./backends.ts";
 import { type Data, entered, type MemberOptions, memberStore, type NewMember } from "./members.ts";
 import type { PolicyPlace } from "./policies.ts";
@@ -221,6 +222,27 @@ export function replacements(open: () => PolicyPlace): void {
         await expect.poll(live).toEqual([{ ...session.data, theme: isSecond ? "new" : "dark" }]);
         expect(await other.peek(token)).not.toBeNull();
       }
+    });
+
+    test("a session that is bound to a device gives no data to a create without proof, and ends", async () => {
+      const { backend, now, store, token, session, events, live } = await scene();
+      const access = { verifier: null, previous: false, now: now() };
+      await backend.write(session.id, access, { set: { [reserved.bound]: "!" }, remove: [], fields: [] });
+      const seen: unknown[] = [];
+      const created = await store.create(
+        (previous) => {
+          seen.push(previous);
+          return logIn(previous);
+        },
+        { replaces: token },
+      );
+      expect(seen).toEqual([null]);
+      expect(await live()).toEqual([created.session.data]);
+      expect(events.map(({ type, id }) => [type, id])).toEqual([
+        ["unproven", session.id],
+        ["created", created.session.id],
+        ["destroyed", session.id],
+      ]);
     });
 
     test("data that is too large on the second call is refused, and the old session stays", async () => {
