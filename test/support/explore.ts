@@ -125,7 +125,10 @@ async function run(world: World, points: Point[], faults: boolean): Promise<bool
           });
         });
     return new Proxy(world.backend, {
-      get: (target, method) => (method in target ? wrap(String(method)) : undefined),
+      get(target, method) {
+        if (method === "keys") return () => target.keys();
+        return method in target ? wrap(String(method)) : undefined;
+      },
     });
   }
 
