@@ -16,7 +16,17 @@ const COMPILERS = {
   "7.0": "typescript-7",
 } as const;
 
-const PROGRAMS = ["visits.ts", "requests.ts", "stores.ts", "redis.ts", "misuse.ts", "hovers.ts"];
+const PROGRAMS = [
+  "visits.ts",
+  "requests.ts",
+  "stores.ts",
+  "people.ts",
+  "transports.ts",
+  "backends.ts",
+  "redis.ts",
+  "misuse.ts",
+  "hovers.ts",
+];
 const EXACT = { exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true };
 const DOM = ["ES2022", "DOM", "DOM.Iterable"];
 
@@ -99,6 +109,9 @@ const MESSAGES: Readonly<Record<string, string>> = {
   "basket: previous.basket": "'previous' is possibly 'null'",
   "authenticated: false": "'false' is not assignable to type 'true | Date | undefined'",
   "authenticated: 1_700_000_000": "'number' is not assignable to type 'true | Date | undefined'",
+  'transport: "bearer", cookie': "'{ path: string; }' is not assignable to type 'undefined'",
+  "headers.has": "Property 'headers' does not exist on type 'SessionRequest'",
+  "onCookie(bearer)": "is not assignable to parameter of type 'RequestSession<",
   "vews: 1": "'vews' does not exist",
   "tenant: ":
     "in type '{ readonly user: string; readonly product?: undefined; } | { readonly product: string; readonly user?:",

@@ -5,12 +5,14 @@ import {
   type Duration,
   isFresh,
   memoryBackend,
+  type RequestSession,
   type RequestSessionOf,
   type SessionBackend,
   SessionBackendError,
   SessionConflictError,
   SessionDataError,
   type SessionEvent,
+  type SessionExchange,
   type SessionStore,
   sessionCookie,
   sessionExchange,
@@ -131,8 +133,12 @@ await store.increment(token, "userId");
 await store.take(token, "views");
 // @ts-expect-error The session may not exist.
 (await store.get(token)).data;
+// @ts-expect-error The user may not have authenticated.
+session.authenticatedAt.getTime();
 
 // `create` and `rotate`
+// @ts-expect-error There is no such role.
+await s.create(() => ({ role: "boss" }));
 // @ts-expect-error There is no such role.
 await s.create({ role: "boss" });
 // @ts-expect-error An option among the data.
@@ -173,6 +179,12 @@ await store.revokeAll({ user: session.data.userId });
 await plain.list({ user: "42" });
 // @ts-expect-error There is no such index.
 await store.revoke(session.id, { of: { tenant: "a" } });
+// @ts-expect-error One index value.
+await store.revoke(session.id, { of: { user: "42", product: "a" } });
+// @ts-expect-error The store has no indexes.
+await plain.revoke(session.id, { of: { user: "42" } });
+// @ts-expect-error There is no such index.
+await s.destroyAll({ tenant: "a" });
 // @ts-expect-error A page is not a list.
 (await store.list({ user: "42" })).map(({ id }) => id);
 // @ts-expect-error A session, not its token.
@@ -200,8 +212,27 @@ sessionMiddleware(store, { cookie: { sameSite: "Lax" } });
 sessionMiddleware(store, { persistent: ({ data }) => data.remember });
 // @ts-expect-error A handler returns a Response.
 sessionMiddleware(store)(new Request("https://app.example"), async () => "hello");
+// @ts-expect-error A bearer token has no cookie.
+sessionMiddleware(store, { transport: "bearer", cookie: { path: "/api" } });
+// @ts-expect-error Nor does the browser keep it.
+sessionMiddleware(store, { transport: "bearer", persistent: true });
+// @ts-expect-error No other origin can send it.
+sessionMiddleware(store, { transport: "bearer", crossOriginProtection: false });
+// @ts-expect-error There is no such transport.
+sessionMiddleware(store, { transport: "header" });
+// @ts-expect-error A header is read by the method `header`.
+sessionMiddleware(store, { passive: (request) => request.headers.has("x-poll") });
+declare const bearer: RequestSessionOf<typeof store, "bearer">;
+declare function onCookie(session: RequestSession<Visit, NewVisit>): void;
+// @ts-expect-error Its create returns the token.
+onCookie(bearer);
 // @ts-expect-error The header is text.
 sessionExchange(store)(1);
+// @ts-expect-error A Request has no method `header`.
+sessionExchange(store)(new Request("https://app.example"));
+declare const exchange: SessionExchange<RequestSessionOf<typeof store>>;
+// @ts-expect-error The handler may have to answer.
+(await exchange.response).status;
 // @ts-expect-error The former scopes are a list.
 sessionCookie({ previous: { name: "sid" } });
 
