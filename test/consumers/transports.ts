@@ -70,7 +70,7 @@ export async function adapt(
   try {
     const response = await handle(exchange.session);
     const failure = await exchange.settle();
-    if (failure !== null) throw failure;
+    if (failure !== null) throw failure.error;
     for (const [name, ...values] of exchange.finish(response.headers)) {
       response.headers.delete(name);
       for (const value of values) response.headers.append(name, value);
