@@ -233,7 +233,9 @@ export interface SessionBackend {
    * 32 random bytes in base64url. It is not a session, and `keys` does not list it.
    */
   shared(name: string): Promise<string>;
-  /** Lists all keys, page by page, in no particular order. May contain duplicates and keys that are not sessions. */
+  /**
+   * Lists all keys, page by page, in no particular order. May contain duplicates, and keys of expired sessions or of none.
+   */
   keys(): AsyncIterable<readonly string[]>;
   /**
    * Reports the ends of sessions to a listener, from now on until the returned function is called. Without it, a store that

@@ -32,16 +32,30 @@ export interface SessionMigration<Old, New> {
   /** The schema of the earlier version, by which its stored data is decoded. */
   readonly from: SessionSchema<Old>;
   /**
-   * Returns the data of the present schema. Keys that the present schema does not name are ignored. It must be synchronous,
-   * and it may be called several times for a session, so avoid side effects.
+   * Returns the data of the present schema. Keys that only the earlier schema names are ignored. It must be synchronous, and
+   * it may be called several times for a session, so avoid side effects.
    */
   readonly to: (old: Readonly<Old>) => New;
 }
 
-/** The data that a migration returns: as `NewData`, but a literal such as `"user"` keeps its type where TypeScript infers. */
-export type MigratedData<T, In> = {
-  [K in keyof In]: K extends keyof T ? KeepLiterals<T[K]> | Extract<In[K], undefined> : never;
-};
+/**
+ * The data that a migration returns: a value for each field that the earlier data does not have, also if it is optional or
+ * has a default (`undefined` then), and for each that the earlier data always has. So a renamed field cannot be forgotten. A
+ * literal such as `"user"` keeps its type where TypeScript infers.
+ */
+export type MigratedData<T, In, Old> = Shown<
+  { [K in MentionedField<In, Old>]: MigratedValue<T, In, K> } & {
+    [K in Exclude<keyof In, MentionedField<In, Old>>]?: MigratedValue<T, In, K> | undefined;
+  }
+>;
+
+type MentionedField<In, Old> = {
+  [K in keyof In]-?: K extends keyof Old ? ({} extends Pick<Old, K> ? never : K) : K;
+}[keyof In];
+
+type MigratedValue<T, In, K extends keyof In> = K extends keyof T
+  ? KeepLiterals<T[K]> | Extract<In[K], undefined>
+  : never;
 
 /** The type `X` itself. Its condition tells TypeScript to keep literals and tuples while it infers. */
 export type KeepLiterals<X> = X extends string | number | bigint | boolean | null | undefined | object | LiteralShape

@@ -64,8 +64,9 @@ export class SessionDataError extends Error {
     this.origin = options.origin;
   }
 
+  // `this`, because bundlers rename a class that refers to itself, and logs would show that name.
   static {
-    recognize(SessionDataError, "ERR_SESSION_DATA");
+    recognize(this, "ERR_SESSION_DATA");
   }
 }
 
@@ -99,7 +100,7 @@ export class SessionConflictError extends Error {
   }
 
   static {
-    recognize(SessionConflictError, "ERR_SESSION_CONFLICT");
+    recognize(this, "ERR_SESSION_CONFLICT");
   }
 }
 
@@ -139,7 +140,7 @@ export class SessionBackendError extends Error {
   }
 
   static {
-    recognize(SessionBackendError, "ERR_SESSION_BACKEND");
+    recognize(this, "ERR_SESSION_BACKEND");
   }
 }
 
@@ -157,6 +158,6 @@ export class SessionRequiredError extends Error {
   }
 
   static {
-    recognize(SessionRequiredError, "ERR_SESSION_REQUIRED");
+    recognize(this, "ERR_SESSION_REQUIRED");
   }
 }

@@ -112,7 +112,12 @@ export interface SessionStoreOptions<T, In, Index extends string = never, Old = 
    * session of a later version is read by the present schema, and everything else in it is left alone.
    */
   readonly migrations?:
-    | { readonly [Version in keyof Old]: SessionMigration<Old[Version], MigratedData<NoInfer<T>, NoInfer<In>>> }
+    | {
+        readonly [Version in keyof Old]: SessionMigration<
+          Old[Version],
+          MigratedData<NoInfer<T>, NoInfer<In>, NoInfer<Old[Version]>>
+        >;
+      }
     | undefined;
   /**
    * Called after each event. Without it, the first stored session that does not fit the schema is a warning on the console.

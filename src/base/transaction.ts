@@ -145,7 +145,9 @@ export function sessionMethods(transact: RunTransaction): SessionMethods {
 }
 
 function live(found: StoredRecord | null, now: number): StoredRecord | null {
-  return found !== null && now <= found.expires ? found : null;
+  if (found === null || now > found.expires) return null;
+  // The properties that an object inherits must not pass for fields.
+  return "constructor" in found.record ? { ...found, record: Object.assign(nullObject(), found.record) } : found;
 }
 
 /** Returns the remaining lifetime of a session in milliseconds, or -1 if there is none. */

@@ -56,8 +56,11 @@ export function createMigrations<T>(
     const result = called(name, to, data);
     return fitting(`the result of ${name}.to does not fit the schema`, codec, () => {
       const isObject = typeof result === "object" && result !== null && isPlain(result);
-      const named = isObject ? Object.entries(result).filter(([key]) => codec.names.includes(key)) : null;
-      const set = codec.encode(named === null ? result : Object.fromEntries(named));
+      // What is left of the old data is dropped. Any other unknown key is perhaps a misspelled one, and an error.
+      const isKept = (key: string): boolean => codec.names.includes(key) || !old.names.includes(key);
+      const set = codec.encode(
+        isObject ? Object.fromEntries(Object.entries(result).filter(([key]) => isKept(key))) : result,
+      );
       sizes.checkGiven("store a session", set);
       indexes.entriesOf(codec.decode(set));
       return set;
@@ -89,7 +92,7 @@ function readMigration(version: number, key: string, given: unknown): Migration 
   const name = `migrations[${key}]`;
   if (!/^[1-9][0-9]{0,8}$/.test(key) || Number(key) >= version) {
     throw new RangeError(
-      `Cannot ${ACTION} as each key of migrations must be a version below version, which is ${version}: received ${key}`,
+      `Cannot ${ACTION} as each key of migrations must be a version below the option version, which is ${version}: received ${key}`,
     );
   }
   const { from, to } = knownOptions(

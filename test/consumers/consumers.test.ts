@@ -112,6 +112,8 @@ const MESSAGES: Readonly<Record<string, string>> = {
   'transport: "bearer", cookie': "'{ path: string; }' is not assignable to type 'undefined'",
   "headers.has": "Property 'headers' does not exist on type 'SessionRequest'",
   "onCookie(bearer)": "is not assignable to parameter of type 'RequestSession<",
+  "({ userId: user, note })": "Property 'n' is missing in type",
+  "({ userId: user, n: 0 })": "Property 'note' is missing in type",
   "vews: 1": "'vews' does not exist",
   "tenant: ":
     "in type '{ readonly user: string; readonly product?: undefined; } | { readonly product: string; readonly user?:",
@@ -176,4 +178,15 @@ test("an editor shows the fields of the data, once in the data of a store and on
     role?: "user" | "admin" | undefined;
     views?: number | undefined;
 }, "user">`);
+}, 60_000);
+
+test("the classes of errors keep their names in the built package", async () => {
+  const outDir = `${folder}/node_modules/zession/dist`;
+  await run(process.execPath, ["node_modules/tsup/dist/cli-default.js", "--out-dir", outDir, "--no-clean"]);
+  const program = `import * as all from "zession";
+    console.log(Object.entries(all).filter(([name]) => name.endsWith("Error")).map(([key, { name }]) => key + " " + name).join())`;
+  await writeFile(`${folder}/names.js`, program);
+  const { stdout } = await run(process.execPath, [`${folder}/names.js`]);
+  const names = ["SessionBackendError", "SessionConflictError", "SessionDataError", "SessionRequiredError"];
+  expect(stdout.trim().split(",").toSorted()).toEqual(names.map((name) => `${name} ${name}`));
 }, 60_000);

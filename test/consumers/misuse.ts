@@ -69,16 +69,22 @@ createSessionStore({ schema, backend, now: Date.now() });
 // Migrations
 const old = z.object({ user: z.string() });
 const next = { schema, backend, version: 2 };
+const mapped = (userId: string) => ({ userId, n: 0, note: undefined });
 // @ts-expect-error The present data needs a `userId`.
 createSessionStore({ ...next, migrations: { 1: { from: old, to: ({ user }) => ({ user }) } } });
 // @ts-expect-error The old data has no `userId`.
 createSessionStore({ ...next, migrations: { 1: { from: old, to: ({ userId }) => ({ userId }) } } });
 // @ts-expect-error A migration is synchronous.
-createSessionStore({ ...next, migrations: { 1: { from: old, to: async ({ user }) => ({ userId: user }) } } });
+createSessionStore({ ...next, migrations: { 1: { from: old, to: async ({ user }) => mapped(user) } } });
 // @ts-expect-error The field is a number.
-createSessionStore({ ...next, migrations: { 1: { from: old, to: ({ user }) => ({ userId: user, n: user }) } } });
+createSessionStore({ ...next, migrations: { 1: { from: old, to: ({ user }) => ({ ...mapped(user), n: user }) } } });
+const note = undefined;
+// @ts-expect-error The new field that has a default is forgotten.
+createSessionStore({ ...next, migrations: { 1: { from: old, to: ({ user }) => ({ userId: user, note }) } } });
+// @ts-expect-error The new field that is optional is forgotten.
+createSessionStore({ ...next, migrations: { 1: { from: old, to: ({ user }) => ({ userId: user, n: 0 }) } } });
 // @ts-expect-error The old schema is missing.
-createSessionStore({ ...next, migrations: { 1: (was: { user: string }) => ({ userId: was.user }) } });
+createSessionStore({ ...next, migrations: { 1: (was: { user: string }) => mapped(was.user) } });
 // @ts-expect-error A version is a number.
 createSessionStore({ schema, backend, version: "2" });
 createSessionStore({
@@ -86,9 +92,9 @@ createSessionStore({
   backend,
   version: 3,
   migrations: {
-    1: { from: old, to: ({ user }) => ({ userId: user }) },
+    1: { from: old, to: ({ user }) => mapped(user) },
     // @ts-expect-error Each function gets the data of its own schema.
-    2: { from: z.object({ id: z.string() }), to: ({ user }) => ({ userId: user }) },
+    2: { from: z.object({ id: z.string() }), to: ({ user }) => mapped(user) },
   },
 });
 // @ts-expect-error The former option.

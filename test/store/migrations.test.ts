@@ -39,7 +39,7 @@ type V1 = z.output<typeof v1>;
 
 const split = ({ name, notice, ...rest }: V1) => {
   const [first = "", last] = name.split(" ");
-  return { ...rest, first, last, flash: notice };
+  return { ...rest, first, last, flash: notice, theme: undefined };
 };
 const ADA = { name: "Ada Lovelace", visits: 3, at: new Date(0), legacy: ["x"], code: "c" };
 const MIGRATED = { first: "Ada", last: "Lovelace", visits: 3, at: new Date(0), theme: "dark", code: "c" };
@@ -377,6 +377,10 @@ describe("a session that cannot be migrated", () => {
     "whose result is an array": [() => ["MARKER"], /result of migrations\[1\]\.to does not fit/],
     "whose result is a Map": [() => new Map([["first", "MARKER"]]), /result of migrations\[1\]\.to does not fit/],
     "whose result has a field of the wrong type": [(old) => ({ ...split(old), visits: "MARKER" }), /visits: expected/],
+    "whose result has a key that neither schema names": [
+      (old) => ({ ...split(old), baskett: "MARKER" }),
+      /does not fit the schema: \[key\]: unrecognized/,
+    ],
     "whose result is too large": [(old) => ({ ...split(old), theme: "x".repeat(70_000) }), /does not fit the schema/],
     "whose result is a promise": [async (old) => split(old), /migrations\[1\]\.to returned a promise/],
     "whose result is a rejected promise": [

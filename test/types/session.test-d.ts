@@ -153,7 +153,14 @@ describe("createSessionStore", () => {
         },
         2: {
           from: v2,
-          to: ({ cart, ...rest }) => ({ ...rest, role: "guest", basket: basketOf(cart), since: new Date() }),
+          to: ({ cart, ...rest }) => ({
+            ...rest,
+            role: "guest",
+            basket: basketOf(cart),
+            theme: undefined,
+            range: undefined,
+            since: new Date(),
+          }),
         },
       },
     });
