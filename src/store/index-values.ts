@@ -1,6 +1,6 @@
 import { ownProperty } from "../base/null-object.ts";
 import type { Indexes } from "../indexes/declarations.ts";
-import type { StoredSession } from "../record.ts";
+import { indexEntries, type StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
 import type { Decoder } from "./decoding.ts";
 import type { Runner, Target } from "./runner.ts";
@@ -17,7 +17,10 @@ export interface IndexValues {
   fieldsFor(entry: string): readonly string[];
   /** Whether the data has the value of the entry; `null` if it cannot be read or is of another version of the schema. */
   has(entry: string, record: StoredSession | null): boolean | null;
-  /** Like `has`, but migrates the data if necessary. */
+  /**
+   * Like `has` for a session of this version. One of an earlier version has the value if its migrated data has it, or if its
+   * index entries do.
+   */
   hasNow(target: Target, entry: string, record: StoredSession): Promise<boolean | null>;
 }
 
@@ -46,6 +49,7 @@ export function createIndexValues<T>(
     has,
     async hasNow({ id }, entry, record) {
       if (!(versionOf(record) < version)) return has(entry, record);
+      if (indexEntries(record).includes(entry)) return true;
       const decoded = await orReport(id, async () => decode(record));
       return decoded && indexes.includes(entry, ownProperty(decoded.data, indexes.sourceOf(entry)));
     },

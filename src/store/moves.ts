@@ -43,10 +43,11 @@ export interface Moves {
     isLimited: boolean,
   ): Promise<Written | "changed" | null>;
   /**
-   * Returns the index entries of stored data, and those of indexes that the store does not declare. Reports data that has
-   * none, for example an empty string, and returns `null`.
+   * Returns the index entries of a record with this data: those of the data, and those of indexes that the store does not
+   * declare. A record of another version of the schema keeps all that it has, because that version alone knows its index values.
+   * Reports data that has none, for example an empty string, and returns `null`.
    */
-  entriesAfter(id: string, held: readonly string[], data: unknown): string[] | null;
+  entriesAfter(id: string, record: StoredSession, data: unknown): string[] | null;
   /**
    * Stores a session of an earlier version in its present form, and moves it to the index entries of its data if it has
    * others, because the index was declared later, or another version of the application, which does not declare it, has
@@ -66,9 +67,15 @@ export function createMoves<T>(
     const names = [...Object.keys(edit.set), ...edit.remove];
     const isMoving = names.some((name) => name === reserved.version || indexes.sources.has(name));
     if (!isMoving) return await write(target, edit);
-    const data = codec.decode(changedCopy(record, edit.set, edit.remove));
-    return await move(target, record, indexes.entriesAfter(indexEntries(record), data), edit, isLimited);
+    const after = changedCopy(record, edit.set, edit.remove);
+    return await move(target, record, entriesOf(after, codec.decode(after)), edit, isLimited);
   };
+
+  function entriesOf(record: StoredSession, data: unknown): string[] {
+    const held = indexEntries(record);
+    const entries = indexes.entriesAfter(held, data);
+    return versionOf(record) === version ? entries : [...new Set([...entries, ...held])];
+  }
 
   const move: Moves["move"] = async (target, record, entries, edit, isLimited) => {
     const held = indexEntries(record);
@@ -108,9 +115,9 @@ export function createMoves<T>(
     });
   };
 
-  const entriesAfter: Moves["entriesAfter"] = (id, held, data) => {
+  const entriesAfter: Moves["entriesAfter"] = (id, record, data) => {
     try {
-      return indexes.entriesAfter(held, data);
+      return entriesOf(record, data);
     } catch (error) {
       const message = "an index value is not a string of 1 to 512 bytes, or its function threw an error";
       const issues = error instanceof SessionDataError ? error.issues : [{ code: "custom", path: [], message }];
@@ -122,7 +129,7 @@ export function createMoves<T>(
   const healed: Moves["healed"] = async (target, { stored, record, data }) => {
     // The fields of this version may be stale in a session of a later version, which alone knows its index values.
     if (versionOf(stored) > version) return stored;
-    const entries = entriesAfter(target.id, indexEntries(stored), data);
+    const entries = entriesAfter(target.id, record, data);
     if (entries === null) return stored;
     const isUpgraded = stored !== record;
     if (!isUpgraded && hasEntries(stored, entries)) return stored;

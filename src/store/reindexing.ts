@@ -31,7 +31,7 @@ export function reindexing<T>(
       // If the data cannot be read, the session keeps the entries that it has.
       const decoded = await runner.orReport(target.id, async () => decode(record));
       const held = indexEntries(record);
-      const entries = decoded === null ? held : (entriesAfter(target.id, held, decoded.data) ?? held);
+      const entries = decoded === null ? held : (entriesAfter(target.id, record, decoded.data) ?? held);
       if (!hasEntries(record, entries)) {
         const edit = { set: {}, remove: [], expect: expectation(record, [...sources]), touch: false };
         const moved = await move(target, record, entries, edit, false);
