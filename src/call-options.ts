@@ -67,9 +67,9 @@ export interface RotateWithGrace extends CallOptions {
 export interface RevokeOptions<Index extends string = never> extends CallOptions {
   /**
    * Ends the session only if it has this index value, for example `{ user: "42" }`; default: whatever values it has. The
-   * value is compared in the same step. Use it for every ID that a user chose.
+   * value is compared in the same step. Use it for every ID that a user chose. A present `undefined` is a `TypeError`.
    */
-  readonly of?: IndexQuery<Index> | undefined;
+  readonly of?: IndexQuery<Index>;
 }
 
 /** Options for `revokeAll`. */

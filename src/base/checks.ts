@@ -32,6 +32,25 @@ export function knownOptions<O extends object>(
 }
 
 /**
+ * Checks the options of a call.
+ *
+ * @param names The names of all options.
+ * @throws {TypeError} If the options are not an object, one has an unknown name, or the signal is not an `AbortSignal`.
+ */
+export function callOptions<O extends { readonly signal?: AbortSignal | undefined }>(
+  action: string,
+  options: O | undefined,
+  names: readonly (keyof O & string)[] = ["signal"],
+): Partial<O> {
+  if (options === undefined) return {};
+  const { signal } = knownOptions(action, options, names);
+  if (signal !== undefined && typeof signal?.addEventListener !== "function") {
+    throw new TypeError(`Cannot ${action} as signal must be an AbortSignal: received ${kindOf(signal)}`);
+  }
+  return options;
+}
+
+/**
  * Returns the options, with the default for each that is `undefined`.
  *
  * @param defaults Contains the name of every option.

@@ -2,6 +2,7 @@ import { kindOf, knownOptions, wholeNumber } from "../base/checks.ts";
 import { ownProperty } from "../base/null-object.ts";
 import { ignore, isPromise } from "../base/promises.ts";
 import { SessionDataError } from "../errors.ts";
+import type { Codec } from "../schema/codec.ts";
 import type { Plan } from "../schema/fields.ts";
 import type { SessionLimit } from "../store-options.ts";
 
@@ -21,6 +22,7 @@ export interface Indexes {
    *
    * @throws {TypeError} If the query does not name exactly one declared index, or its value is not a string of 1 to 512
    * bytes.
+   * @throws {SessionDataError} With the origin `given`, if the field of the index cannot have the value.
    */
   queriedEntry(query: unknown): string;
   /**
@@ -51,19 +53,24 @@ interface Index {
   readonly name: string;
   readonly from: string;
   readonly values: (field: unknown) => unknown;
+  /** Whether the only value is the text of the field itself. */
+  readonly isText: boolean;
   readonly limit: SessionLimit | null;
 }
 
 /**
  * Validates the option `indexes`.
  *
+ * @param hasEarlierValues Whether sessions may have values that only an earlier schema allows.
  * @throws {TypeError} If an index does not name a field of the schema, or an option is unknown or has the wrong type.
  * @throws {RangeError} If a limit is not a whole number from 1 to 100,000.
  */
 export function createIndexes(
   plan: Plan,
+  codec: Pick<Codec<unknown>, "valueOf">,
   declared: Readonly<Record<string, unknown>> = {},
   maxEntries: number = Number.POSITIVE_INFINITY,
+  hasEarlierValues = false,
 ): Indexes {
   const names = Object.keys(knownOptions(ACTION, declared, Object.keys(declared ?? {}), "indexes"));
   const indexes = names.map((name) => readIndex(plan, name, declared[name]));
@@ -90,12 +97,22 @@ export function createIndexes(
       return index !== undefined && [...entriesIn(index, field)].includes(entry);
     },
     queriedEntry(query) {
-      const [name, ...more] = Object.keys(query ?? {});
-      if (name === undefined || more.length > 0 || !byName.has(name)) {
+      const [name = "", ...more] = Object.keys(query ?? {});
+      const index = byName.get(name);
+      if (index === undefined || more.length > 0) {
         const known = names.join(", ") || "none";
         throw new TypeError(`Cannot look up sessions as the query must name one declared index: declared are ${known}`);
       }
-      return indexEntry(name, (query as Record<string, unknown>)[name]);
+      const value = (query as Record<string, unknown>)[name];
+      const entry = indexEntry(name, value);
+      if (!index.isText) return entry;
+      try {
+        // The schema may change a text, for example to lower case.
+        return indexEntry(name, codec.valueOf("look up sessions", index.from, value));
+      } catch (error) {
+        if (hasEarlierValues) return entry;
+        throw error;
+      }
     },
     limitOf: (entry) => byName.get(indexName(entry))?.limit ?? null,
   };
@@ -145,11 +162,16 @@ function readIndex(plan: Plan, name: string, declared: unknown): Index {
   const isField = typeof declared === "string";
   const names = ["from", "values", "limit"] as const;
   const given = isField ? { from: declared } : knownOptions(ACTION, declared as Partial<Index>, names, option);
-  const { from, values = (value) => value, limit }: Partial<Index> = given;
+  const { from, values = ownValue, limit }: Partial<Index> = given;
   const field = typeof from === "string" ? plan.fields.get(from) : undefined;
   if (field === undefined) return refuse(isField ? option : `${option}.from`, "be the name of a field of the schema");
   if (typeof values !== "function") return refuse(`${option}.values`, `be a function: received ${kindOf(values)}`);
-  return { name, from: field.name, values, limit: readLimit(`${option}.limit`, limit) };
+  const isText = values === ownValue && field.wire === "text";
+  return { name, from: field.name, values, isText, limit: readLimit(`${option}.limit`, limit) };
+}
+
+function ownValue(field: unknown): unknown {
+  return field;
 }
 
 function readLimit(option: string, declared: unknown): SessionLimit | null {

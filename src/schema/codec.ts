@@ -27,6 +27,13 @@ export interface Codec<T> {
    */
   decodeField(name: string, text: string): unknown;
   /**
+   * Returns the value that a session has in a field after it was given this one.
+   *
+   * @param action Completes "Cannot <action> as ..." in the error message.
+   * @throws {SessionDataError} With the origin `given`.
+   */
+  valueOf(action: string, name: string, given: unknown): unknown;
+  /**
    * Encodes the data of a new session, defaults included.
    *
    * @throws {SessionDataError} With the origin `given`.
@@ -169,6 +176,12 @@ export function createCodec<T>(plan: Plan): Codec<T> {
       const result = attempt(() => frozen(readField(field, text)));
       if (result.success) return result.data;
       throw dataError(plan.schema, "read a session", issuesOf(field, result), "stored");
+    },
+    valueOf(action, name, given) {
+      const issues: SessionIssue[] = [];
+      const { read } = encodeField(plan.fields.get(name) as Field, given, issues);
+      if (issues.length > 0) throw dataError(plan.schema, action, issues, "given");
+      return read;
     },
     encode,
     encodePatch,

@@ -1,5 +1,5 @@
 import { noteChange } from "../base/changes.ts";
-import { wholeNumber } from "../base/checks.ts";
+import { callOptions, wholeNumber } from "../base/checks.ts";
 import type { Step } from "../base/step.ts";
 import { refuseToken } from "../base/token.ts";
 import type { CallOptions } from "../call-options.ts";
@@ -54,9 +54,10 @@ export function bulkOperations<T>(
     tally: Tally,
     visit: (step: Step, live: readonly Sighting[], entry: string) => Promise<void>,
   ): Promise<void> {
+    const { signal } = callOptions(action, options);
     const entry = indexes.queriedEntry(by);
     const source = [indexes.sourceOf(entry)];
-    await visitIndex(action, runner, registry, entry, options?.signal, tally, async (step, page) => {
+    await visitIndex(action, runner, registry, entry, signal, tally, async (step, page) => {
       await visit(step, await liveIn(step, entry, page, source), entry);
     });
   }
@@ -79,10 +80,11 @@ export function bulkOperations<T>(
   return {
     async find(id, options) {
       const action = "find a session";
+      const { signal } = callOptions(action, options);
       if (plainIds) throw new TypeError(`Cannot ${action} by its ID as the option plainIds is true: use peek`);
       refuseToken(action, id);
       if (typeof id !== "string" || !tokens.isKey(id)) return null;
-      return await run(action, id, options?.signal, async (step) => {
+      return await run(action, id, signal, async (step) => {
         const target = ofKey(id, step);
         return toSession(target, await read(target, false));
       });
@@ -101,8 +103,9 @@ export function bulkOperations<T>(
       return tally.done;
     },
 
-    async list(by, { limit = DEFAULT_LIMIT, cursor, signal } = {}) {
+    async list(by, options) {
       const action = "list sessions";
+      const { limit = DEFAULT_LIMIT, cursor, signal } = callOptions(action, options, ["limit", "cursor", "signal"]);
       wholeNumber(action, "limit", limit, 1, MAX_LIMIT);
       const entry = indexes.queriedEntry(by);
       const after = scoreAt(action, entry, cursor);
@@ -128,8 +131,9 @@ export function bulkOperations<T>(
       return count;
     },
 
-    async *scan({ signal } = {}) {
+    async *scan(options) {
       const action = "scan sessions";
+      const { signal } = callOptions(action, options);
       const seen = new Set<string>();
       for await (const page of keyPages(action, settings, runner, signal)) {
         const keys = page.filter((key) => !seen.has(key));

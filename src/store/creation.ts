@@ -1,5 +1,6 @@
 import { type Insertion, MIN_PRUNE_AGE_MS } from "../backend.ts";
 import { noteChange } from "../base/changes.ts";
+import { callOptions } from "../base/checks.ts";
 import { nullObject, ownProperty } from "../base/null-object.ts";
 import { ignore, isPromise } from "../base/promises.ts";
 import { asUnknown } from "../base/step.ts";
@@ -44,6 +45,7 @@ interface Draft<T> {
 }
 
 const ACTION = "create a session";
+const OPTIONS = ["signal", "authenticated", "idleTimeout", "absoluteTimeout", "replaces"] as const;
 
 /** Returns the data of a new session from that of the session that it replaces. */
 type DataFunction<T> = (previous: T | null) => unknown;
@@ -116,7 +118,8 @@ export function creation<T>(
     registry.forget(key, indexEntries(ended));
   }
 
-  return async (input, options = {}) => {
+  return async (input, given) => {
+    const options = callOptions(ACTION, given, OPTIONS);
     const { signal, replaces = null } = options;
     const { idleTimeout, absoluteTimeout } = readTimeouts(ACTION, options, settings);
     const authenticated = authentication(ACTION, options.authenticated, time());

@@ -1,5 +1,7 @@
 import { type Member, MIN_PRUNE_AGE_MS } from "../backend.ts";
 import { noteChange } from "../base/changes.ts";
+import { callOptions, kindOf, ofType } from "../base/checks.ts";
+import { isPromise } from "../base/promises.ts";
 import { refuseToken } from "../base/token.ts";
 import { SessionConflictError } from "../errors.ts";
 import type { Page, Registry } from "../indexes/members.ts";
@@ -84,17 +86,27 @@ export function endings<T>(
       const action = "revoke a session";
       if (plainIds) throw new TypeError(`Cannot ${action} by its ID as the option plainIds is true: use destroy`);
       refuseToken(action, id);
-      const entry = options?.of === undefined ? null : indexes.queriedEntry(options.of);
+      const { of, signal } = callOptions(action, options, ["of", "signal"]);
+      if (of === undefined && options !== undefined && "of" in options) {
+        throw new TypeError(`Cannot ${action} as of is undefined: leave it out to end the session whosever it is`);
+      }
+      const entry = of === undefined ? null : indexes.queriedEntry(of);
       if (typeof id !== "string" || !tokens.isKey(id)) return false;
-      const ending = run(action, id, options?.signal, async (step) => {
+      const ending = run(action, id, signal, async (step) => {
         const target = ofKey(id, step);
         return (await (entry === null ? end(target, "id") : endOf(target, entry, "id", false))) === true;
       });
       return await ending.finally(noteChange);
     },
 
-    async revokeAll(by, { except, scan = false, signal } = {}) {
+    async revokeAll(by, options) {
       const action = "revoke sessions";
+      const { except, scan = false, signal } = callOptions(action, options, ["except", "scan", "signal"]);
+      ofType(action, "scan", scan, "boolean");
+      if (except !== undefined && except !== null && !tokens.isKey(except.id)) {
+        const what = isPromise(except) ? "a promise: await it" : `${kindOf(except)} without an ID`;
+        throw new TypeError(`Cannot ${action} as except must be a session or null: received ${what}`);
+      }
       const entry = indexes.queriedEntry(by);
       const progress = { seen: 0, done: 0 };
 
@@ -133,14 +145,16 @@ export function endings<T>(
       return progress.done;
     },
 
-    async revokeEverybody(options = {}) {
+    async revokeEverybody(given) {
+      const action = "revoke all sessions";
+      const options = callOptions(action, given, ["signal", "onProgress"]);
       const progress = { seen: 0, done: 0 };
       const endOne = async (target: Target): Promise<boolean> => (await end(target, "everybody")) === true;
       try {
         // A pass over the keys may miss a session that is created meanwhile, so another one follows until none was found.
         for (let before = -1; before !== progress.done; ) {
           before = progress.done;
-          await visitAll("revoke all sessions", settings, runner, options, progress, endOne);
+          await visitAll(action, settings, runner, options, progress, endOne);
         }
       } finally {
         noteChange();

@@ -1,3 +1,4 @@
+import { callOptions } from "../base/checks.ts";
 import type { Registry } from "../indexes/members.ts";
 import { expectation, indexEntries } from "../record.ts";
 import type { SessionStore } from "../session.ts";
@@ -46,7 +47,8 @@ export function reindexing<T>(
     return wasEntered;
   }
 
-  return async (options = {}) => {
+  return async (given) => {
+    const options = callOptions(action, given, ["signal", "onProgress"]);
     if (sources.size === 0) throw new TypeError(`Cannot ${action} as the store declares none: use the option indexes`);
     const progress = { seen: 0, done: 0 };
     await visitAll(action, settings, runner, options, progress, enter);

@@ -1,4 +1,5 @@
 import type { Written } from "../backend.ts";
+import { callOptions } from "../base/checks.ts";
 import { milliseconds, seconds } from "../base/durations.ts";
 import { pause } from "../base/step.ts";
 import { newSecret } from "../base/token.ts";
@@ -56,8 +57,9 @@ export function rotation<T>(
     }
   }
 
-  return async (token, options = {}) => {
+  return async (token, given) => {
     const action = "rotate a session";
+    const options = callOptions(action, given, ["signal", "patch", "idleTimeout", "authenticated", "grace"]);
     const { patch = {}, grace = 0, signal } = options;
     if (settings.plainIds)
       throw new TypeError(`Cannot ${action} as with plainIds the ID is the token: create a new session instead`);

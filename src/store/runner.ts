@@ -1,3 +1,4 @@
+import { callOptions } from "../base/checks.ts";
 import { type Step, withTimeout } from "../base/step.ts";
 import type { ParsedToken } from "../base/token.ts";
 import type { CallOptions } from "../call-options.ts";
@@ -50,9 +51,10 @@ export function createRunner({ operationTimeoutMs, report, tokens }: Settings): 
   return {
     run,
     withToken(action, token, options, operation) {
+      const { signal } = callOptions(action, options);
       const parsedToken = tokens.read(token);
       if (parsedToken === null) return Promise.resolve(null);
-      return run(action, parsedToken.id, options?.signal, (step) => operation({ ...parsedToken, step }));
+      return run(action, parsedToken.id, signal, (step) => operation({ ...parsedToken, step }));
     },
     ofKey: (key, step) => ({ ...tokens.ofKey(key), isInternal: true, step }),
     async orReport(id, operation) {

@@ -7,7 +7,7 @@ const v1 = z.object({ userId: z.string().optional(), note: z.string().optional()
 const v2 = z.object({ accountId: z.string(), note: z.string().optional() });
 
 /** Two versions of an application. The index `user` is taken from another field in each. */
-function scene() {
+function bothVersions() {
   const backend = memoryBackend();
   const clock = manualClock();
   const shared = { backend, now: clock.now };
@@ -22,8 +22,10 @@ function scene() {
   return { earlier, later, clock };
 }
 
+type Use = (scene: ReturnType<typeof bothVersions>, token: string) => Promise<unknown>;
+
 describe("a session of a later version", () => {
-  const uses = {
+  const uses: Readonly<Record<string, Use>> = {
     update: ({ earlier }, token) => earlier.update(token, { userId: "7" }),
     "update with a function": ({ earlier }, token) => earlier.update(token, () => ({ userId: "7" })),
     take: async ({ earlier }, token) => {
@@ -33,10 +35,10 @@ describe("a session of a later version", () => {
     "rotate with a patch": async ({ earlier }, token) => await earlier.rotate(token, { patch: { userId: "7" } }),
     reindex: ({ earlier }) => earlier.reindex(),
     get: ({ earlier }, token) => earlier.get(token),
-  } satisfies Record<string, (scene: ReturnType<typeof scene>, token: string) => Promise<unknown>>;
+  };
 
   test.each(Object.entries(uses))("stays in its indexes when an earlier version calls %s", async (_, use) => {
-    const both = scene();
+    const both = bothVersions();
     const { later } = both;
     const { token } = await later.create({ accountId: "42" });
     await use(both, token);
@@ -46,7 +48,7 @@ describe("a session of a later version", () => {
   });
 
   test("is found by what an earlier version wrote to the field of the index until the later version uses it", async () => {
-    const { earlier, later } = scene();
+    const { earlier, later } = bothVersions();
     const { token } = await later.create({ accountId: "42" });
     await earlier.update(token, { userId: "7" });
     expect(await earlier.count({ user: "7" })).toBe(1);
@@ -58,7 +60,7 @@ describe("a session of a later version", () => {
 
 describe("a session of an earlier version that was not migrated yet", () => {
   test("can be ended by each index value that lists it", async () => {
-    const { earlier, later } = scene();
+    const { earlier, later } = bothVersions();
     const { session } = await earlier.create({ userId: "42" });
     const { sessions } = await later.list({ user: "42" });
     expect(sessions.map(({ id }) => id)).toEqual([session.id]);
@@ -67,13 +69,13 @@ describe("a session of an earlier version that was not migrated yet", () => {
   });
 
   test("can be ended by its index value of the later version", async () => {
-    const { earlier, later } = scene();
+    const { earlier, later } = bothVersions();
     const { session } = await earlier.create({ userId: "42" });
     expect(await later.revoke(session.id, { of: { user: "a-42" } })).toBe(true);
   });
 
   test("keeps its index entries and gets those of the later version by reindex, which does not migrate it", async () => {
-    const { earlier, later } = scene();
+    const { earlier, later } = bothVersions();
     const { token } = await earlier.create({ userId: "42" });
     expect(await later.reindex()).toBe(1);
     expect(await later.reindex()).toBe(0);
@@ -84,7 +86,7 @@ describe("a session of an earlier version that was not migrated yet", () => {
   });
 
   test("moves to the index entries of the later version when that uses it", async () => {
-    const { earlier, later } = scene();
+    const { earlier, later } = bothVersions();
     const { token } = await earlier.create({ userId: "42" });
     await later.get(token);
     expect(await later.count({ user: "42" })).toBe(0);

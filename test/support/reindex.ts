@@ -238,7 +238,9 @@ export function reindex(open: () => VersionsGround | Promise<VersionsGround>): v
       const unfit = await store.create({ userId: "andrew", theme: "dark" });
       await lose(entry);
       const schema = z.object({ userId: z.string().startsWith("b") });
-      const strict = createSessionStore({ schema, backend, indexes: { user: "userId" }, now: clock.now });
+      // Values of an index with a function are not compared with the schema.
+      const indexes = { user: { from: "userId", values: (id: string) => id } } as const;
+      const strict = createSessionStore({ schema, backend, indexes, now: clock.now });
       expect(await strict.revokeAll(by, { scan: true })).toBe(2);
       for (const { token } of [changed, unfit]) expect(await store.peek(token)).toBeNull();
     });

@@ -795,7 +795,6 @@ describe("a store with indexes", () => {
     // @ts-expect-error
     indexed.list({ user: "42" }, { cursor: 1 });
     indexed.revoke("id", { of: { user: "42" }, signal });
-    indexed.revoke("id", { of: undefined });
     // @ts-expect-error
     indexed.revoke("id", { of: { userId: "42" } });
     // @ts-expect-error
