@@ -209,8 +209,8 @@ export interface SessionBackend {
    */
   enter(entry: string, key: string, lifeMs: number, count: number, now: number): Promise<EnteredPage>;
   /**
-   * Lets an index live longer for a key. A member keeps its score. A missing key enters with a score above all others, but as
-   * of a minute ago if that is above them: it is not a session that may still be written.
+   * Lets an index live longer for a key. A member keeps its score. A missing key enters with the score of a minute ago, because
+   * its session is not one that may still be written, or with a higher one if others have that.
    *
    * @param lifeMs As for `enter`.
    */
@@ -233,12 +233,10 @@ export interface SessionBackend {
    * 32 random bytes in base64url. It is not a session, and `keys` does not list it.
    */
   shared(name: string): Promise<string>;
-  /**
-   * Lists all keys, page by page, in no particular order. May contain duplicates, and keys of expired sessions or of none.
-   */
+  /** Lists all keys, page by page, in no order. May contain duplicates, and keys of expired sessions or of none. */
   keys(): AsyncIterable<readonly string[]>;
   /**
-   * Reports the ends of sessions to a listener, from now on until the returned function is called. Without it, a store that
+   * Reports the ends of sessions to a listener, whose errors are ignored, until the returned function is called. Without it, a store that
    * watches sessions looks at them again and again.
    */
   notify?(listener: EndListener): () => void;

@@ -70,7 +70,7 @@ export function isReserved(field: string): boolean {
   return field === reserved.createdAt || field === reserved.lastAccessedAt || field.startsWith("session_");
 }
 
-/** Whether the record has the three fields that every session has. */
+/** Whether the record has `created_at`, `last_accessed_at` and `session_ttl`, as every session has. */
 export function isSession(record: StoredSession): boolean {
   return (
     record[reserved.createdAt] !== undefined &&

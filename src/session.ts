@@ -162,15 +162,16 @@ export interface SessionStore<T, New = T, Index extends string = never> {
   revoke(id: SessionId, options?: RevokeOptions<Index>): Promise<boolean>;
   /**
    * Ends all sessions with an index value and returns their number, for example to log a user out on all devices. No
-   * session that was created before the call remains, if the index has them all: see `reindex` and `scan`. A concurrent
+   * session that was created before the call remains, if the index has them all: if not, use `reindex` before, or the option
+   * `scan`. A concurrent
    * `create` either fails with a `SessionConflictError`, or its session appears in `list`. The operation timeout applies to
    * each page of sessions.
    */
   revokeAll(by: IndexQuery<Index>, options?: RevokeAllOptions): Promise<number>;
   /**
-   * Enters all sessions into the indexes that miss them, and returns how many sessions there were: those that were created
-   * before an index was declared, those that an older version of the application created or changed since, and those that an
-   * index has lost. Does not restart idle timeouts, and limits do not apply. May run while the store is in use, and again at any
+   * Enters each session into the indexes that miss it, and returns the number of sessions that an index missed: those that were
+   * created before the index was declared, those that an older version of the application created or changed since, and those
+   * that the index has lost. Does not restart idle timeouts, and limits do not apply. May run while the store is in use, and again at any
    * time: sessions that are in their indexes stay as they are.
    *
    * A session whose data does not fit the schema is entered into the indexes that it was in, and reported as an `invalid`

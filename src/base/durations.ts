@@ -50,8 +50,9 @@ export function seconds(action: string, name: string, value: unknown, max: numbe
 function whole(unit: "ms" | "s", action: string, name: string, value: unknown, min: number, max: number): number {
   const exact = parse(value);
   if (exact === null) {
-    const kind = typeof value === "string" ? RangeError : TypeError;
-    const received = typeof value === "string" && QUOTABLE.test(value) ? JSON.stringify(value) : kindOf(value);
+    const kind = typeof value === "string" || typeof value === "number" ? RangeError : TypeError;
+    const isQuoted = typeof value === "string" && QUOTABLE.test(value);
+    const received = typeof value === "number" ? value : isQuoted ? JSON.stringify(value) : kindOf(value);
     throw new kind(
       `Cannot ${action} as ${name} must be a number of seconds or a duration such as "30m": received ${received}`,
     );
@@ -79,7 +80,7 @@ function whole(unit: "ms" | "s", action: string, name: string, value: unknown, m
 
 /** Returns milliseconds, which may have a fraction; `null` for anything but a number or well-formed text. */
 function parse(value: unknown): number | null {
-  if (typeof value === "number") return value * UNITS.s;
+  if (typeof value === "number") return Number.isFinite(value) ? value * UNITS.s : null;
   const parts = typeof value === "string" ? DURATION.exec(value) : null;
   if (parts === null) return null;
   const [, digits, unit] = parts;

@@ -110,7 +110,7 @@ export function exchanges<T, New, Index extends string, Transport extends Sessio
     const begin = () =>
       newSharedRequest<T>(request, header, cookie === null ? bearerToken(header) : cookie.read(header));
     if (!settings.passes(request)) return { ...exchange(store, settings, begin(), key), response: refused() };
-    const shared = shareRequest(key, settings, cookie?.name ?? null, begin);
+    const shared = shareRequest(key, settings, cookie?.name ?? null, header, begin);
     return exchange(store, settings, shared, key);
   };
 }

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
+import { sharedState } from "../base/shared-state.ts";
 
 /** The state that an exchange shares with the exchanges that run inside its handler in this process. */
 export interface Scope {
@@ -14,7 +15,7 @@ export interface Scope {
   isOver: boolean;
 }
 
-const scopes = new AsyncLocalStorage<Scope>();
+const scopes = sharedState("scopes", () => new AsyncLocalStorage<Scope>());
 
 /** Begins a scope inside the one whose handler is running. */
 export function beginScope(): Scope {

@@ -125,24 +125,28 @@ export function readHttpOptions<T, Transport extends SessionTransport>(
   }
   return {
     cookie: isBearer ? null : sessionCookie(cookie),
-    isPersistent: typeof persistent === "function" ? persistent : () => persistent,
+    isPersistent: (session) =>
+      typeof persistent === "function"
+        ? booleanOf("set the session cookie", "persistent", persistent, session)
+        : persistent,
     passes: crossOriginProtection(!isBearer && given.crossOriginProtection),
-    isPassive: (request) => answerOfPassive(passive, request),
+    isPassive: (request) => booleanOf("read the session", "passive", passive, request),
     onBackendError,
     onUnauthenticated,
   };
 }
 
-function answerOfPassive(passive: (request: SessionRequest) => unknown, request: SessionRequest): boolean {
+/** Calls an option that is a function, and returns its answer. */
+function booleanOf<A>(action: string, option: string, call: (argument: A) => unknown, argument: A): boolean {
   let answer: unknown;
   try {
-    answer = passive(request);
+    answer = call(argument);
   } catch (cause) {
-    throw new TypeError("Cannot read the session as the option passive threw an error", { cause });
+    throw new TypeError(`Cannot ${action} as the option ${option} threw an error`, { cause });
   }
   if (typeof answer === "boolean") return answer;
   ignore(answer);
-  throw new TypeError(`Cannot read the session as passive must return true or false: received ${nameOf(answer)}`);
+  throw new TypeError(`Cannot ${action} as ${option} must return true or false: received ${nameOf(answer)}`);
 }
 
 function nameOf(value: unknown): string {

@@ -196,11 +196,14 @@ export function requestSession<T, New, Index extends string, Transport extends S
 
   async function destroyAll(by: IndexQuery<Index>, options?: CallOptions): Promise<number> {
     const current = await read(false, "peek", options);
-    const done = await store.revokeAll(by, { ...options, except: current });
+    // Without data that can be read, the session is not known by its ID.
+    const wasUnreadable = current === null && (await destroyed(options));
+    if (wasUnreadable) forget(true);
+    const done = Number(wasUnreadable) + (await store.revokeAll(by, { ...options, except: current }));
+    if (current === null) return done;
     try {
       // By its ID if another request has rotated the token.
-      const hasEnded = (await destroyed(options)) || (current !== null && (await store.revoke(current.id, options)));
-      return done + Number(forget(hasEnded));
+      return done + Number(forget((await destroyed(options)) || (await store.revoke(current.id, options))));
     } catch (error) {
       throw failedAfter({ done }, error);
     }

@@ -1,3 +1,4 @@
+import { sharedState } from "../base/shared-state.ts";
 import { serially } from "../base/turns.ts";
 import { beginScope, type Scope } from "./nesting.ts";
 import type { SessionRequest } from "./request.ts";
@@ -29,7 +30,7 @@ interface UnderWay {
   readonly next: UnderWay | undefined;
 }
 
-const underWay = new WeakMap<object, UnderWay>();
+const underWay = sharedState("requests", () => new WeakMap<object, UnderWay>());
 
 export function newSharedRequest<T>(request: SessionRequest, header: string, token: string | null): SharedRequest<T> {
   return {
@@ -45,21 +46,27 @@ export function newSharedRequest<T>(request: SessionRequest, header: string, tok
 }
 
 /**
- * Returns the state of a request that other handlers of the same middleware are handling, or else the new one.
+ * Returns the state of a request that other handlers of the same middleware are handling, or else the new one. A request with
+ * another token is another request: a framework may use its request objects again.
  *
  * @param key The object that is the same for all handlers of a request.
+ * @param header The request header that may contain the token.
  * @throws {TypeError} If another middleware with the same cookie is handling the request.
  */
 export function shareRequest<T>(
   key: object,
   owner: object,
   cookieName: string | null,
+  header: string,
   begin: () => SharedRequest<T>,
 ): SharedRequest<T> {
   const others = underWay.get(key);
   for (let one = others; one !== undefined; one = one.next) {
     if (one.shared.scope.isOver) continue;
-    if (one.owner === owner) return one.shared as SharedRequest<T>;
+    if (one.owner === owner) {
+      if (one.shared.header === header) return one.shared as SharedRequest<T>;
+      continue;
+    }
     if (one.cookieName !== null && one.cookieName === cookieName) {
       throw new TypeError(
         `Cannot handle a request in two session middlewares at the same time as both use the cookie ${cookieName}: use one middleware, or give each its own cookie name`,

@@ -1,6 +1,7 @@
 import { setImmediate } from "node:timers";
 import type { EndListener, SessionBackend } from "../backend.ts";
 import { knownOptions, wholeNumber } from "../base/checks.ts";
+import { tell } from "../base/promises.ts";
 import { randomText } from "../base/token.ts";
 import { type RunTransaction, sessionMethods } from "../base/transaction.ts";
 import { SessionBackendError } from "../errors.ts";
@@ -70,7 +71,9 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
       Object.assign(found, next);
       sessions.moved(found);
     } else if (found !== null && next === null) sessions.remove(found);
-    if (ending !== undefined) for (const { listener } of listeners) listener.ended(ending.id, ending.cause);
+    if (ending !== undefined) {
+      for (const { listener } of listeners) tell(() => listener.ended(ending.id, ending.cause), null);
+    }
     return answer;
   };
 

@@ -10,8 +10,8 @@ export interface RedisBackendOptions {
    */
   readonly prefix?: string | undefined;
   /**
-   * Makes `destroy`, `revoke`, `revokeAll` and `rotate` wait until replicas have the change, so that a failover does
-   * not restore an ended session. If the replicas do not confirm in time, the operation fails with the outcome
+   * Makes everything that ends a session or a token wait until replicas have the change, so that a failover does not restore it:
+   * `destroy`, `consume`, `revoke`, `revokeAll`, `revokeEverybody`, `rotate`, and a `create` that replaces a session. If the replicas do not confirm in time, the operation fails with the outcome
    * `unknown`: the primary has applied the change, but a failover may lose it. Default: no waiting, so a failover may
    * lose the changes that the primary had not replicated yet.
    */

@@ -34,7 +34,7 @@ export interface Confirmation {
 
 /** @throws {TypeError | RangeError} If an option is unknown, has the wrong type or is out of range. */
 export function readConfirmation(action: string, options: ReplicaConfirmation): Confirmation {
-  const { count, timeout } = knownOptions(action, options, ["count", "timeout"]);
+  const { count, timeout } = knownOptions(action, options, ["count", "timeout"], "waitForReplicas");
   wholeNumber(action, "waitForReplicas.count", count, 1, 1000);
   return { count, timeoutMs: milliseconds(action, "waitForReplicas.timeout", timeout, 1, MAX_WAIT_MS) };
 }

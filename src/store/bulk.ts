@@ -6,7 +6,7 @@ import type { CallOptions } from "../call-options.ts";
 import type { PatchInput } from "../data.ts";
 import { cursorAfter, scoreAt } from "../indexes/cursors.ts";
 import type { Page, Registry, Sighting } from "../indexes/members.ts";
-import { indexEntries, type StoredSession } from "../record.ts";
+import { indexEntries, reserved, type StoredSession } from "../record.ts";
 import type { Codec } from "../schema/codec.ts";
 import type { Session, SessionStore } from "../session.ts";
 import type { Decoder } from "./decoding.ts";
@@ -24,7 +24,7 @@ const MAX_LIMIT = 1000;
 export function bulkOperations<T>(
   settings: Settings,
   runner: Runner,
-  { fields, read }: Storage,
+  { fields, read, shortened }: Storage,
   { toSession }: Decoder<T>,
   { compareAndSet }: PatchWriter<T>,
   codec: Codec<T>,
@@ -43,7 +43,12 @@ export function bulkOperations<T>(
     wanted: readonly string[] | null,
   ): Promise<Sighting[]> {
     const seen = await registry.lookUp(step, entry, members, at, wanted);
-    return seen.filter(({ live, record }) => live && values.has(entry, record) !== false);
+    return seen.flatMap((one) => {
+      if (!one.live || values.has(entry, one.record) === false) return [];
+      const record = one.record && shortened(one.record);
+      const hasEnded = record !== one.record && Number(record?.[reserved.deadline]) <= at;
+      return hasEnded ? [] : [{ ...one, record }];
+    });
   }
 
   /** Visits the live sessions of an index page by page, with the field that the index is built from. */

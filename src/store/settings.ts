@@ -1,7 +1,7 @@
 import type { SessionBackend } from "../backend.ts";
 import { kindOf, ofType, wholeNumber, withDefaults } from "../base/checks.ts";
 import { milliseconds, seconds } from "../base/durations.ts";
-import { ignore, tell } from "../base/promises.ts";
+import { ignore, isPromise, tell } from "../base/promises.ts";
 import { plainTokens, secretTokens, type TokenForm } from "../base/token.ts";
 import type { CreateOptions } from "../call-options.ts";
 import type { SessionSchema } from "../data.ts";
@@ -56,6 +56,7 @@ const METHODS = [
   "extend",
   "page",
   "leave",
+  "shared",
   "keys",
 ] as const satisfies readonly (keyof SessionBackend)[];
 /** The largest version that `versionOf` reads. */
@@ -98,7 +99,12 @@ export function readOptions<T, In, Index extends string, Old>(
   const { backend, onEvent, plainIds, now } = given;
   for (const method of METHODS) {
     if (typeof backend?.[method] !== "function") {
-      throw new TypeError(`Cannot ${ACTION} as backend must be a session backend: received one without ${method}()`);
+      const received = isPromise(backend)
+        ? "a promise: await it"
+        : typeof backend === "function"
+          ? "a function: call it"
+          : `one without ${method}()`;
+      throw new TypeError(`Cannot ${ACTION} as backend must be a session backend: received ${received}`);
     }
   }
   for (const [name, value] of Object.entries({ onEvent, now })) {

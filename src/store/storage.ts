@@ -1,5 +1,6 @@
 import type { Change, Written } from "../backend.ts";
 import { type Absence, type Access, isReused, rotatedAt } from "../base/access.ts";
+import { kindOf } from "../base/checks.ts";
 import type { Step } from "../base/step.ts";
 import type { ParsedToken } from "../base/token.ts";
 import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
@@ -10,6 +11,7 @@ import {
   deadlineOf,
   expectation,
   idleSeconds,
+  isSession,
   reserved,
   type StoredSession,
   timeOf,
@@ -68,8 +70,19 @@ export interface Storage {
    * if the session has ended.
    */
   settled(target: Target, record: StoredSession, isTouched: boolean): Promise<StoredSession | null>;
+  /** Returns the record with the deadline that `settled` would write; the record itself if it has that. */
+  shortened(record: StoredSession): StoredSession;
 }
 
+/** What a backend may answer to a change that it refuses. */
+const REFUSALS: ReadonlySet<string> = new Set([
+  "changed",
+  "revoked",
+  "too_many_bytes",
+  "too_small",
+  "too_big",
+  "invalid_type",
+]);
 /** The latest time that a deadline can be, in Unix milliseconds. */
 const MAX_DEADLINE = 999_999_999_999_999;
 
@@ -91,7 +104,7 @@ export function createStorage(
   });
 
   const ask: Storage["ask"] = async (target, effect, call) => {
-    let answer = await target.step(effect, call);
+    let answer: unknown = await target.step(effect, call);
     if (isReused(answer) && !(await isDecided(target))) answer = await target.step(effect, call);
     const event = { id: target.id, at: new Date(time()) };
     if (isReused(answer)) {
@@ -107,13 +120,19 @@ export function createStorage(
       const message = "Cannot read a session as its key is not a hash or its session_deadline is not Unix milliseconds";
       throw new SessionDataError(message, { issues: [issue], origin: "stored" });
     }
-    return answer as Exclude<typeof answer, NonNullable<Absence>>;
+    if (typeof answer === "string") {
+      // An absence that a later version of the contract knows must not pass for a session.
+      if (!REFUSALS.has(answer)) return null;
+    } else if (typeof answer !== "object") {
+      throw new TypeError(`Cannot use a session as the backend returned ${kindOf(answer)}`);
+    }
+    return answer as never;
   };
 
   const read: Storage["read"] = async (target, touch, maxAgeMs = 0) => {
     const call = () => backend.read(target.key, accessTo(target), { touch, fields, maxAgeMs });
     const record = await ask(target, touch ? "writes" : "reads", call);
-    return record && (await settled(target, record, touch));
+    return record && isSession(record) ? await settled(target, record, touch) : null;
   };
 
   const settled: Storage["settled"] = async (target, record, isTouched) => {
@@ -190,5 +209,10 @@ export function createStorage(
     return after && { ...written, after };
   };
 
-  return { fields, accessTo, ask, read, readAndTouch, write, settled };
+  const shortened: Storage["shortened"] = (record) => {
+    const set = earlierDeadline(record);
+    return set === null ? record : { ...record, ...set };
+  };
+
+  return { fields, accessTo, ask, read, readAndTouch, write, settled, shortened };
 }

@@ -172,7 +172,8 @@ export function createSessionStore<T extends object, In, Index extends string = 
       const action = "set the idle timeout of a session";
       const set = { [reserved.idleTimeout]: String(seconds(action, "idleTimeout", idleTimeout)) };
       return await withToken(action, token, options, async (target) => {
-        const written = await apply(target, {}, { set, remove: [] });
+        // Reads the data first, so that nothing changes if it does not fit.
+        const written = await compareAndSet(target, () => ({}), { set, remove: [] });
         return await toHealed(target, written?.after);
       });
     },

@@ -98,6 +98,40 @@ describe("two copies of the package in one process", () => {
     expect(await response.json()).toBeNull();
   });
 
+  test("the session of a request is read again after a store of another copy has ended sessions", async () => {
+    const store = here.createSessionStore({ schema, backend: here.memoryBackend(), indexes: { user: "userId" } });
+    const { token } = await store.create({ userId: "42" });
+    const headers = { cookie: `${here.sessionCookie().name}=${token}` };
+    const withSession = there.sessionMiddleware(store);
+    await withSession(new Request("https://app.example/", { headers }), async (session) => {
+      expect(await session.get()).not.toBeNull();
+      await store.revokeAll({ user: "42" });
+      expect(await session.get()).toBeNull();
+      return new Response();
+    });
+  });
+
+  test("the cookie of a request inside another one is kept, if the middlewares are of two copies", async () => {
+    const store = here.createSessionStore({ schema, backend: here.memoryBackend() });
+    const [outer, inner] = [here.sessionMiddleware(store), there.sessionMiddleware(store)];
+    const answer = await outer(new Request("https://app.example/"), () =>
+      inner(new Request("https://app.example/login"), async (session) => {
+        await session.create({ userId: "42" });
+        return new Response();
+      }),
+    );
+    expect(answer.headers.getSetCookie()).toEqual([expect.stringContaining("__Host-Http-sid=")]);
+  });
+
+  test("middlewares of two copies with one cookie name cannot handle one request", async () => {
+    const store = here.createSessionStore({ schema, backend: here.memoryBackend() });
+    const request = new Request("https://app.example/");
+    const both = here.sessionMiddleware(store)(request, () =>
+      there.sessionMiddleware(store)(request, async () => new Response()),
+    );
+    await expect(both).rejects.toThrow("two session middlewares at the same time");
+  });
+
   test("a failing backend of another copy is reported as unavailable, and its error keeps its reason", async () => {
     const events: here.SessionEvent[] = [];
     const failing = there.memoryBackend({ capacity: 1 });

@@ -10,6 +10,7 @@ import { type BackendMethod, intercept, keysOf } from "../support/backends.ts";
 import { cookieJar, requestParts } from "../support/http.ts";
 import { allListed, type Data, type Index, idsOf, members, type NewMember } from "../support/members.ts";
 import { setCookies } from "../support/sites.ts";
+import { plant } from "../support/stored.ts";
 
 type MemberSession = RequestSession<Data, NewMember, Index>;
 
@@ -54,6 +55,17 @@ describe("destroyAll", () => {
     });
     expect(jar.cookie).toBeNull();
     expect(response.headers.get("cache-control")).toBe("no-store");
+    expect(await keysOf(backend)).toEqual([stranger.session.id]);
+  });
+
+  test("destroyAll also ends a session whose data does not fit the schema, and clears the cookie", async () => {
+    const { visit, jar, backend, clock, mine, stranger } = await devices();
+    await plant(backend, mine.token, { cart: "no JSON" }, [], clock.now());
+    await visit(async (session) => {
+      expect(await session.get()).toBeNull();
+      expect(await session.destroyAll({ user: "42" })).toBe(2);
+    });
+    expect(jar.cookie).toBeNull();
     expect(await keysOf(backend)).toEqual([stranger.session.id]);
   });
 

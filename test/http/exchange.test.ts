@@ -177,6 +177,17 @@ describe("the request of an exchange", () => {
     expect(calls).toEqual(["read", "read"]);
   });
 
+  test("a request object that is used again with another token has another session, also if its first exchange never ended", async () => {
+    const { begin, exchange, parts, store } = await member();
+    expect((await exchange.session.get())?.data.userId).toBe("42");
+    const { token } = await store.create({ userId: "7" });
+    Object.assign(parts, { header: () => `__Host-Http-sid=${token}` });
+    const again = begin(parts);
+    expect((await again.session.get())?.data.userId).toBe("7");
+    await again.session.destroy();
+    expect((await exchange.session.get())?.data.userId).toBe("42");
+  });
+
   test("a web-standard Request is rejected with a TypeError that says what an exchange needs", async () => {
     const { begin } = await member();
     const given = new Request("https://app.example/") as never;

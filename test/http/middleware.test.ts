@@ -109,7 +109,7 @@ describe("the backend calls of one request", () => {
     [
       "a get after setIdleTimeout does not read the session",
       async (session) => [await session.setIdleTimeout(60), await session.get()],
-      ["write"],
+      ["read", "write"],
     ],
     [
       "a get after a rotation does not read the session",
@@ -646,7 +646,22 @@ describe("the option persistent", () => {
       await session.create({});
       return new Response();
     });
-    await expect(answer).rejects.toThrow("rule");
+    await expect(answer).rejects.toThrow("the option persistent threw an error");
+    await expect(answer).rejects.toMatchObject({ cause: { message: "rule" } });
+    expect(await keysOf(backend)).toEqual([]);
+  });
+
+  test.each([
+    ["a promise", async () => false],
+    ["undefined", () => undefined],
+    ["a text", () => "yes"],
+  ])("a function persistent that returns %s is a TypeError, and the session is destroyed", async (_, persistent) => {
+    const { handle, backend } = site({ persistent: persistent as never });
+    const answer = handle(request(), async (session) => {
+      await session.create({});
+      return new Response();
+    });
+    await expect(answer).rejects.toThrow("as persistent must return true or false: received ");
     expect(await keysOf(backend)).toEqual([]);
   });
 

@@ -389,7 +389,7 @@ describe("a change of an index value", () => {
     await store.increment(phone.token, "views");
     await store.setIdleTimeout(phone.token, 60);
     await store.rotate(phone.token, { patch: { theme: "light" } });
-    expect(calls).toEqual(["write", "read", "write", "increment", "write", "read", "write"]);
+    expect(calls).toEqual(["write", "read", "write", "increment", "read", "write", "read", "write"]);
   });
 
   test("an update that leaves the index values unchanged makes no call to the index", async () => {
@@ -754,4 +754,16 @@ describe("index and limit options", () => {
     await store.create({ userId: "andrew" });
     expect(await store.count({ user: "andrew" })).toBe(1);
   });
+});
+
+test("list and count go by an absolute timeout that was shortened, before it is stored", async () => {
+  const { backend, clock, store } = members({ absoluteTimeout: "30d", idleTimeout: "1d" });
+  const { session } = await store.create({ userId: "42" });
+  const { store: shorter } = memberStore(backend, clock.now, { absoluteTimeout: "3h", idleTimeout: "1h" });
+  const deadline = new Date(session.createdAt.getTime() + 3 * 3_600_000);
+  expect((await shorter.list({ user: "42" })).sessions).toMatchObject([{ id: session.id, deadline }]);
+  clock.advance("3h");
+  expect(await shorter.list({ user: "42" })).toEqual({ sessions: [], cursor: null });
+  expect(await shorter.count({ user: "42" })).toBe(0);
+  expect(await store.count({ user: "42" })).toBe(1);
 });

@@ -43,6 +43,25 @@ export const notifications: Cases = {
     ]);
   },
 
+  async "a listener that throws does not affect the operation that ended a session, nor other listeners"(subject) {
+    const { access, backend, clock, insert } = subject;
+    if (backend.notify === undefined) return;
+    const heard: string[] = [];
+    const ended = (): never => {
+      throw new Error("of the listener");
+    };
+    const stops = [
+      backend.notify({ ended, hears() {} }),
+      backend.notify({ ended: (id) => heard.push(id), hears() {} }),
+    ];
+    await clock.advance(DELAY);
+    const removed = await backend.remove(await insert(), access(), { id: "one", cause: "destroyed" }, []);
+    assert.equal(typeof removed, "object");
+    await clock.advance(DELAY);
+    for (const stop of stops) stop();
+    assert.deepEqual(heard, ["one"]);
+  },
+
   async "left returns the remaining lifetime of each session, and a negative number where there is none"(subject) {
     const { backend, clock, insert, newKey } = subject;
     if (backend.left === undefined) return;
