@@ -6,6 +6,7 @@
  */
 import { nullObject } from "../base/null-object.ts";
 import { ignore, isPromise } from "../base/promises.ts";
+import { whyNotStored } from "./replacements.ts";
 
 /** The error for a value that cannot be stored. Its message follows "<path>: " and shows no data. */
 export class Unstorable extends Error {
@@ -52,7 +53,7 @@ function copyOfObject(value: object, instances: boolean, copyOf: (item: unknown)
       throw new Unstorable("is a promise: await it first");
     }
     if (instances) return value;
-    throw new Unstorable("is an instance of a class, which needs a codec");
+    throw new Unstorable(whyNotStored(value));
   }
   const copy: Record<string, unknown> = Object.create(null);
   for (const key of Object.keys(value)) {
@@ -89,7 +90,7 @@ export function assertJson(value: unknown): void {
   ) {
     for (const [key, item] of Object.entries(value)) if (item !== undefined) within(key, () => assertJson(item));
   } else {
-    throw new Unstorable("has no JSON form: use a codec");
+    throw new Unstorable(whyNotStored(value));
   }
 }
 

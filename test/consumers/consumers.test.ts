@@ -16,7 +16,7 @@ const COMPILERS = {
   "7.0": "typescript-7",
 } as const;
 
-const PROGRAMS = ["visits.ts", "requests.ts", "stores.ts", "redis.ts", "misuse.ts", "hovers.ts"];
+const PROGRAMS = ["visits.ts", "requests.ts", "stores.ts", "redis.ts", "codecs.ts", "misuse.ts", "hovers.ts"];
 const EXACT = { exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true };
 const DOM = ["ES2022", "DOM", "DOM.Iterable"];
 

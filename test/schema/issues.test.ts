@@ -48,6 +48,23 @@ const EXCLUSIVE: Row[] = !isOldest
   ? [["an exclusive union", z.xor([z.string(), z.email()]), SECRET, "field: fits more than one option of the union"]]
   : [];
 
+const CODEC = "which is not stored as it is: use";
+const UNSTORABLE: [what: string, value: unknown, why: string][] = [
+  ["a Date", new Date(), `is a Date, ${CODEC} date() from zession/codecs`],
+  ["an Invalid Date", new Date(Number.NaN), `is a Date, ${CODEC} date() from zession/codecs`],
+  ["a bigint", 1n, `is a bigint, ${CODEC} bigint() from zession/codecs`],
+  ["a Map", new Map([["a", 1]]), `is a Map, ${CODEC} map(key, value) from zession/codecs`],
+  ["a Set", new Set(["a"]), `is a Set, ${CODEC} set(item) from zession/codecs`],
+  ["bytes", new TextEncoder().encode(SECRET), `is a Uint8Array, ${CODEC} bytes() from zession/codecs`],
+  ["a URL", new URL(`https://${SECRET}`), `is a URL, ${CODEC} url() from zession/codecs`],
+  ["a function", () => SECRET, `is a function, ${CODEC} data`],
+  ["a symbol", Symbol(SECRET), `is a symbol, ${CODEC} a string`],
+  ["NaN", Number.NaN, "is NaN or infinite, which JSON cannot express: use null"],
+  ["undefined in an array", [undefined], "is undefined, which JSON cannot express: use null"],
+  ["an instance of a class", new Error(SECRET), "is an instance of a class, which needs a codec"],
+  ["an object that makes its own JSON", { toJSON: () => SECRET }, "has a method toJSON, which needs a codec"],
+];
+
 describe("the message of a SessionDataError", () => {
   test.each<Row>([
     ["the expected type", z.string(), 1, "field: expected string"],
@@ -97,7 +114,10 @@ describe("the message of a SessionDataError", () => {
       { a: new Headers() },
       "field.a: is an instance of a class, which needs a codec",
     ],
-    ["a value without JSON form", z.unknown(), [{ a: 1n }], "field.0.[key]: has no JSON form: use a codec"],
+    ...UNSTORABLE.map(
+      ([what, value, why]): Row => [what, z.unknown(), [value], `field.0${Array.isArray(value) ? ".0" : ""}: ${why}`],
+    ),
+    ["a Date where text is expected", z.string(), new Date(), `field: ${UNSTORABLE[0]?.[2]}`],
     ["a lone surrogate", z.string(), "\ud800", "field: contains a lone surrogate, which cannot be stored"],
     [
       "an item that refers to itself",
