@@ -8,7 +8,12 @@ import { median, printTable } from "./runner.ts";
 
 const IMPORTS = 15;
 const BUNDLED = "bundled by esbuild";
-const ENTRIES = { zession: ["index"], "zession/redis": ["redis/index"], both: ["index", "redis/index"] } as const;
+const ENTRIES = {
+  zession: ["index"],
+  "zession/redis": ["redis/index"],
+  both: ["index", "redis/index"],
+  "zession/codecs": ["codecs/index"],
+} as const;
 
 const root = fileURLToPath(import.meta.resolve("../"));
 /** A folder for temporary files. It is inside node_modules, so that they can import `zod` and `redis`. */

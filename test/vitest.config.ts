@@ -94,7 +94,10 @@ export default defineConfig({
         extends: true,
         // The oldest zod that is supported.
         resolve: { alias: [{ find: /^zod(?=$|\/)/, replacement: "zod-floor" }] },
-        test: { name: "zod-floor", include: ["test/schema/*.test.ts", "test/store/{store,rotation,deadline}.test.ts"] },
+        test: {
+          name: "zod-floor",
+          include: ["test/{schema,codecs}/*.test.ts", "test/store/{store,rotation,deadline}.test.ts"],
+        },
       },
       {
         extends: true,

@@ -17,7 +17,10 @@ export interface CookieOptions {
   readonly domain?: string | undefined;
   /** The `SameSite` attribute. Default: `lax`. */
   readonly sameSite?: "lax" | "strict" | "none" | undefined;
-  /** Whether the cookie is sent only over https. Default: true. Use `false` for plain http other than on localhost. */
+  /**
+   * Whether the cookie is sent only over https. Default: true. Chrome and Firefox also keep such a cookie on
+   * `http://localhost`, Safari does not. Set it to `false` by a variable that only a developer's machine sets.
+   */
   readonly secure?: boolean | undefined;
   /** Whether each site that embeds this one gets a cookie of its own (`Partitioned`). Default: false. */
   readonly partitioned?: boolean | undefined;

@@ -6,6 +6,7 @@
  */
 import type * as core from "zod/v4/core";
 import { ignore, isPromise } from "../base/promises.ts";
+import { INSTEAD_OF, onlyKindOf } from "./replacements.ts";
 
 type Path = readonly (string | number)[];
 
@@ -23,20 +24,6 @@ const ONE_WAY: Readonly<Record<string, readonly [what: string, instead: string]>
   promise: ["z.promise", "the schema of the value that the promise resolves to"],
 };
 
-/** Types without a JSON form, and the codecs that store them. */
-const CODEC_FOR: Readonly<Record<string, string>> = {
-  date: "z.codec(z.iso.datetime(), z.date(), { decode: (text) => new Date(text), encode: (date) => date.toISOString() })",
-  bigint: "z.codec(z.string(), z.bigint(), { decode: (text) => BigInt(text), encode: (number) => number.toString() })",
-  map: "z.codec with an array of pairs as its input, or z.record",
-  set: "z.codec with an array as its input, or z.array",
-  symbol: "z.string or z.enum",
-  undefined: ".optional()",
-  void: ".optional()",
-  nan: "z.number().nullable()",
-  file: "z.codec with a string as its input",
-  function: "a field that holds data",
-};
-
 /**
  * Walks a schema on both sides of each pipe.
  *
@@ -50,10 +37,10 @@ export function inspect(schema: core.$ZodType, path: Path, walk: Walk): void {
   const into = (inner: core.$ZodType, ...step: (string | number)[]): void => inspect(inner, [...path, ...step], walk);
   const oneWay = ONE_WAY[def.type];
   if (oneWay !== undefined) refuse(path, ...oneWay);
-  const codec = CODEC_FOR[def.type];
-  if (codec !== undefined) {
+  const instead = INSTEAD_OF[def.type];
+  if (instead !== undefined) {
     walk.traits.instances = true;
-    if (walk.side === "wire") refuse(path, `z.${def.type}`, codec);
+    if (walk.side === "wire") refuse(path, `z.${def.type}`, instead);
     return;
   }
   switch (def.type) {
@@ -70,9 +57,10 @@ export function inspect(schema: core.$ZodType, path: Path, walk: Walk): void {
     case "literal":
       if (walk.side === "wire") def.values.forEach((value) => void refuseLiteral(value, path));
       return;
+    case "custom":
     case "any":
     case "unknown":
-    case "custom":
+      if (walk.side === "wire" && def.type === "custom") refuseInstances(schema as core.$ZodCustom, path);
       walk.traits.open ||= walk.side === "wire";
       walk.traits.instances = true;
       return;
@@ -134,9 +122,16 @@ export function inspect(schema: core.$ZodType, path: Path, walk: Walk): void {
 /** Refuses literals that JSON cannot express. */
 function refuseLiteral(value: unknown, path: Path): void {
   if (typeof value === "bigint" || value === undefined) {
-    refuse(path, `a literal ${typeof value}`, CODEC_FOR[typeof value]);
+    refuse(path, `a literal ${typeof value}`, INSTEAD_OF[typeof value]);
   }
   if (typeof value === "number" && !Number.isFinite(value)) refuse(path, `a literal ${value}`, "null or a string");
+}
+
+/** Refuses a z.instanceof, and a z.custom that accepts values without a JSON form but no others. */
+function refuseInstances({ _zod }: core.$ZodCustom, path: Path): void {
+  const [, what, instead] = onlyKindOf(_zod.def.fn) ?? [];
+  if (what !== undefined) refuse(path, what, instead);
+  if (typeof _zod.bag["Class"] === "function") refuse(path, "z.instanceof", "z.codec with a JSON value as its input");
 }
 
 /** Refuses optional elements, because JSON turns `undefined` in an array into `null`. */

@@ -6,6 +6,7 @@
  */
 import { nullObject } from "../base/null-object.ts";
 import { ignore, isPromise } from "../base/promises.ts";
+import { whyNotStored } from "./replacements.ts";
 
 /** The error for a value that cannot be stored. Its message follows "<path>: " and shows no data. */
 export class Unstorable extends Error {
@@ -30,16 +31,21 @@ const MAX_DEPTH = 128;
 /**
  * Copies own properties only, so that zod does not read inherited ones.
  *
- * @param ancestors The objects that contain the value.
+ * @param instances Whether instances of classes are kept as they are.
  * @throws {Unstorable}
  */
-export function ownCopy(value: unknown, instances: boolean, ancestors: object[] = []): unknown {
+export function ownCopy(value: unknown, instances: boolean): unknown {
+  return within([], () => copyWithin([], value, instances));
+}
+
+/** @param ancestors The objects that contain the value. */
+function copyWithin(ancestors: object[], value: unknown, instances: boolean): unknown {
   if (typeof value !== "object" || value === null) return value;
   if (ancestors.length > MAX_DEPTH) throw tooDeep(value, ancestors);
-  const copyOf = (item: unknown): unknown => ownCopy(item, instances, ancestors);
+  const copyOf = (item: unknown): unknown => copyWithin(ancestors, item, instances);
   ancestors.push(value);
   const copy = Array.isArray(value)
-    ? Array.from(value, (item, at) => within(at, () => copyOf(item)))
+    ? Array.from(value, (item, at) => within([at], () => copyOf(item)))
     : copyOfObject(value, instances, copyOf);
   ancestors.pop();
   return copy;
@@ -52,11 +58,11 @@ function copyOfObject(value: object, instances: boolean, copyOf: (item: unknown)
       throw new Unstorable("is a promise: await it first");
     }
     if (instances) return value;
-    throw new Unstorable("is an instance of a class, which needs a codec");
+    throw new Unstorable(whyNotStored(value));
   }
   const copy: Record<string, unknown> = Object.create(null);
   for (const key of Object.keys(value)) {
-    copy[key] = within(key, () => {
+    copy[key] = within([key], () => {
       if (DANGEROUS.includes(key)) throw new Unstorable("this key cannot be stored");
       return copyOf((value as Record<string, unknown>)[key]);
     });
@@ -80,25 +86,29 @@ export function assertJson(value: unknown): void {
   if (typeof value === "number" && Number.isFinite(value)) return;
   if (Array.isArray(value)) {
     value.forEach((item, at) => {
-      within(at, () => assertJson(item));
+      within([at], () => assertJson(item));
     });
   } else if (
     typeof value === "object" &&
     isPlain(value) &&
     typeof (value as { toJSON?: unknown }).toJSON !== "function"
   ) {
-    for (const [key, item] of Object.entries(value)) if (item !== undefined) within(key, () => assertJson(item));
+    for (const [key, item] of Object.entries(value)) if (item !== undefined) within([key], () => assertJson(item));
   } else {
-    throw new Unstorable("has no JSON form: use a codec");
+    throw new Unstorable(whyNotStored(value));
   }
 }
 
-function within<R>(key: PropertyKey, step: () => R): R {
+/** Runs a step on the value at this path. An error that the value itself throws when it is read may quote data. */
+function within<R>(path: readonly PropertyKey[], step: () => R): R {
   try {
     return step();
   } catch (error) {
-    if (error instanceof Unstorable) error.path.unshift(key);
-    throw error;
+    if (error instanceof RangeError) throw error; // The stack may be full.
+    const own =
+      error instanceof Unstorable ? error : new Unstorable("cannot be read as a getter or Proxy threw an error");
+    own.path.unshift(...path);
+    throw own;
   }
 }
 

@@ -23,6 +23,7 @@ const PROGRAMS = [
   "people.ts",
   "transports.ts",
   "backends.ts",
+  "codecs.ts",
   "redis.ts",
   "misuse.ts",
   "hovers.ts",

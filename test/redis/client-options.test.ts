@@ -83,7 +83,7 @@ describe("a client with command options that change replies or their order", () 
   });
 });
 
-describe("a client that reads from a replica", () => {
+describe("F-26 a client that reads from a replica", () => {
   test("redisBackend rejects a client with readonly", () => {
     expectRefused(createClient({ url, readonly: true }), "readonly");
   });

@@ -117,7 +117,7 @@ describe("on a master with sentinels", () => {
   }));
 });
 
-test("a client with a replicaPoolSize reads sessions from the master, not from its replicas", async () => {
+test("F-26 a client with a replicaPoolSize reads sessions from the master, not from its replicas", async () => {
   const { name, sentinels, servers } = group;
   const own = createSentinel({
     name,

@@ -216,7 +216,7 @@ describe("data given to create and update", () => {
     },
   };
 
-  test.each<[string, unknown]>([
+  test.each<[what: string, value: unknown, inner?: string]>([
     ["a bigint", 1n],
     ["a function", () => "42"],
     ["a symbol", Symbol("42")],
@@ -224,12 +224,16 @@ describe("data given to create and update", () => {
     ["an Error", new Error("42")],
     ["a Promise", Promise.resolve("42")],
     ["a boxed string", Object("42")],
-    ["a Proxy that throws", new Proxy({ name: "a" }, throwing)],
+    ["a Proxy that throws", new Proxy({ name: "a" }, throwing), "name"],
     ["a Proxy that is revoked", revoked()],
-    ["an object with a getter that throws", Object.defineProperty({}, "name", { ...throwing, enumerable: true })],
+    [
+      "an object with a getter that throws",
+      Object.defineProperty({}, "name", { ...throwing, enumerable: true }),
+      "name",
+    ],
     ["an object that makes its own JSON", { toJSON: () => "42" }],
-  ])("D-04 data with %s is rejected", async (_, value) => {
-    await expectRefused({ userId: value }, ["userId"]);
+  ])("D-04 data with %s is rejected", async (_, value, inner) => {
+    await expectRefused({ userId: value }, inner === undefined ? ["userId"] : ["userId", inner]);
     for (const data of [{ profile: value }, { profile: { name: "a", more: { value } } }, { anything: { value } }]) {
       const { store, calls } = visits();
       const error = await failureOf(store.create({ userId: "42", ...data } as { userId: string }));

@@ -48,6 +48,38 @@ const EXCLUSIVE: Row[] = !isOldest
   ? [["an exclusive union", z.xor([z.string(), z.email()]), SECRET, "field: fits more than one option of the union"]]
   : [];
 
+function throwing(): object {
+  const get = (): never => {
+    throw new Error(SECRET);
+  };
+  return Object.defineProperty({}, "name", { get, enumerable: true });
+}
+
+function revoked(): object {
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  return proxy;
+}
+
+const CODEC = "which is not stored as it is: use";
+const UNSTORABLE: [what: string, value: unknown, why: string][] = [
+  ["a Date", new Date(), `: is a Date, ${CODEC} date() from zession/codecs`],
+  ["an Invalid Date", new Date(Number.NaN), `: is a Date, ${CODEC} date() from zession/codecs`],
+  ["a bigint", 1n, `: is a bigint, ${CODEC} bigint() from zession/codecs`],
+  ["a Map", new Map([["a", 1]]), `: is a Map, ${CODEC} map(key, value) from zession/codecs`],
+  ["a Set", new Set(["a"]), `: is a Set, ${CODEC} set(item) from zession/codecs`],
+  ["bytes", new TextEncoder().encode(SECRET), `: is a Uint8Array, ${CODEC} bytes() from zession/codecs`],
+  ["a URL", new URL(`https://${SECRET}`), `: is a URL, ${CODEC} url() from zession/codecs`],
+  ["a function", () => SECRET, `: is a function, ${CODEC} data`],
+  ["a symbol", Symbol(SECRET), `: is a symbol, ${CODEC} a string`],
+  ["NaN", Number.NaN, ": is NaN or infinite, which JSON cannot express: use null"],
+  ["undefined in an array", [undefined], ".0: is undefined, which JSON cannot express: use null"],
+  ["an instance of a class", new Error(SECRET), ": is an instance of a class, which needs a codec"],
+  ["a getter that throws", throwing(), ".[key]: cannot be read as a getter or Proxy threw an error"],
+  ["a revoked Proxy", revoked(), ": cannot be read as a getter or Proxy threw an error"],
+  ["an object that makes its own JSON", { toJSON: () => SECRET }, ": has a method toJSON, which needs a codec"],
+];
+
 describe("the message of a SessionDataError", () => {
   test.each<Row>([
     ["the expected type", z.string(), 1, "field: expected string"],
@@ -97,7 +129,9 @@ describe("the message of a SessionDataError", () => {
       { a: new Headers() },
       "field.a: is an instance of a class, which needs a codec",
     ],
-    ["a value without JSON form", z.unknown(), [{ a: 1n }], "field.0.[key]: has no JSON form: use a codec"],
+    ...UNSTORABLE.map(([what, value, why]): Row => [what, z.unknown(), value, `field${why}`]),
+    ["a value in a record in an array", z.unknown(), [{ a: 1n }], `field.0.[key]${UNSTORABLE[2]?.[2]}`],
+    ["a Date where text is expected", z.string(), new Date(), `field${UNSTORABLE[0]?.[2]}`],
     ["a lone surrogate", z.string(), "\ud800", "field: contains a lone surrogate, which cannot be stored"],
     [
       "an item that refers to itself",
