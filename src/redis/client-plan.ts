@@ -8,12 +8,7 @@ import { malformed } from "./connection-errors.ts";
 import { credentialsOf } from "./credentials.ts";
 
 /** A connected node-redis client. The caller owns it and closes it, also by `await using`. */
-export interface ConnectedRedis extends RedisClient, AsyncDisposing {
-  /** Closes the connections after all pending commands have been answered. */
-  close(): Promise<unknown>;
-  /** Closes the connections at once. Pending commands fail. */
-  destroy(): unknown;
-}
+export interface ConnectedRedis extends RedisClient, AsyncDisposing {}
 
 /** A client that is not connected yet. */
 export interface Client extends Omit<ConnectedRedis, symbol> {
@@ -50,7 +45,6 @@ const SCAN_MS = 2000;
 /** How long a connection may leave PINGs unanswered before it is replaced. */
 export const SILENCE_MS = 3000;
 export const PING_MS = 1000;
-const UNTIMED = { timeout: 0 };
 const SHOWN_SERVERS = 3;
 
 /**
@@ -87,7 +81,7 @@ function single(server: ServerAddress, options: ConnectOptions): ClientPlan {
         ...credentialsOf(server, options),
         ...(database === undefined ? {} : { database }),
         socket: { ...socket(lasts), ...place },
-        commandOptions: UNTIMED,
+        commandOptions: { timeout: 0 },
         ...cacheSetting(redis, options),
       }) as Client,
   };
@@ -102,7 +96,8 @@ function cluster(urls: readonly string[], options: ConnectOptions): ClientPlan {
       redis.createCluster({
         rootNodes: servers.map(({ host, port }) => ({ socket: { host, port } })),
         defaults: { ...shared, ...credentialsOf(servers[0], options), socket: socket(lasts) },
-        commandOptions: UNTIMED,
+        RESP: shared.RESP,
+        commandOptions: { timeout: 0 },
         topologyRefreshOnReconnectionAttemptStrategy: TOPOLOGY_REFRESH_MS,
         ...cacheSetting(redis, options),
       }) as Client,
@@ -127,6 +122,7 @@ function sentinel(
     make: (redis, lasts) =>
       redis.createSentinel({
         name,
+        RESP: shared.RESP,
         sentinelRootNodes: servers.map(({ host, port }) => ({ host, port })),
         sentinelClientOptions: { ...shared, ...credentialsOf(servers[0]), socket: socket(lasts) },
         // Does not retry the old address, where an empty replica may have come back: the sentinels know the primary.
@@ -161,6 +157,8 @@ function settingsOf(server: ServerAddress, options: ConnectOptions) {
   }
   const family = options.family ?? server.family;
   return {
+    // The default of node-redis 6, also for node-redis 5. The client-side cache needs it.
+    RESP: 3 as const,
     disableOfflineQueue: true,
     pingInterval: PING_MS,
     // Enabled, it reads an environment variable, which needs a permission on Deno, and sends one more command.

@@ -18,7 +18,7 @@ export interface RedisKeys {
 }
 
 /**
- * A connected node-redis client, cluster, sentinel or pool, described by its structure. Only some kinds have the
+ * A connected client, cluster, sentinel or pool of node-redis 5 or 6, described by its structure. Only some kinds have the
  * optional members. `connectRedis` sets what follows; other clients need it in their options:
  *
  * - A cluster client needs `defaults: { disableOfflineQueue: true }`. Otherwise a command for a primary that is down
@@ -28,6 +28,10 @@ export interface RedisKeys {
  */
 export interface RedisClient extends RedisCommands, Partial<RedisKeys> {
   on(event: string, listener: (error: unknown) => void): unknown;
+  /** Closes the connections after all pending commands have been answered. */
+  close(): Promise<unknown>;
+  /** Closes the connections at once. Pending commands fail. */
+  destroy(): unknown;
   readonly isOpen?: boolean;
   readonly isReady?: boolean;
   readonly clientSideCache?:
@@ -40,7 +44,8 @@ export interface RedisClient extends RedisCommands, Partial<RedisKeys> {
   /** Sentinel clients: the primary, or `undefined` while there is no connection to it. */
   getMasterNode?(): unknown;
   readonly masters?: readonly unknown[];
-  nodeClient?(master: never): Promise<RedisKeys>;
+  nodeClient?(master: never): RedisKeys | Promise<RedisKeys>;
+  /** Cluster clients of node-redis 6. */
   getNodeClientForKey?(key: string): Promise<unknown>;
   createPool?(options: object): unknown;
   execute?: unknown;
@@ -55,7 +60,7 @@ export interface Lease extends Pick<RedisCommands, "eval" | "evalSha"> {
 }
 
 /** A pool of connections to one server, each used by one task at a time. */
-export interface Pool extends Pick<RedisClient, "on" | "isReady"> {
+export interface Pool extends Pick<RedisClient, "on" | "isOpen" | "isReady"> {
   connect(): Promise<unknown>;
   destroy(): void;
   execute<R>(task: (lease: Lease) => Promise<R>): Promise<R>;
@@ -117,10 +122,10 @@ export function stateOf(client: object): ClientState {
  * @throws {TypeError} If it is not a node-redis client, or has options that `refuseOptions` rejects.
  */
 export function guard(client: RedisClient): void {
-  for (const method of ["evalSha", "eval", "hGetAll", "hmGet", "on"] as const) {
+  for (const method of ["evalSha", "eval", "hGetAll", "hmGet", "on", "close", "destroy"] as const) {
     if (typeof client?.[method] !== "function") {
       throw new TypeError(
-        `Cannot create a Redis backend as client must be a node-redis client: it has no ${method}(). Pass an address, or a client from connectRedis or createClient`,
+        `Cannot create a Redis backend as client must be a node-redis client of version ^5.9 or ^6.3: it has no ${method}(). Pass an address, or a client from connectRedis or createClient`,
       );
     }
   }
@@ -129,12 +134,13 @@ export function guard(client: RedisClient): void {
 }
 
 /** Adds error listeners. Later calls for the same client do nothing. */
-export function listen(client: Pick<RedisClient, "on" | "isReady">): void {
+export function listen(client: Pick<RedisClient, "on" | "isOpen" | "isReady">): void {
   const state = stateOf(client);
   if (state.isHeard) return;
   state.isHeard = true;
   const hear = (error: unknown): void => {
     if (!(error instanceof Error)) return;
+    if (client.isOpen === false) state.hasGivenUp = true;
     state.onTrouble?.(error);
     // A cluster or sentinel client goes on to report that it found no server at all.
     const isPlain = error.constructor === Error || error.constructor.name === "RootNodesUnavailableError";
@@ -144,12 +150,10 @@ export function listen(client: Pick<RedisClient, "on" | "isReady">): void {
   };
   const connected = (): void => {
     state.wasConnected = true;
+    state.hasGivenUp = false;
   };
   if (client.isReady === true) connected();
   client.on("ready", connected);
-  client.on("terminated", () => {
-    state.hasGivenUp = true;
-  });
   client.on("error", hear);
   // Errors of single connections: of a cluster, and of a sentinel client.
   client.on("node-error", hear);
@@ -185,7 +189,7 @@ function seekMaster(client: RedisClient): void {
     });
 }
 
-/** Sentinel clients and pools, and the methods of node-redis that run a task on one of their connections. */
+/** Clients with several connections, and the methods of node-redis that run a task on one of these. */
 interface Executor extends RedisClient {
   /** Sentinel clients: runs a task on the connection to the primary if `isReadonly` is false. */
   _execute?<R>(isReadonly: false, task: (master: RedisClient) => Promise<R>): Promise<R>;
@@ -216,6 +220,20 @@ export async function onPrimary<R>(client: RedisClient, task: (connection: Redis
  */
 export async function masterOf(client: RedisClient): Promise<RedisClient> {
   return await (client as Executor & Required<Pick<Executor, "_execute">>)._execute(false, async (master) => master);
+}
+
+/** Cluster clients of node-redis 5. */
+interface Cluster5 extends RedisClient {
+  /** Runs a task on the connection to the primary that holds the key. */
+  _execute<R>(key: string, isReadonly: false, options: undefined, task: (node: RedisClient) => Promise<R>): Promise<R>;
+}
+
+/** Returns the client's connection to the primary that holds the key. */
+export async function primaryFor(client: RedisClient, key: string): Promise<RedisClient> {
+  if (client.getMasterNode !== undefined) return await masterOf(client);
+  if (client.getNodeClientForKey !== undefined) return (await client.getNodeClientForKey(key)) as RedisClient;
+  if (client.masters === undefined) return client;
+  return await (client as Cluster5)._execute(key, false, undefined, async (node) => node);
 }
 
 /** Returns the primaries of a cluster; `[null]` for any other client, which has one server. */

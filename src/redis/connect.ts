@@ -17,6 +17,7 @@ export const RETRY_MS = 100;
 /**
  * Connects to Redis and returns a node-redis client with the settings that sessions need:
  *
+ * - `RESP: 3`: the default of node-redis 6, also for node-redis 5, whose client-side cache needs it.
  * - `disableOfflineQueue`: a command fails at once while there is no connection. A queue would send it later, when its
  *   request has long been answered.
  * - `reconnectStrategy`: retries without limit, at most 1 s apart. The default of node-redis stops for good after a
@@ -27,7 +28,8 @@ export const RETRY_MS = 100;
  *   while commands are written to it. TCP alone needs up to 15 minutes to notice.
  * - `commandOptions: { timeout: 0 }` (not with Sentinel): turns off the command timeout of node-redis. It is 5 s, later
  *   than the store's own, ends only commands that are not written yet, and costs a fifth of the throughput.
- * - `topologyRefreshOnReconnectionAttemptStrategy: 100` (cluster): looks for a new primary after 100 ms, not 5 s.
+ * - `topologyRefreshOnReconnectionAttemptStrategy: 100` (cluster): looks for a new primary after 100 ms, not 5 s. With
+ *   node-redis 5, which never looks, the heartbeat does it every second.
  * - `maxCommandRediscovers: 0` (Sentinel): does not resend a command whose reply was lost, as an increment would count
  *   twice.
  * - `scanInterval: 2000` (Sentinel): finds a new primary within 2 s even if its announcement was missed.

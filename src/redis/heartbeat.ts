@@ -13,6 +13,11 @@ interface Connection extends RedisClient {
   duplicate(): Connection;
 }
 
+/** A cluster client, and the method of node-redis that asks a node, and otherwise all others, for the primaries. */
+interface Cluster extends RedisClient {
+  readonly _slots: { rediscover(startWith: Connection): Promise<unknown> };
+}
+
 /**
  * Replaces connections on which the server stops answering, until the client is closed. TCP alone needs up to 15
  * minutes to notice a dead connection, and the socket timeout restarts with every command that is written.
@@ -53,10 +58,16 @@ export function keepAlive(
   const timer = setInterval(() => {
     if (client.isOpen === false) clearInterval(timer);
     else
-      connectionsOf(client).then(
-        (connections) => connections.forEach(beat),
-        () => {},
-      );
+      connectionsOf(client)
+        .then(async (connections) => {
+          connections.forEach(beat);
+          const lost = connections.find((connection) => !connection.isReady);
+          // node-redis 5 reconnects to a primary for ever, even if another one has replaced it.
+          if (isOne || lost === undefined) return;
+          const working = connections.find((connection) => connection.isReady);
+          await (client as Cluster)._slots.rediscover(working ?? lost);
+        })
+        .catch(() => {});
   }, pingMs);
   timer.unref();
   // Not needed with a cluster, which answers MOVED, or with Sentinel, which announces the new primary.

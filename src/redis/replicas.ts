@@ -3,7 +3,8 @@ import { type Duration, milliseconds } from "../base/durations.ts";
 import { SessionBackendError } from "../errors.ts";
 import { answerOf, ask, runScript } from "./answers.ts";
 import { confirmedBatches } from "./batches.ts";
-import { listen, masterOf, type Pool, type RedisClient, stateOf } from "./client.ts";
+import { listen, type Pool, primaryFor, type RedisClient, stateOf } from "./client.ts";
+import { UnfitClientError } from "./client-options.ts";
 import { codeOf } from "./error-codes.ts";
 import type { Script } from "./lua.ts";
 
@@ -56,7 +57,7 @@ export function confirmedBy(client: RedisClient, { count, timeoutMs }: Confirmat
     const until = Date.now() + timeoutMs;
     try {
       return await answerOf(client, "unknown", async () => {
-        const pool = isPool(client) ? client : poolOf(await serverOf(client, key), timeoutMs);
+        const pool = isPool(client) ? client : poolOf(await primaryFor(client, key), timeoutMs);
         return await run(pool, { script, key, args, until });
       });
     } catch (error) {
@@ -72,13 +73,6 @@ export function confirmedBy(client: RedisClient, { count, timeoutMs }: Confirmat
 
 function isPool(client: object): client is Pool {
   return "execute" in client;
-}
-
-/** Returns the client's connection to the server that holds the key. */
-async function serverOf(client: RedisClient, key: string): Promise<RedisClient> {
-  if (client.use !== undefined) return await masterOf(client);
-  if (client.getNodeClientForKey !== undefined) return (await client.getNodeClientForKey(key)) as RedisClient;
-  return client;
 }
 
 /**
@@ -101,7 +95,7 @@ function poolOf(client: RedisClient, timeoutMs: number): Pool {
 
 function newPool(client: RedisClient, timeoutMs: number): Pool {
   if (client.createPool === undefined) {
-    throw new TypeError(
+    throw new UnfitClientError(
       "Cannot wait for replicas as this Redis client has no createPool(): use createClient or connectRedis",
     );
   }
