@@ -1,6 +1,8 @@
+import { SessionBackendError } from "../errors.ts";
 import { unavailable } from "./answers.ts";
-import type { Lease, Pool } from "./client.ts";
-import { codeOf } from "./error-codes.ts";
+import { type Lease, type Pool, stateOf } from "./client.ts";
+import { causeOf } from "./connection-errors.ts";
+import { codeOf, isRefusal } from "./error-codes.ts";
 import type { Script } from "./lua.ts";
 
 /** A script whose writes replicas must confirm. */
@@ -26,10 +28,12 @@ interface WaitingCall extends ConfirmedCall {
  *
  * @param count The number of replicas that must confirm.
  * @param unconfirmed Creates the error for a script that too few replicas confirmed.
+ * @param unsent Creates the error for a script for which no connection was ready in time.
  */
 export function confirmedBatches(
   count: number,
   unconfirmed: () => Error,
+  unsent: (pool: Pool) => Error,
 ): (pool: Pool, call: ConfirmedCall) => Promise<unknown> {
   const queues = new WeakMap<Pool, Set<WaitingCall>>();
 
@@ -45,14 +49,14 @@ export function confirmedBatches(
           queue.clear();
           // A connection that is being replaced would send the scripts when their callers have long been answered.
           const isReady = lease.isReady !== false;
-          await (isReady ? send(pool, lease, batch) : Promise.reject(unavailable("not-applied"))).catch((error) => {
+          const lost = () => Promise.reject(unavailable("not-applied", stateOf(pool).trouble));
+          await (isReady ? send(pool, lease, batch) : lost()).catch((error) => {
             for (const { reject } of batch) reject(error);
           });
         })
         .catch((error) => {
-          // No connection became free in time.
           queue.delete(waiting);
-          reject(error);
+          reject(error?.constructor.name === "TimeoutError" ? unsent(pool) : error);
         });
     });
   }
@@ -62,7 +66,7 @@ export function confirmedBatches(
     const now = Date.now();
     const timely = batch.filter(({ until }) => until > now);
     // Their callers have already been told that they failed.
-    for (const { until, reject } of batch) if (until <= now) reject(unavailable("not-applied"));
+    for (const { until, reject } of batch) if (until <= now) reject(unsent(pool));
     if (timely.length === 0) return;
     // If the connection breaks, commands with one chain ID are never sent in part over the next connection, where WAIT
     // would confirm nothing and still succeed.
@@ -77,8 +81,7 @@ export function confirmedBatches(
     });
     const waitMs = Math.max(...timely.map(({ until }) => until)) - now;
     const confirmation = connection.wait(count, waitMs).catch((error) => {
-      // The outcome is unknown even if the server rejects WAIT, as it has run the scripts.
-      throw unavailable("unknown", error);
+      throw waitError(error);
     });
     const confirmed = timely.map(async (call, at) => {
       try {
@@ -95,4 +98,11 @@ export function confirmedBatches(
   }
 
   return run;
+}
+
+/** Builds the error for a WAIT that failed behind scripts that the server has run. */
+function waitError(cause: unknown): SessionBackendError {
+  const message = `Replicas cannot confirm the operation as WAIT failed (${causeOf(cause)}): a failover may lose it`;
+  const reason = isRefusal(cause) || codeOf(cause) === "ERR" ? "rejected" : "unavailable";
+  return new SessionBackendError(message, { reason, outcome: "unknown", cause });
 }

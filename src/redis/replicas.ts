@@ -5,6 +5,7 @@ import { answerOf, ask, runScript } from "./answers.ts";
 import { confirmedBatches } from "./batches.ts";
 import { listen, type Pool, primaryFor, type RedisClient, stateOf } from "./client.ts";
 import { UnfitClientError } from "./client-options.ts";
+import { causeOf } from "./connection-errors.ts";
 import { codeOf } from "./error-codes.ts";
 import type { Script } from "./lua.ts";
 
@@ -15,7 +16,10 @@ export interface ReplicaConfirmation {
    * failover may promote one that does not have the change.
    */
   readonly count: number;
-  /** How long to wait for the replicas: at most `"30s"`, and less than the store's `operationTimeout`. */
+  /**
+   * How long the operation may take: opening a connection for it, and waiting for the replicas. At most `"30s"`, and less than the
+   * store's `operationTimeout`.
+   */
   readonly timeout: Duration;
 }
 
@@ -51,7 +55,14 @@ export function confirmedBy(client: RedisClient, { count, timeoutMs }: Confirmat
     return new SessionBackendError(message, { reason: "timeout", outcome: "unknown", cause });
   }
 
-  const run = confirmedBatches(count, unconfirmed);
+  function unsent(pool: Pool): SessionBackendError {
+    const cause = stateOf(pool).trouble;
+    const why = cause === undefined ? "" : ` (${causeOf(cause)})`;
+    const message = `No connection on which to wait for replicas was ready within ${timeoutMs} ms: nothing was sent${why}`;
+    return new SessionBackendError(message, { reason: "timeout", outcome: "not-applied", cause });
+  }
+
+  const run = confirmedBatches(count, unconfirmed, unsent);
 
   return async (script, key, args) => {
     const until = Date.now() + timeoutMs;
