@@ -29,6 +29,8 @@ export type RunScript = (script: Script, key: string, args: string[]) => Promise
 const CONNECTIONS = 8;
 /** How long an unused connection of the pool stays open. */
 const IDLE_MS = 1000;
+/** The pause between two attempts of a connection of the pool to reconnect. */
+const RETRY_MS = 200;
 const MAX_WAIT_MS = 30_000;
 
 /** Checked options. */
@@ -95,13 +97,22 @@ function poolOf(client: RedisClient, timeoutMs: number): Pool {
   const state = stateOf(client);
   if (state.pool === undefined) {
     state.pool = null;
-    client.on("end", () => {
+    const end = (): void => {
       state.pool?.destroy();
       state.pool = null;
-    });
+    };
+    client.on("end", end);
+    // A connection that has given up reconnecting emits no "end" with node-redis 5.
+    client.on("error", () => client.isOpen === false && end());
   }
   state.pool ??= newPool(client, timeoutMs);
   return state.pool;
+}
+
+/** A client with a connection to one server. */
+interface SingleClient {
+  readonly options?: { readonly socket?: object | undefined } | undefined;
+  duplicate(overrides: object): { createPool(options: object): Pool };
 }
 
 function newPool(client: RedisClient, timeoutMs: number): Pool {
@@ -110,8 +121,11 @@ function newPool(client: RedisClient, timeoutMs: number): Pool {
       "Cannot wait for replicas as this Redis client has no createPool(): use createClient or connectRedis",
     );
   }
+  const single = client as object as SingleClient;
+  const socket = { ...single.options?.socket, reconnectStrategy: RETRY_MS };
   const options = { minimum: 0, maximum: CONNECTIONS, acquireTimeout: timeoutMs, cleanupDelay: IDLE_MS };
-  const pool = client.createPool(options) as Pool;
+  // With node-redis 5, a connection of a pool that has given up reconnecting ends the process.
+  const pool = single.duplicate({ socket }).createPool(options);
   listen(pool);
   // Opens no connection yet, as the minimum is 0, so there is no failure to report.
   pool.connect().catch(() => {});
