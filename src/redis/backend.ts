@@ -3,9 +3,10 @@ import { randomText } from "../base/token.ts";
 import { isReserved, reserved } from "../record.ts";
 import { ask, runScript } from "./answers.ts";
 import type { BackendSettings } from "./backend-options.ts";
-import { type RedisClient, type RedisKeys, servers } from "./client.ts";
+import type { RedisClient, RedisKeys } from "./client.ts";
 import * as indexScripts from "./index-scripts.ts";
 import * as lifecycle from "./lifecycle-scripts.ts";
+import { servers } from "./primaries.ts";
 import { confirmedBy, type RunScript } from "./replicas.ts";
 import {
   cursorOf,

@@ -4,6 +4,7 @@ import { type Lease, type Pool, stateOf } from "./client.ts";
 import { causeOf } from "./connection-errors.ts";
 import { codeOf, isRefusal } from "./error-codes.ts";
 import type { Script } from "./lua.ts";
+import { withCheck } from "./permissions.ts";
 
 /** A script whose writes replicas must confirm. */
 export interface ConfirmedCall {
@@ -72,8 +73,10 @@ export function confirmedBatches(
     // would confirm nothing and still succeed.
     const connection = lease.withCommandOptions({ chainId: Symbol("confirmed"), timeout: 0 });
     const known = new Set<Script>();
-    const replies = timely.map(({ script, key, args }) => {
+    const { permissions } = stateOf(lease);
+    const replies = timely.map(({ script: original, key, args }) => {
       const options = { keys: [key], arguments: args };
+      const script = permissions.has(original) ? original : withCheck(original, ["WAIT"]);
       // The first EVAL makes the server cache the script for the calls behind it.
       if (known.has(script)) return connection.evalSha(script.sha1, options);
       known.add(script);
@@ -86,6 +89,7 @@ export function confirmedBatches(
     const confirmed = timely.map(async (call, at) => {
       try {
         const [reply, replicas] = await Promise.all([replies[at], confirmation]);
+        permissions.set(call.script, "granted");
         if (replicas < count) throw unconfirmed();
         call.resolve(reply);
       } catch (error) {

@@ -1,5 +1,7 @@
 import { refuseOptions } from "./client-options.ts";
 import { isRefusal, withoutArguments } from "./error-codes.ts";
+import type { Script } from "./lua.ts";
+import type { Permission } from "./permissions.ts";
 
 /** The commands that the backend uses on every kind of client. */
 export interface RedisCommands {
@@ -82,6 +84,8 @@ interface ClientState {
   place: string | undefined;
   /** The number of replies received, error replies included, without those that the client-side cache counts. */
   answers: number;
+  /** What is known about the account's permission to run each script on this connection. */
+  readonly permissions: Map<Script, Permission>;
   /** Whether a sentinel client is looking for its primary. */
   isSeeking: boolean;
   /** Called when the server rejects a write because it has become a replica. */
@@ -107,6 +111,7 @@ export function stateOf(client: object): ClientState {
     hasGivenUp: false,
     place: undefined,
     answers: 0,
+    permissions: new Map(),
     isSeeking: false,
     onDemotion: null,
     pool: undefined,
@@ -151,6 +156,7 @@ export function listen(client: Pick<RedisClient, "on" | "isOpen" | "isReady">): 
   const connected = (): void => {
     state.wasConnected = true;
     state.hasGivenUp = false;
+    state.permissions.clear();
   };
   if (client.isReady === true) connected();
   client.on("ready", connected);
@@ -187,63 +193,4 @@ function seekMaster(client: RedisClient): void {
     .finally(() => {
       state.isSeeking = false;
     });
-}
-
-/** Clients with several connections, and the methods of node-redis that run a task on one of these. */
-interface Executor extends RedisClient {
-  /** Sentinel clients: runs a task on the connection to the primary if `isReadonly` is false. */
-  _execute?<R>(isReadonly: false, task: (master: RedisClient) => Promise<R>): Promise<R>;
-  /** Pools: runs a task on a connection that no other task uses. */
-  execute?<R>(task: (connection: RedisClient) => Promise<R>): Promise<R>;
-}
-
-/**
- * Runs a task on a connection to a primary: a sentinel client with a `replicaPoolSize` would send reads to replicas. A
- * cluster client finds the connection itself.
- *
- * @throws {TypeError} If the connection has options that `refuseOptions` rejects: only then these can be seen.
- */
-export async function onPrimary<R>(client: RedisClient, task: (connection: RedisClient) => Promise<R>): Promise<R> {
-  const executor = client as Executor;
-  const checked = async (connection: RedisClient): Promise<R> => {
-    refuseOptions(connection);
-    return await task(connection);
-  };
-  if (client.getMasterNode !== undefined) return await checked(await masterOf(client));
-  return await (executor.execute === undefined ? task(client) : executor.execute(checked));
-}
-
-/**
- * Returns a sentinel client's connection to its primary. The caller runs its command outside of `_execute`, which runs
- * commands that begin together one after the other, a round trip each. Does not call `use`, whose leases cost 20 ms of
- * processor time.
- */
-export async function masterOf(client: RedisClient): Promise<RedisClient> {
-  return await (client as Executor & Required<Pick<Executor, "_execute">>)._execute(false, async (master) => master);
-}
-
-/** Cluster clients of node-redis 5. */
-interface Cluster5 extends RedisClient {
-  /** Runs a task on the connection to the primary that holds the key. */
-  _execute<R>(key: string, isReadonly: false, options: undefined, task: (node: RedisClient) => Promise<R>): Promise<R>;
-}
-
-/** Returns the client's connection to the primary that holds the key. */
-export async function primaryFor(client: RedisClient, key: string): Promise<RedisClient> {
-  if (client.getMasterNode !== undefined) return await masterOf(client);
-  if (client.getNodeClientForKey !== undefined) return (await client.getNodeClientForKey(key)) as RedisClient;
-  if (client.masters === undefined) return client;
-  return await (client as Cluster5)._execute(key, false, undefined, async (node) => node);
-}
-
-/** Returns the primaries of a cluster; `[null]` for any other client, which has one server. */
-export async function servers(client: RedisClient): Promise<readonly (RedisKeys | null)[]> {
-  const { nodeClient } = client;
-  if (client.masters !== undefined && nodeClient !== undefined) {
-    return await Promise.all(client.masters.map((master) => nodeClient.call(client, master as never)));
-  }
-  if (client.scan === undefined) {
-    throw new TypeError("Cannot scan sessions as this Redis client has no scan(): use connectRedis or createClient");
-  }
-  return [null];
 }

@@ -1,6 +1,7 @@
 import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers";
-import { listen, masterOf, type RedisClient, repliesTo, stateOf } from "./client.ts";
+import { listen, type RedisClient, repliesTo, stateOf } from "./client.ts";
 import { codeOf } from "./error-codes.ts";
+import { masterOf } from "./primaries.ts";
 
 /** A client with a connection to one server. */
 interface Connection extends RedisClient {

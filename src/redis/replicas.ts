@@ -3,11 +3,12 @@ import { type Duration, milliseconds } from "../base/durations.ts";
 import { SessionBackendError } from "../errors.ts";
 import { answerOf, ask, runScript } from "./answers.ts";
 import { confirmedBatches } from "./batches.ts";
-import { listen, type Pool, primaryFor, type RedisClient, stateOf } from "./client.ts";
+import { listen, type Pool, type RedisClient, stateOf } from "./client.ts";
 import { UnfitClientError } from "./client-options.ts";
 import { causeOf } from "./connection-errors.ts";
 import { codeOf } from "./error-codes.ts";
 import type { Script } from "./lua.ts";
+import { primaryFor } from "./primaries.ts";
 
 /** The number of replicas that must confirm a change before the operation succeeds, and the time to wait for them. */
 export interface ReplicaConfirmation {
