@@ -73,12 +73,13 @@ function single(server: ServerAddress, options: ConnectOptions): ClientPlan {
   const { host, port, isSocket, database } = server;
   const { socket, ...shared } = settingsOf(server, options);
   const place = isSocket ? { path: host } : { host, port };
+  const credentials = credentialsOf(server, options);
   return {
     ...destination([server], options),
     make: (redis, lasts) =>
       redis.createClient({
         ...shared,
-        ...credentialsOf(server, options),
+        ...credentials,
         ...(database === undefined ? {} : { database }),
         socket: { ...socket(lasts), ...place },
         commandOptions: { timeout: 0 },
@@ -90,12 +91,13 @@ function single(server: ServerAddress, options: ConnectOptions): ClientPlan {
 function cluster(urls: readonly string[], options: ConnectOptions): ClientPlan {
   const servers = parseAddresses("cluster", urls, 6379);
   const { socket, ...shared } = settingsOf(servers[0], options);
+  const credentials = credentialsOf(servers[0], options);
   return {
     ...destination(servers, options),
     make: (redis, lasts) =>
       redis.createCluster({
         rootNodes: servers.map(({ host, port }) => ({ socket: { host, port } })),
-        defaults: { ...shared, ...credentialsOf(servers[0], options), socket: socket(lasts) },
+        defaults: { ...shared, ...credentials, socket: socket(lasts) },
         RESP: shared.RESP,
         commandOptions: { timeout: 0 },
         topologyRefreshOnReconnectionAttemptStrategy: TOPOLOGY_REFRESH_MS,
@@ -117,6 +119,7 @@ function sentinel(
   }
   const servers = parseAddresses("sentinel.nodes", nodes, 26_379);
   const { socket, ...shared } = settingsOf(servers[0], options);
+  const [ofSentinels, ofServers] = [credentialsOf(servers[0]), credentialsOf({}, options)];
   return {
     ...destination(servers, options),
     make: (redis, lasts) =>
@@ -124,11 +127,11 @@ function sentinel(
         name,
         RESP: shared.RESP,
         sentinelRootNodes: servers.map(({ host, port }) => ({ host, port })),
-        sentinelClientOptions: { ...shared, ...credentialsOf(servers[0]), socket: socket(lasts) },
+        sentinelClientOptions: { ...shared, ...ofSentinels, socket: socket(lasts) },
         // Does not retry the old address, where an empty replica may have come back: the sentinels know the primary.
         nodeClientOptions: {
           ...shared,
-          ...credentialsOf({}, options),
+          ...ofServers,
           socket: { ...socket(lasts), reconnectStrategy: false },
         },
         maxCommandRediscovers: 0,
