@@ -69,7 +69,7 @@ export interface Pool extends Pick<RedisClient, "on" | "isOpen" | "isReady"> {
 }
 
 /** The state that the backend keeps for a client. */
-interface ClientState {
+export interface ClientState {
   /** Whether it has error listeners. */
   isHeard: boolean;
   /** The last error of a connection that explains why calls fail; `undefined` after a reply. */
@@ -145,7 +145,11 @@ export function listen(client: Pick<RedisClient, "on" | "isOpen" | "isReady">): 
   state.isHeard = true;
   const hear = (error: unknown): void => {
     if (!(error instanceof Error)) return;
-    if (client.isOpen === false) state.hasGivenUp = true;
+    if (client.isOpen === false) {
+      state.hasGivenUp = true;
+      // With node-redis 5, this is the only sign of the end.
+      endPool(state);
+    }
     state.onTrouble?.(error);
     // A cluster or sentinel client goes on to report that it found no server at all.
     const isPlain = error.constructor === Error || error.constructor.name === "RootNodesUnavailableError";
@@ -164,6 +168,12 @@ export function listen(client: Pick<RedisClient, "on" | "isOpen" | "isReady">): 
   // Errors of single connections: of a cluster, and of a sentinel client.
   client.on("node-error", hear);
   client.on("client-error", (event) => hear((event as { readonly error?: unknown } | undefined)?.error));
+}
+
+/** Closes the connections on which scripts wait for replicas. */
+export function endPool(state: ClientState): void {
+  state.pool?.destroy();
+  if (state.pool !== undefined) state.pool = null;
 }
 
 /** Returns the number of replies that came from the server: each shows that the connection is alive. */

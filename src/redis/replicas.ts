@@ -3,7 +3,7 @@ import { type Duration, milliseconds } from "../base/durations.ts";
 import { SessionBackendError } from "../errors.ts";
 import { answerOf, ask, runScript } from "./answers.ts";
 import { confirmedBatches } from "./batches.ts";
-import { listen, type Pool, type RedisClient, stateOf } from "./client.ts";
+import { endPool, listen, type Pool, type RedisClient, stateOf } from "./client.ts";
 import { UnfitClientError } from "./client-options.ts";
 import { causeOf } from "./connection-errors.ts";
 import { codeOf } from "./error-codes.ts";
@@ -98,13 +98,8 @@ function poolOf(client: RedisClient, timeoutMs: number): Pool {
   const state = stateOf(client);
   if (state.pool === undefined) {
     state.pool = null;
-    const end = (): void => {
-      state.pool?.destroy();
-      state.pool = null;
-    };
-    client.on("end", end);
-    // A connection that has given up reconnecting emits no "end" with node-redis 5.
-    client.on("error", () => client.isOpen === false && end());
+    listen(client);
+    client.on("end", () => endPool(state));
   }
   state.pool ??= newPool(client, timeoutMs);
   return state.pool;
