@@ -101,6 +101,17 @@ export default defineConfig({
       },
       {
         extends: true,
+        // The oldest node-redis that is supported.
+        resolve: { alias: [{ find: /^redis$/, replacement: "redis-floor" }] },
+        test: {
+          name: "redis-floor",
+          include: ["test/{redis/*,faults/failover}.test.ts"],
+          env: { OLDEST_REDIS: "1" },
+          ...redis,
+        },
+      },
+      {
+        extends: true,
         test: {
           name: "types",
           include: [],

@@ -8,6 +8,7 @@ import {
 } from "../backend.ts";
 import type { Access } from "../base/access.ts";
 import type { Step } from "../base/step.ts";
+import { SessionBackendError } from "../errors.ts";
 import { indexEntries, type StoredSession } from "../record.ts";
 import type { SessionEvent } from "../store-options.ts";
 import type { Indexes } from "./declarations.ts";
@@ -197,6 +198,8 @@ export function createRegistry({ backend, emit, time }: Context, indexes: Indexe
     async page(step, entry, after, count = MEMBERS_PER_PAGE) {
       const page = await step("reads", () => backend.page(entry, after, count, time()));
       const last = page.members.at(-1);
+      // Otherwise a pass over the index would never end.
+      if (last !== undefined && !(last.score > after)) throw repeated();
       return { ...page, next: last === undefined || page.members.length < count ? null : last.score };
     },
 
@@ -205,6 +208,11 @@ export function createRegistry({ backend, emit, time }: Context, indexes: Indexe
       for (const entry of entries) forgetMembers(entry, [{ key, score: null }]);
     },
   };
+}
+
+function repeated(): SessionBackendError {
+  const message = "Cannot read an index as the backend returned the same page again";
+  return new SessionBackendError(message, { reason: "unavailable", outcome: "not-applied" });
 }
 
 /** Returns the earliest time of several answers: the servers of a cluster answer at different times. */

@@ -1,24 +1,37 @@
 import { SessionBackendError } from "../errors.ts";
-import { isConnected, onPrimary, type RedisClient, type RedisCommands, stateOf } from "./client.ts";
+import { isConnected, type RedisClient, stateOf } from "./client.ts";
 import { UnfitClientError } from "./client-options.ts";
 import { placeOf } from "./client-place.ts";
 import { causeOf, refusalOf } from "./connection-errors.ts";
 import { codeOf, UNAVAILABLE, UNSENT, withoutArguments } from "./error-codes.ts";
 import type { Script } from "./lua.ts";
+import { runChecked } from "./permissions.ts";
+import { onPrimary, primaryFor } from "./primaries.ts";
 
-/** Runs a script by its SHA-1, and sends the text only if the server has not cached it yet. */
+/**
+ * Runs a script. The first call on a connection sends its text with a check of the permissions, and other calls wait for
+ * the result. The second call sends the text alone, so that the server caches it, and all others its SHA-1.
+ */
 export async function runScript(
-  client: Pick<RedisCommands, "eval" | "evalSha">,
-  { text, sha1 }: Script,
+  client: RedisClient,
+  script: Script,
   key: string | string[],
   args: string[],
 ): Promise<unknown> {
   const options = { keys: [key].flat(), arguments: args };
+  const [first = ""] = options.keys;
+  const { permissions } = stateOf(client.masters === undefined ? client : await primaryFor(client, first));
+  const permission = permissions.get(script);
+  if (permission !== "loaded") {
+    if (!(await permission)) return await runChecked(permissions, script, ({ text }) => client.eval(text, options));
+    permissions.set(script, "loaded");
+    return await client.eval(script.text, options);
+  }
   try {
-    return await client.evalSha(sha1, options);
+    return await client.evalSha(script.sha1, options);
   } catch (error) {
     if (codeOf(error) !== "NOSCRIPT") throw error;
-    return await client.eval(text, options);
+    return await client.eval(script.text, options);
   }
 }
 
@@ -109,8 +122,7 @@ function backendError(client: RedisClient, given: unknown, lost: SessionBackendE
   const error = withoutArguments(given);
   const code = codeOf(error);
   if (code !== null && !UNAVAILABLE.includes(code)) {
-    const isOld = code === "ERR" && /unknown command/i.test((error as Error).message);
-    const message = `The Redis server rejected the operation: ${isOld ? "Redis 6.2 or later is required" : code}`;
+    const message = `The Redis server rejected the operation: ${rejectionOf(code, (error as Error).message)}`;
     return new SessionBackendError(message, { reason: "rejected", outcome: "not-applied", cause: error });
   }
   if (code === "MOVED" || code === "ASK") {
@@ -123,6 +135,19 @@ function backendError(client: RedisClient, given: unknown, lost: SessionBackendE
   const what =
     code === null ? `is not available: the connection broke (${causeOf(error)})` : `cannot answer now: ${code}`;
   return unavailable(unsent ? "not-applied" : lost, error, `The Redis server${placeOf(client)} ${what}`);
+}
+
+/** Describes an error reply that no retry helps against. */
+function rejectionOf(code: string, message: string): string {
+  if (code === "NOPERM") {
+    const [, command] = /the '([a-z|]+)' command/i.exec(message) ?? [];
+    return command === undefined ? code : `${code}: its ACL does not allow the account the command +${command}`;
+  }
+  if (code !== "ERR") return code;
+  if (/unknown command .?eval|scripting engine/i.test(message)) {
+    return "it cannot run Lua scripts. Valkey from 9.1 on needs its Lua module for this, which may be a package of its own";
+  }
+  return /unknown command/i.test(message) ? "Redis 6.2 or later is required" : code;
 }
 
 /** Builds the error for a server that is not reachable, cannot answer now, or sent an unexpected reply. */

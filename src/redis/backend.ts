@@ -3,11 +3,13 @@ import { randomText } from "../base/token.ts";
 import { isReserved, reserved } from "../record.ts";
 import { ask, runScript } from "./answers.ts";
 import type { BackendSettings } from "./backend-options.ts";
-import { type RedisClient, type RedisKeys, servers } from "./client.ts";
+import type { RedisClient, RedisKeys } from "./client.ts";
 import * as indexScripts from "./index-scripts.ts";
 import * as lifecycle from "./lifecycle-scripts.ts";
+import { servers } from "./primaries.ts";
 import { confirmedBy, type RunScript } from "./replicas.ts";
 import {
+  cursorOf,
   enteredOf,
   headFromReply,
   numbersFromReplies,
@@ -126,12 +128,13 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
 
     async *keys() {
       for (const server of await ask(client, "not-applied", () => servers(client))) {
+        const options = { MATCH: `${prefix}*`, COUNT: KEYS_PER_PAGE, TYPE: "hash" };
+        const cursors = new Set<string>();
         let cursor = "0";
         do {
-          const options = { MATCH: `${prefix}*`, COUNT: KEYS_PER_PAGE, TYPE: "hash" };
           const page = await ask(client, "not-applied", (one) => (server ?? (one as RedisKeys)).scan(cursor, options));
           yield page.keys.map((key) => key.slice(prefix.length));
-          cursor = page.cursor;
+          cursor = cursorOf(page.cursor, cursors);
         } while (cursor !== "0");
       }
     },

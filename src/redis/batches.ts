@@ -1,7 +1,10 @@
+import { SessionBackendError } from "../errors.ts";
 import { unavailable } from "./answers.ts";
-import type { Lease, Pool } from "./client.ts";
-import { codeOf } from "./error-codes.ts";
+import { type Lease, type Pool, stateOf } from "./client.ts";
+import { causeOf } from "./connection-errors.ts";
+import { codeOf, isRefusal } from "./error-codes.ts";
 import type { Script } from "./lua.ts";
+import { withCheck } from "./permissions.ts";
 
 /** A script whose writes replicas must confirm. */
 export interface ConfirmedCall {
@@ -26,10 +29,12 @@ interface WaitingCall extends ConfirmedCall {
  *
  * @param count The number of replicas that must confirm.
  * @param unconfirmed Creates the error for a script that too few replicas confirmed.
+ * @param unsent Creates the error for a script for which no connection was ready in time.
  */
 export function confirmedBatches(
   count: number,
   unconfirmed: () => Error,
+  unsent: (pool: Pool) => Error,
 ): (pool: Pool, call: ConfirmedCall) => Promise<unknown> {
   const queues = new WeakMap<Pool, Set<WaitingCall>>();
 
@@ -45,14 +50,14 @@ export function confirmedBatches(
           queue.clear();
           // A connection that is being replaced would send the scripts when their callers have long been answered.
           const isReady = lease.isReady !== false;
-          await (isReady ? send(pool, lease, batch) : Promise.reject(unavailable("not-applied"))).catch((error) => {
+          const lost = () => Promise.reject(unavailable("not-applied", stateOf(pool).trouble));
+          await (isReady ? send(pool, lease, batch) : lost()).catch((error) => {
             for (const { reject } of batch) reject(error);
           });
         })
         .catch((error) => {
-          // No connection became free in time.
           queue.delete(waiting);
-          reject(error);
+          reject(error?.constructor.name === "TimeoutError" ? unsent(pool) : error);
         });
     });
   }
@@ -62,14 +67,16 @@ export function confirmedBatches(
     const now = Date.now();
     const timely = batch.filter(({ until }) => until > now);
     // Their callers have already been told that they failed.
-    for (const { until, reject } of batch) if (until <= now) reject(unavailable("not-applied"));
+    for (const { until, reject } of batch) if (until <= now) reject(unsent(pool));
     if (timely.length === 0) return;
     // If the connection breaks, commands with one chain ID are never sent in part over the next connection, where WAIT
     // would confirm nothing and still succeed.
     const connection = lease.withCommandOptions({ chainId: Symbol("confirmed"), timeout: 0 });
     const known = new Set<Script>();
-    const replies = timely.map(({ script, key, args }) => {
+    const { permissions } = stateOf(lease);
+    const replies = timely.map(({ script: original, key, args }) => {
       const options = { keys: [key], arguments: args };
+      const script = permissions.has(original) ? original : withCheck(original, ["WAIT"]);
       // The first EVAL makes the server cache the script for the calls behind it.
       if (known.has(script)) return connection.evalSha(script.sha1, options);
       known.add(script);
@@ -77,12 +84,12 @@ export function confirmedBatches(
     });
     const waitMs = Math.max(...timely.map(({ until }) => until)) - now;
     const confirmation = connection.wait(count, waitMs).catch((error) => {
-      // The outcome is unknown even if the server rejects WAIT, as it has run the scripts.
-      throw unavailable("unknown", error);
+      throw waitError(error);
     });
     const confirmed = timely.map(async (call, at) => {
       try {
         const [reply, replicas] = await Promise.all([replies[at], confirmation]);
+        permissions.set(call.script, "granted");
         if (replicas < count) throw unconfirmed();
         call.resolve(reply);
       } catch (error) {
@@ -95,4 +102,11 @@ export function confirmedBatches(
   }
 
   return run;
+}
+
+/** Builds the error for a WAIT that failed behind scripts that the server has run. */
+function waitError(cause: unknown): SessionBackendError {
+  const message = `Replicas cannot confirm the operation as WAIT failed (${causeOf(cause)}): a failover may lose it`;
+  const reason = isRefusal(cause) || codeOf(cause) === "ERR" ? "rejected" : "unavailable";
+  return new SessionBackendError(message, { reason, outcome: "unknown", cause });
 }

@@ -20,6 +20,9 @@ interface Configured extends ClientOptions {
 /** The error for a client that cannot be used. Like every mistake of the caller it is a `TypeError`. */
 export class UnfitClientError extends TypeError {}
 
+/** `slotNumber` is set by the cluster client of node-redis 5 itself. */
+const HARMLESS: readonly string[] = ["timeout", "slotNumber"];
+
 const fit = new WeakSet<object>();
 
 /**
@@ -56,7 +59,7 @@ export function refuseOptions(client: object): void {
 function refuseCommandOptions(options: ClientOptions["commandOptions"] = {}): void {
   for (const [name, value] of Object.entries(options)) {
     const isSet = typeof value === "object" && value !== null ? Reflect.ownKeys(value).length > 0 : Boolean(value);
-    if (name !== "timeout" && (isSet || value instanceof AbortSignal)) {
+    if (!HARMLESS.includes(name) && (isSet || value instanceof AbortSignal)) {
       throw unfit(`the client has the command option "${name}": pass a client without it, or another client`);
     }
   }

@@ -8,12 +8,7 @@ import { malformed } from "./connection-errors.ts";
 import { credentialsOf } from "./credentials.ts";
 
 /** A connected node-redis client. The caller owns it and closes it, also by `await using`. */
-export interface ConnectedRedis extends RedisClient, AsyncDisposing {
-  /** Closes the connections after all pending commands have been answered. */
-  close(): Promise<unknown>;
-  /** Closes the connections at once. Pending commands fail. */
-  destroy(): unknown;
-}
+export interface ConnectedRedis extends RedisClient, AsyncDisposing {}
 
 /** A client that is not connected yet. */
 export interface Client extends Omit<ConnectedRedis, symbol> {
@@ -50,7 +45,6 @@ const SCAN_MS = 2000;
 /** How long a connection may leave PINGs unanswered before it is replaced. */
 export const SILENCE_MS = 3000;
 export const PING_MS = 1000;
-const UNTIMED = { timeout: 0 };
 const SHOWN_SERVERS = 3;
 
 /**
@@ -79,15 +73,16 @@ function single(server: ServerAddress, options: ConnectOptions): ClientPlan {
   const { host, port, isSocket, database } = server;
   const { socket, ...shared } = settingsOf(server, options);
   const place = isSocket ? { path: host } : { host, port };
+  const credentials = credentialsOf(server, options);
   return {
     ...destination([server], options),
     make: (redis, lasts) =>
       redis.createClient({
         ...shared,
-        ...credentialsOf(server, options),
+        ...credentials,
         ...(database === undefined ? {} : { database }),
         socket: { ...socket(lasts), ...place },
-        commandOptions: UNTIMED,
+        commandOptions: { timeout: 0 },
         ...cacheSetting(redis, options),
       }) as Client,
   };
@@ -96,13 +91,15 @@ function single(server: ServerAddress, options: ConnectOptions): ClientPlan {
 function cluster(urls: readonly string[], options: ConnectOptions): ClientPlan {
   const servers = parseAddresses("cluster", urls, 6379);
   const { socket, ...shared } = settingsOf(servers[0], options);
+  const credentials = credentialsOf(servers[0], options);
   return {
     ...destination(servers, options),
     make: (redis, lasts) =>
       redis.createCluster({
         rootNodes: servers.map(({ host, port }) => ({ socket: { host, port } })),
-        defaults: { ...shared, ...credentialsOf(servers[0], options), socket: socket(lasts) },
-        commandOptions: UNTIMED,
+        defaults: { ...shared, ...credentials, socket: socket(lasts) },
+        RESP: shared.RESP,
+        commandOptions: { timeout: 0 },
         topologyRefreshOnReconnectionAttemptStrategy: TOPOLOGY_REFRESH_MS,
         ...cacheSetting(redis, options),
       }) as Client,
@@ -122,17 +119,19 @@ function sentinel(
   }
   const servers = parseAddresses("sentinel.nodes", nodes, 26_379);
   const { socket, ...shared } = settingsOf(servers[0], options);
+  const [ofSentinels, ofServers] = [credentialsOf(servers[0]), credentialsOf({}, options)];
   return {
     ...destination(servers, options),
     make: (redis, lasts) =>
       redis.createSentinel({
         name,
+        RESP: shared.RESP,
         sentinelRootNodes: servers.map(({ host, port }) => ({ host, port })),
-        sentinelClientOptions: { ...shared, ...credentialsOf(servers[0]), socket: socket(lasts) },
+        sentinelClientOptions: { ...shared, ...ofSentinels, socket: socket(lasts) },
         // Does not retry the old address, where an empty replica may have come back: the sentinels know the primary.
         nodeClientOptions: {
           ...shared,
-          ...credentialsOf({}, options),
+          ...ofServers,
           socket: { ...socket(lasts), reconnectStrategy: false },
         },
         maxCommandRediscovers: 0,
@@ -161,6 +160,8 @@ function settingsOf(server: ServerAddress, options: ConnectOptions) {
   }
   const family = options.family ?? server.family;
   return {
+    // The default of node-redis 6, also for node-redis 5. The client-side cache needs it.
+    RESP: 3 as const,
     disableOfflineQueue: true,
     pingInterval: PING_MS,
     // Enabled, it reads an environment variable, which needs a permission on Deno, and sends one more command.

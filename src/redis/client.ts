@@ -1,5 +1,7 @@
 import { refuseOptions } from "./client-options.ts";
 import { isRefusal, withoutArguments } from "./error-codes.ts";
+import type { Script } from "./lua.ts";
+import type { Permission } from "./permissions.ts";
 
 /** The commands that the backend uses on every kind of client. */
 export interface RedisCommands {
@@ -18,7 +20,7 @@ export interface RedisKeys {
 }
 
 /**
- * A connected node-redis client, cluster, sentinel or pool, described by its structure. Only some kinds have the
+ * A connected client, cluster, sentinel or pool of node-redis 5 or 6, described by its structure. Only some kinds have the
  * optional members. `connectRedis` sets what follows; other clients need it in their options:
  *
  * - A cluster client needs `defaults: { disableOfflineQueue: true }`. Otherwise a command for a primary that is down
@@ -28,6 +30,10 @@ export interface RedisKeys {
  */
 export interface RedisClient extends RedisCommands, Partial<RedisKeys> {
   on(event: string, listener: (error: unknown) => void): unknown;
+  /** Closes the connections after all pending commands have been answered. */
+  close(): Promise<unknown>;
+  /** Closes the connections at once. Pending commands fail. */
+  destroy(): unknown;
   readonly isOpen?: boolean;
   readonly isReady?: boolean;
   readonly clientSideCache?:
@@ -40,7 +46,8 @@ export interface RedisClient extends RedisCommands, Partial<RedisKeys> {
   /** Sentinel clients: the primary, or `undefined` while there is no connection to it. */
   getMasterNode?(): unknown;
   readonly masters?: readonly unknown[];
-  nodeClient?(master: never): Promise<RedisKeys>;
+  nodeClient?(master: never): RedisKeys | Promise<RedisKeys>;
+  /** Cluster clients of node-redis 6. */
   getNodeClientForKey?(key: string): Promise<unknown>;
   createPool?(options: object): unknown;
   execute?: unknown;
@@ -55,14 +62,14 @@ export interface Lease extends Pick<RedisCommands, "eval" | "evalSha"> {
 }
 
 /** A pool of connections to one server, each used by one task at a time. */
-export interface Pool extends Pick<RedisClient, "on" | "isReady"> {
+export interface Pool extends Pick<RedisClient, "on" | "isOpen" | "isReady"> {
   connect(): Promise<unknown>;
   destroy(): void;
   execute<R>(task: (lease: Lease) => Promise<R>): Promise<R>;
 }
 
 /** The state that the backend keeps for a client. */
-interface ClientState {
+export interface ClientState {
   /** Whether it has error listeners. */
   isHeard: boolean;
   /** The last error of a connection that explains why calls fail; `undefined` after a reply. */
@@ -77,6 +84,8 @@ interface ClientState {
   place: string | undefined;
   /** The number of replies received, error replies included, without those that the client-side cache counts. */
   answers: number;
+  /** What is known about the account's permission to run each script on this connection. */
+  readonly permissions: Map<Script, Permission>;
   /** Whether a sentinel client is looking for its primary. */
   isSeeking: boolean;
   /** Called when the server rejects a write because it has become a replica. */
@@ -102,6 +111,7 @@ export function stateOf(client: object): ClientState {
     hasGivenUp: false,
     place: undefined,
     answers: 0,
+    permissions: new Map(),
     isSeeking: false,
     onDemotion: null,
     pool: undefined,
@@ -117,10 +127,10 @@ export function stateOf(client: object): ClientState {
  * @throws {TypeError} If it is not a node-redis client, or has options that `refuseOptions` rejects.
  */
 export function guard(client: RedisClient): void {
-  for (const method of ["evalSha", "eval", "hGetAll", "hmGet", "on"] as const) {
+  for (const method of ["evalSha", "eval", "hGetAll", "hmGet", "on", "close", "destroy"] as const) {
     if (typeof client?.[method] !== "function") {
       throw new TypeError(
-        `Cannot create a Redis backend as client must be a node-redis client: it has no ${method}(). Pass an address, or a client from connectRedis or createClient`,
+        `Cannot create a Redis backend as client must be a node-redis client of version ^5.9 or ^6.3: it has no ${method}(). Pass an address, or a client from connectRedis or createClient`,
       );
     }
   }
@@ -129,12 +139,17 @@ export function guard(client: RedisClient): void {
 }
 
 /** Adds error listeners. Later calls for the same client do nothing. */
-export function listen(client: Pick<RedisClient, "on" | "isReady">): void {
+export function listen(client: Pick<RedisClient, "on" | "isOpen" | "isReady">): void {
   const state = stateOf(client);
   if (state.isHeard) return;
   state.isHeard = true;
   const hear = (error: unknown): void => {
     if (!(error instanceof Error)) return;
+    if (client.isOpen === false) {
+      state.hasGivenUp = true;
+      // With node-redis 5, this is the only sign of the end.
+      endPool(state);
+    }
     state.onTrouble?.(error);
     // A cluster or sentinel client goes on to report that it found no server at all.
     const isPlain = error.constructor === Error || error.constructor.name === "RootNodesUnavailableError";
@@ -144,16 +159,21 @@ export function listen(client: Pick<RedisClient, "on" | "isReady">): void {
   };
   const connected = (): void => {
     state.wasConnected = true;
+    state.hasGivenUp = false;
+    state.permissions.clear();
   };
   if (client.isReady === true) connected();
   client.on("ready", connected);
-  client.on("terminated", () => {
-    state.hasGivenUp = true;
-  });
   client.on("error", hear);
   // Errors of single connections: of a cluster, and of a sentinel client.
   client.on("node-error", hear);
   client.on("client-error", (event) => hear((event as { readonly error?: unknown } | undefined)?.error));
+}
+
+/** Closes the connections on which scripts wait for replicas. */
+export function endPool(state: ClientState): void {
+  state.pool?.destroy();
+  if (state.pool !== undefined) state.pool = null;
 }
 
 /** Returns the number of replies that came from the server: each shows that the connection is alive. */
@@ -183,49 +203,4 @@ function seekMaster(client: RedisClient): void {
     .finally(() => {
       state.isSeeking = false;
     });
-}
-
-/** Sentinel clients and pools, and the methods of node-redis that run a task on one of their connections. */
-interface Executor extends RedisClient {
-  /** Sentinel clients: runs a task on the connection to the primary if `isReadonly` is false. */
-  _execute?<R>(isReadonly: false, task: (master: RedisClient) => Promise<R>): Promise<R>;
-  /** Pools: runs a task on a connection that no other task uses. */
-  execute?<R>(task: (connection: RedisClient) => Promise<R>): Promise<R>;
-}
-
-/**
- * Runs a task on a connection to a primary: a sentinel client with a `replicaPoolSize` would send reads to replicas. A
- * cluster client finds the connection itself.
- *
- * @throws {TypeError} If the connection has options that `refuseOptions` rejects: only then these can be seen.
- */
-export async function onPrimary<R>(client: RedisClient, task: (connection: RedisClient) => Promise<R>): Promise<R> {
-  const executor = client as Executor;
-  const checked = async (connection: RedisClient): Promise<R> => {
-    refuseOptions(connection);
-    return await task(connection);
-  };
-  if (client.getMasterNode !== undefined) return await checked(await masterOf(client));
-  return await (executor.execute === undefined ? task(client) : executor.execute(checked));
-}
-
-/**
- * Returns a sentinel client's connection to its primary. The caller runs its command outside of `_execute`, which runs
- * commands that begin together one after the other, a round trip each. Does not call `use`, whose leases cost 20 ms of
- * processor time.
- */
-export async function masterOf(client: RedisClient): Promise<RedisClient> {
-  return await (client as Executor & Required<Pick<Executor, "_execute">>)._execute(false, async (master) => master);
-}
-
-/** Returns the primaries of a cluster; `[null]` for any other client, which has one server. */
-export async function servers(client: RedisClient): Promise<readonly (RedisKeys | null)[]> {
-  const { nodeClient } = client;
-  if (client.masters !== undefined && nodeClient !== undefined) {
-    return await Promise.all(client.masters.map((master) => nodeClient.call(client, master as never)));
-  }
-  if (client.scan === undefined) {
-    throw new TypeError("Cannot scan sessions as this Redis client has no scan(): use connectRedis or createClient");
-  }
-  return [null];
 }

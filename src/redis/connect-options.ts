@@ -5,7 +5,7 @@ import { ACTION, malformed } from "./connection-errors.ts";
 /** Options for `connectRedis`, and for `redisBackend` with an address. */
 export interface ConnectOptions {
   /**
-   * Overrides the user name in the URL. With Sentinel, this is the user name of the Redis servers; that of the
+   * Overrides the user name in the URL. Needs a password, unless it is `default`. With Sentinel, this is the user name of the Redis servers; that of the
    * sentinels goes into the sentinel URLs.
    */
   readonly username?: string | undefined;

@@ -6,7 +6,7 @@ import { asyncDisposable } from "./async-disposal.ts";
 import { listen, stateOf } from "./client.ts";
 import { type ClientPlan, type ConnectedRedis, PING_MS, planOf, SILENCE_MS } from "./client-plan.ts";
 import type { ConnectOptions } from "./connect-options.ts";
-import { ACTION, firstCauseOf, refusalOf } from "./connection-errors.ts";
+import { ACTION, firstCauseOf, malformed, refusalOf } from "./connection-errors.ts";
 import { withoutArguments } from "./error-codes.ts";
 import { keepAlive } from "./heartbeat.ts";
 import { plainServerSearch } from "./plain-server.ts";
@@ -17,6 +17,7 @@ export const RETRY_MS = 100;
 /**
  * Connects to Redis and returns a node-redis client with the settings that sessions need:
  *
+ * - `RESP: 3`: the default of node-redis 6, also for node-redis 5, whose client-side cache needs it.
  * - `disableOfflineQueue`: a command fails at once while there is no connection. A queue would send it later, when its
  *   request has long been answered.
  * - `reconnectStrategy`: retries without limit, at most 1 s apart. The default of node-redis stops for good after a
@@ -27,7 +28,8 @@ export const RETRY_MS = 100;
  *   while commands are written to it. TCP alone needs up to 15 minutes to notice.
  * - `commandOptions: { timeout: 0 }` (not with Sentinel): turns off the command timeout of node-redis. It is 5 s, later
  *   than the store's own, ends only commands that are not written yet, and costs a fifth of the throughput.
- * - `topologyRefreshOnReconnectionAttemptStrategy: 100` (cluster): looks for a new primary after 100 ms, not 5 s.
+ * - `topologyRefreshOnReconnectionAttemptStrategy: 100` (cluster): looks for a new primary after 100 ms, not 5 s. With
+ *   node-redis 5, which never looks, the heartbeat does it every second.
  * - `maxCommandRediscovers: 0` (Sentinel): does not resend a command whose reply was lost, as an increment would count
  *   twice.
  * - `scanInterval: 2000` (Sentinel): finds a new primary within 2 s even if its announcement was missed.
@@ -40,8 +42,8 @@ export const RETRY_MS = 100;
  * Errors that a retry may heal, such as a refused connection, are retried until `connectTimeout`. Others fail at the
  * first attempt: the certificate, the credentials, the database, the protocol, a missing permission.
  *
- * @throws {TypeError} If the address or an option is malformed. The message does not quote the address, which may
- * contain a password.
+ * @throws {TypeError} If the address or an option is malformed, or the package `redis` is older than 5.0. The message does
+ * not quote the address, which may contain a password.
  * @throws {RangeError} If `connectTimeout` is malformed or out of range.
  * @throws {SessionBackendError} `unavailable` if there is no connection in time, `rejected` if no retry helps. The
  * message names host, port and the last known cause.
@@ -57,8 +59,8 @@ export async function connectRedis(
     try {
       return await connectOnce(plan, until - Date.now());
     } catch (error) {
-      const { reason, cause } = error as SessionBackendError;
-      if (reason === "rejected") throw error;
+      if (!(error instanceof SessionBackendError) || error.reason === "rejected") throw error;
+      const { cause } = error;
       // If the time ends during an attempt, the error of the attempt before it says more.
       if (!(cause instanceof UnansweredError)) known = cause;
       if (Date.now() + RETRY_MS >= until) throw failure(plan, known ?? cause, ` within ${plan.timeoutMs} ms`);
@@ -88,6 +90,9 @@ export async function connectOnce(
   const redis = await import("redis").catch((error: unknown) => {
     throw failure(plan, error);
   });
+  // node-redis 4, which npm installs only by force.
+  if (!("createSentinel" in redis))
+    throw malformed("the installed package redis is too old: install version ^5.9 or ^6.3");
   let isConnected = false;
   const client = plan.make(redis, () => isConnected);
   listen(client);

@@ -1,5 +1,6 @@
 import type { Credentials } from "./address.ts";
 import type { ConnectOptions } from "./connect-options.ts";
+import { malformed } from "./connection-errors.ts";
 
 /** The settings of node-redis for a user name and a password. */
 export interface CredentialsSetting {
@@ -11,13 +12,23 @@ export interface CredentialsSetting {
   };
 }
 
-/** Returns the settings for the credentials of a URL, each of which an option overrides. */
+/**
+ * Returns the settings for the credentials of a URL, each of which an option overrides.
+ *
+ * @throws {TypeError} If there is a user name without a password. node-redis would send neither, and the server would take the
+ * client for the default user.
+ */
 export function credentialsOf(
   url: Credentials,
   options: Pick<ConnectOptions, "username" | "password"> = {},
 ): CredentialsSetting {
   const { username = url.username, password = url.password } = options;
   const user = username === undefined ? {} : { username };
+  if (!password && username && username !== "default") {
+    throw malformed(
+      "there is a user name without a password: add the password, which can be any text for a user that needs none",
+    );
+  }
   if (typeof password !== "function") return password === undefined ? user : { ...user, password };
   const credentials = async () => ({ ...user, password: await answerOf(password) });
   return { ...user, credentialsProvider: { type: "async-credentials-provider", credentials } };

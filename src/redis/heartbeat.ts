@@ -1,6 +1,7 @@
 import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers";
-import { listen, masterOf, type RedisClient, repliesTo, stateOf } from "./client.ts";
+import { listen, type RedisClient, repliesTo, stateOf } from "./client.ts";
 import { codeOf } from "./error-codes.ts";
+import { masterOf } from "./primaries.ts";
 
 /** A client with a connection to one server. */
 interface Connection extends RedisClient {
@@ -11,6 +12,11 @@ interface Connection extends RedisClient {
   ping(): Promise<unknown>;
   role(): Promise<{ readonly role: string }>;
   duplicate(): Connection;
+}
+
+/** A cluster client, and the method of node-redis that asks a node, and otherwise all others, for the primaries. */
+interface Cluster extends RedisClient {
+  readonly _slots: { rediscover(startWith: Connection): Promise<unknown> };
 }
 
 /**
@@ -53,10 +59,16 @@ export function keepAlive(
   const timer = setInterval(() => {
     if (client.isOpen === false) clearInterval(timer);
     else
-      connectionsOf(client).then(
-        (connections) => connections.forEach(beat),
-        () => {},
-      );
+      connectionsOf(client)
+        .then(async (connections) => {
+          connections.forEach(beat);
+          const lost = connections.find((connection) => !connection.isReady);
+          // node-redis 5 reconnects to a primary for ever, even if another one has replaced it.
+          if (isOne || lost === undefined) return;
+          const working = connections.find((connection) => connection.isReady);
+          await (client as Cluster)._slots.rediscover(working ?? lost);
+        })
+        .catch(() => {});
   }, pingMs);
   timer.unref();
   // Not needed with a cluster, which answers MOVED, or with Sentinel, which announces the new primary.

@@ -34,7 +34,7 @@ export interface RedisBackend extends SessionBackend, AsyncDisposing {
  * `createClientPool`, `createCluster` or `createSentinel`. `undefined` is accepted by the type alone, for
  * `process.env.REDIS_URL`.
  * @param options Those of `connectRedis` are for an address only.
- * @throws {TypeError} If `place` is missing, malformed or no such client; if it is a client with a `keyPrefix`,
+ * @throws {TypeError} If `place` is missing, malformed or no such client, for example of node-redis 4; if it is a client with a `keyPrefix`,
  * `readonly`, `useReplicas` or a command option other than `timeout`, for example a type mapping; or if an option is
  * unknown, has the wrong type, or is a `prefix` with other characters. Options that only the connections have are
  * rejected at the first call.

@@ -128,6 +128,18 @@ function hashOf(flat: readonly unknown[]): StoredSession {
   return record;
 }
 
+/**
+ * Returns the cursor for the next page of keys; `"0"` at the end. Rejects a cursor that comes again, as the pass would never end.
+ *
+ * @param before The cursors of the pass, to which this one is added.
+ */
+export function cursorOf(reply: unknown, before: Set<string>): string {
+  const cursor = String(reply);
+  if (before.has(cursor)) return garbled();
+  before.add(cursor);
+  return cursor;
+}
+
 /** Parses the reply of the script that reads `INFO memory`: the eviction policy, or `null` if nothing is evicted. */
 export function policyFromReply(reply: unknown): string | null {
   const policy = /^maxmemory_policy:(.+?)\r?$/m.exec(String(reply))?.[1];

@@ -184,6 +184,33 @@ describe("waiting for replicas", () => {
     expect(token).not.toBe("");
   });
 
+  test.concurrent("a logout is rejected before it changes anything if the account may not call WAIT, and afterwards if it lost this right", async () => {
+    const server = await serve("--user", "app", "on", ">secret", "~*", "+@all", "-wait");
+    const client = await open(`redis://app:secret@127.0.0.1:${server.port}`);
+    const store = storeOn(client, { count: 1, timeout: `${WAIT_MS}ms` });
+    const { token } = await store.create({ userId: "42" });
+    await expect(store.destroy(token)).rejects.toMatchObject({ reason: "rejected", outcome: "not-applied" });
+    await expect(store.destroy(token)).rejects.toThrow("+wait");
+    expect(await store.peek(token)).not.toBeNull();
+    await command(server, "ACL", "SETUSER", "app", "+wait");
+    await expect(store.destroy(token)).rejects.toMatchObject({ reason: "timeout", outcome: "unknown" });
+    await command(server, "ACL", "SETUSER", "app", "-wait");
+    const ending = store.destroy(token);
+    await expect(ending).rejects.toMatchObject({ reason: "rejected", outcome: "unknown" });
+    await expect(ending).rejects.toThrow("WAIT failed (NOPERM)");
+  });
+
+  test.concurrent("a logout for which no connection was ready in time says so, and nothing is sent", async () => {
+    const { client, front } = await pair();
+    const store = storeOn(client, { count: 1, timeout: `${WAIT_MS}ms` });
+    const { token } = await store.create({ userId: "42" });
+    front.refuse();
+    const ending = store.destroy(token);
+    await expect(ending).rejects.toMatchObject({ reason: "timeout", outcome: "not-applied" });
+    await expect(ending).rejects.toThrow(/^No connection .* within 600 ms: nothing was sent \(ECONNREFUSED\)$/);
+    expect(await store.peek(token)).not.toBeNull();
+  });
+
   test.concurrent("a logout on a pool is confirmed only by replicas that have this logout, not just earlier writes", async () => {
     const { link, master } = await pair();
     const pool = createClientPool({ url: master.url }, { minimum: 4 });

@@ -41,6 +41,20 @@ describe("list", () => {
     expect(await allListed(store, { tenant: "andrew" })).toEqual([]);
   });
 
+  test("a pass over an index that the backend returns again and again fails instead of running for ever", async () => {
+    const backend = memoryBackend();
+    const score = Date.now() * 1000;
+    const members = Array.from({ length: 500 }, (_, at) => ({ key: `${at}`.padStart(22, "a"), score: score + at }));
+    const page: SessionBackend["page"] = async () => ({ at: Date.now(), size: 1000, members });
+    const store = createSessionStore({
+      schema: z.object({ userId: z.string() }),
+      backend: { ...backend, page },
+      indexes: { user: "userId" },
+    });
+    await expect(store.revokeAll({ user: "42" })).rejects.toThrow("the same page again");
+    await expect(store.count({ user: "42" })).rejects.toThrow("the same page again");
+  });
+
   test("list returns a session once for each of its values, even if a value occurs twice", async () => {
     const { store, entered, phone, other } = await three();
     const twice = await store.create({ cart: [{ sku: "bag" }, { sku: "bag" }] });

@@ -1,10 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { createClient } from "redis";
-import { expect, test } from "vitest";
+import { describe, expect, inject, test } from "vitest";
 import { z } from "zod";
 import { createSessionStore } from "../../src/index.ts";
-import { connectRedis, redisBackend } from "../../src/redis/index.ts";
+import { connectRedis, type RedisClient, redisBackend } from "../../src/redis/index.ts";
 import { allListed } from "../support/members.ts";
+import { atEnd, ownServers, serve } from "../support/own-servers.ts";
 import { startServer } from "../support/redis-server.ts";
 
 test("an account with the rights in the README can run every operation, and has no access to other keys", async () => {
@@ -55,4 +56,117 @@ test("an account with the rights in the README can run every operation, and has 
     admin.destroy();
     await server.stop("SIGKILL");
   }
+});
+
+ownServers();
+
+const schema = z.object({ userId: z.string(), views: z.int().default(0), code: z.string().optional() });
+
+/** Every operation on a session, each of which runs another script. */
+function operations(client: RedisClient) {
+  const store = createSessionStore({ schema, backend: redisBackend(client), indexes: { user: "userId" } });
+  const all: Record<string, (token: string) => Promise<unknown>> = {
+    create: () => store.create({ userId: "42" }),
+    get: (token) => store.get(token),
+    update: (token) => store.update(token, { code: "1" }),
+    "update of an index": (token) => store.update(token, { userId: "43" }),
+    increment: (token) => store.increment(token, "views"),
+    setIdleTimeout: (token) => store.setIdleTimeout(token, 60),
+    rotate: (token) => store.rotate(token),
+    count: () => store.count({ user: "42" }),
+    revoke: () => store.revoke("r".repeat(22), { of: { user: "42" } }),
+    destroy: (token) => store.destroy(token),
+  };
+  return { store, all };
+}
+
+async function accountOn(...options: string[]) {
+  const server = await serve(...options);
+  const admin = await createClient({ url: server.url, RESP: 3 })
+    .on("error", () => {})
+    .connect();
+  atEnd(() => admin.destroy());
+  const allow = (...rights: string[]) =>
+    admin.sendCommand(["ACL", "SETUSER", "sessions", "on", ">secret", "~session:*", ...rights]);
+  const open = async () => {
+    const client = await connectRedis(server.url, { username: "sessions", password: "secret" });
+    atEnd(() => client.destroy());
+    return client;
+  };
+  const dump = async () => {
+    const keys = (await admin.keys("*")).sort();
+    return await Promise.all(keys.map(async (key) => [key, String(await admin.dump(key))]));
+  };
+  return { admin, allow, open, dump };
+}
+
+describe("an account that lacks a command", () => {
+  const commands = "hmget hgetall hget hset hdel hexists exists pttl pexpire del time zadd zcard zrange";
+  test(`each operation without one of ${commands} works or is rejected with its name before it changes anything`, async () => {
+    const { admin, allow, open, dump } = await accountOn();
+    const full = operations(admin as unknown as RedisClient);
+    for (const command of commands.split(" ")) {
+      await allow("+@all", `-${command}`);
+      const { all } = operations(await open());
+      let rejected = 0;
+      for (const [name, run] of Object.entries(all)) {
+        const { token } = await full.store.create({ userId: "42" });
+        const before = await dump();
+        const error = await run(token).then(
+          () => null,
+          (error) => error,
+        );
+        if (error === null) continue;
+        rejected++;
+        expect(error, `${name} without ${command}`).toMatchObject({ reason: "rejected", outcome: "not-applied" });
+        expect(error.message).toBe(
+          `The Redis server rejected the operation: NOPERM: its ACL does not allow the account the command +${command}`,
+        );
+        // An index may have a stale entry, which is pruned later.
+        const isSession = ([key]: string[]) => !key?.startsWith("session:index:");
+        expect((await dump()).filter(isSession), `${name} without ${command}`).toEqual(before.filter(isSession));
+      }
+      expect(rejected, command).toBeGreaterThan(0);
+    }
+  });
+
+  test("calls made together are all rejected, and work as soon as the account has the command", async () => {
+    const { allow, open, dump } = await accountOn();
+    await allow("+@all", "-pexpire");
+    const { store } = operations(await open());
+    const together = await Promise.allSettled(Array.from({ length: 20 }, () => store.create({ userId: "42" })));
+    for (const one of together) expect(one).toMatchObject({ status: "rejected", reason: { reason: "rejected" } });
+    expect(await dump()).toEqual([]);
+    await allow("+pexpire");
+    expect((await store.create({ userId: "42" })).session.data.userId).toBe("42");
+  });
+
+  test("a command that was renamed is named before the first write", async () => {
+    const { allow, open, dump } = await accountOn("--rename-command", "PEXPIRE", "");
+    await allow("+@all");
+    const { store } = operations(await open());
+    await expect(store.create({ userId: "42" })).rejects.toThrow("+pexpire");
+    expect(await dump()).toEqual([]);
+  });
+});
+
+describe("a server without Lua", () => {
+  test("the first operation is rejected and says that scripts cannot run if the server does not know EVAL", async () => {
+    const server = await serve("--rename-command", "EVAL", "", "--rename-command", "EVALSHA", "");
+    const client = await connectRedis(server.url);
+    atEnd(() => client.destroy());
+    const created = operations(client).store.create({ userId: "42" });
+    await expect(created).rejects.toMatchObject({ reason: "rejected", outcome: "not-applied" });
+    await expect(created).rejects.toThrow(/cannot run Lua scripts.*Valkey.*Lua module/);
+  });
+
+  test("the first operation is rejected and says that scripts cannot run if the server lacks the engine", async () => {
+    const client = await connectRedis(inject("redisUrl"));
+    atEnd(() => client.destroy());
+    const noEngine = async () => {
+      throw new Error("ERR Could not find scripting engine 'lua'");
+    };
+    const other: RedisClient = Object.create(client, { eval: { value: noEngine } });
+    await expect(operations(other).store.create({ userId: "42" })).rejects.toThrow("cannot run Lua scripts");
+  });
 });

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { type ConnectOptions, connectRedis, type RedisAddress, redisBackend } from "../../src/redis/index.ts";
 
 const SECRET = "hunter2";
+const sentinel = (...nodes: string[]) => ({ sentinel: { name: "main", nodes } });
 
 /** The error for an address, which `connectRedis` and `redisBackend` report alike. */
 async function refusal(address: unknown, options: object = {}): Promise<Error> {
@@ -35,6 +36,13 @@ describe("addresses that are not valid", () => {
       [`redis://:${SECRET} 1@host`, /percent-encoded/],
       [`redis://:${SECRET}\n1@host`, /percent-encoded/],
       [`unix://app:${SECRET}/1@/tmp/socket`, /percent-encoded/],
+    ],
+    "a user name without a password": [
+      ["redis://app@host", /user name without a password/],
+      ["redis://app:@host", /user name without a password/],
+      ["unix://app@/tmp/socket", /user name without a password/],
+      [{ cluster: ["redis://app@one", "redis://two"] }, /user name without a password/],
+      [{ sentinel: { name: "main", nodes: ["redis://app@one"] } }, /user name without a password/],
     ],
     "a host or port that is missing or malformed": [
       [`redis://:${SECRET}@`, /there must be a host/],
@@ -119,6 +127,17 @@ describe("options that are not valid", () => {
       expect((await refusal("rediss://localhost", options)).message).toMatch(message);
     });
   }
+
+  test("a user name without a password is refused, and accepted with one from the URL or the option, or if it is the default", async () => {
+    for (const address of ["redis://localhost", { cluster: ["redis://one"] }, sentinel("redis://one")]) {
+      expect((await refusal(address, { username: "app" })).message).toMatch(/user name without a password/);
+      expect((await refusal(address, { username: "app", password: "" })).message).toMatch(/without a password/);
+      expect(() => redisBackend(address, { username: "default" })).not.toThrow();
+      expect(() => redisBackend(address, { username: "app", password: () => SECRET })).not.toThrow();
+    }
+    expect(() => redisBackend(`redis://:${SECRET}@localhost`, { username: "app" })).not.toThrow();
+    expect(() => redisBackend("redis://app@localhost", { password: SECRET })).not.toThrow();
+  });
 
   test("TLS options are refused for an address without TLS", async () => {
     expect((await refusal("redis://localhost", { tls: { ca: SECRET } })).message).toMatch(/begins with rediss:/);

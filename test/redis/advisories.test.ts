@@ -5,6 +5,7 @@ import { SessionBackendError } from "../../src/index.ts";
 import { type RedisClient, redisBackend } from "../../src/redis/index.ts";
 import * as indexScripts from "../../src/redis/index-scripts.ts";
 import * as lifecycleScripts from "../../src/redis/lifecycle-scripts.ts";
+import { withCheck } from "../../src/redis/permissions.ts";
 import * as scripts from "../../src/redis/session-scripts.ts";
 import { type Accounts, accounts, advisories, expectNothingOpens } from "../support/advisories.ts";
 import { allListed } from "../support/members.ts";
@@ -233,7 +234,8 @@ test("R-42 Lua scripts are constant, and session data is passed to them only as 
   const known = new Set<unknown>(
     [scripts, lifecycleScripts, indexScripts]
       .flatMap((one) => Object.values(one))
-      .map((one) => (typeof one === "object" ? one.text : one)),
+      .filter((one) => typeof one === "object")
+      .flatMap((one) => [one.text, withCheck(one).text]),
   );
   const texts = new Set<string>();
   const keys = new Set<number>();
@@ -244,6 +246,7 @@ test("R-42 Lua scripts are constant, and session data is passed to them only as 
       throw new Error("NOSCRIPT No matching script.");
     },
     eval(text, options) {
+      keys.add(options.keys?.length ?? 0);
       texts.add(text);
       return client.eval(text, options);
     },

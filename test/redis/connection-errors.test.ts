@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -313,17 +313,38 @@ describe("calls without a connection", () => {
   });
 });
 
-test.concurrent("if the package redis is not installed, the error says what to install", async () => {
+/**
+ * What a program prints that calls `connectRedis` where there are no packages.
+ *
+ * @param redis The text of the module `redis`, if this one is installed.
+ */
+async function connectAlone(redis?: string): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), "zession-alone-"));
   atEnd(() => rmSync(folder, { recursive: true, force: true }));
   cpSync("src", join(folder, "src"), { recursive: true });
   const program = `import { connectRedis } from "./src/redis/index.ts";
     await connectRedis("redis://localhost").catch(({ reason, message }) => console.log(reason, message));`;
+  if (redis !== undefined) {
+    const path = join(folder, "node_modules/redis");
+    mkdirSync(path, { recursive: true });
+    writeFileSync(join(path, "package.json"), '{ "name": "redis", "version": "4.7.1", "main": "index.js" }');
+    writeFileSync(join(path, "index.js"), redis);
+  }
   writeFileSync(join(folder, "program.ts"), program);
   writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
   const flags = "Deno" in globalThis ? ["run", "-A"] : "Bun" in globalThis ? ["--no-install"] : [];
   const run = promisify(execFile)(process.execPath, [...flags, "program.ts"], { cwd: folder });
-  expect((await run).stdout).toMatch(
+  return (await run).stdout;
+}
+
+test.concurrent("if the package redis is not installed, the error says what to install", async () => {
+  expect(await connectAlone()).toMatch(
     /^rejected Cannot connect to Redis .* the package "redis" is not installed: .*npm install redis/,
+  );
+});
+
+test.concurrent("if the package redis is version 4, the error says which versions to install", async () => {
+  expect(await connectAlone("exports.createClient = () => {};")).toMatch(
+    /Cannot connect to Redis as the installed package redis is too old: install version \^5\.9 or \^6\.3/,
   );
 });

@@ -70,7 +70,7 @@ const versioned = createSessionStore({
   migrations: { 1: { from, to: (data) => data } },
 });
 
-async function useAll(): Promise<string> {
+async function runAll(): Promise<string> {
   const { token } = await store.create({ user: "andrew", flash: "hello" });
   await store.get(token);
   await store.update(token, { user: "barbara" });
@@ -82,7 +82,8 @@ async function useAll(): Promise<string> {
 
 let token: string;
 beforeAll(async () => {
-  token = await useAll();
+  // The first uses of a connection check the permissions and load the scripts.
+  for (let use = 0; use < 3; use++) token = await runAll();
 });
 
 describe("round trips on a server that has the scripts loaded", () => {
@@ -239,8 +240,8 @@ test("the first use of a script on a server takes one more round trip", async ()
   const second = await commandsOf(() => store.create({ user: "andrew" }));
   expect([first.length, second.length]).toEqual([2, 1]);
   await client.scriptFlush();
-  const flushed = await commandsOf(useAll);
-  const warm = await commandsOf(useAll);
+  const flushed = await commandsOf(runAll);
+  const warm = await commandsOf(runAll);
   expect(flushed.length - warm.length).toBe(5);
 });
 

@@ -57,12 +57,12 @@ describe("error messages when Redis fails", () => {
 
   /** Servers that reject commands, and how they get into that state. */
   const servers: Record<string, Refusal> = {
-    "that does not know EVALSHA": { options: ["--rename-command", "EVALSHA", ""] },
+    "that does not know EVAL": { options: ["--rename-command", "EVAL", ""] },
     "that does not know HMGET": { options: ["--rename-command", "HMGET", ""] },
     "that does not know HSET": { options: ["--rename-command", "HSET", ""] },
     "that is full": { prepare: (own) => own.configSet("maxmemory", "1") },
     "whose user may not use scripts": {
-      prepare: (own) => own.sendCommand(["ACL", "SETUSER", "default", "-evalsha", "-hmget"]),
+      prepare: (own) => own.sendCommand(["ACL", "SETUSER", "default", "-eval", "-hmget"]),
     },
     "whose user may not use this key": {
       prepare: (own) => own.sendCommand(["ACL", "SETUSER", "default", "resetkeys"]),

@@ -10,6 +10,7 @@ import { allListed } from "../support/members.ts";
 import { type BreakingConnection, connectThrough } from "../support/proxy.ts";
 import { races } from "../support/races.ts";
 import type { Server } from "../support/redis-server.ts";
+import { onOldestRedis } from "../support/runtime.ts";
 import { scenarios } from "../support/scenarios.ts";
 import { stalls } from "../support/stalls.ts";
 import {
@@ -152,7 +153,8 @@ test("F-26 a client with a replicaPoolSize reads sessions from the master, not f
   expect(await reads()).toBe(before);
 });
 
-describe("a connection to the master that breaks", () => {
+// The proxy needs `nodeAddressMap`, which the oldest node-redis does not have.
+describe.skipIf(onOldestRedis)("a connection to the master that breaks", () => {
   let proxy: BreakingConnection;
   let own: ReturnType<typeof connectTo>;
   beforeAll(async () => {

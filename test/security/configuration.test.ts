@@ -25,7 +25,8 @@ function cookieWith(options: object): () => unknown {
 /** Has the methods of a node-redis client. The test fails if one of them sends a command. */
 function client() {
   const unused = (): never => expect.fail("Something was sent");
-  return { evalSha: unused, eval: unused, hGetAll: unused, hmGet: unused, scan: unused, on: () => undefined };
+  const commands = { evalSha: unused, eval: unused, hGetAll: unused, hmGet: unused, scan: unused };
+  return { ...commands, on: () => undefined, close: unused, destroy: unused };
 }
 
 const message = /^Cannot create a session (store|cookie|middleware|exchange) as /;

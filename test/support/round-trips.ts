@@ -34,6 +34,8 @@ export function roundTrips(client: RedisClient): RoundTrips {
       hmGet: hold(client.hmGet.bind(client)),
       ...(client.scan === undefined ? {} : { scan: hold(client.scan.bind(client)) }),
       on: client.on.bind(client),
+      close: client.close.bind(client),
+      destroy: client.destroy.bind(client),
     },
     async of(operation) {
       let over = false;

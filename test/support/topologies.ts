@@ -25,7 +25,7 @@ const REPLICATES_AT_ONCE = ["--repl-diskless-sync-delay", "0"];
 
 /** Sends one command over its own connection. */
 export async function command({ url }: Server, ...args: string[]): Promise<unknown> {
-  const client = createClient({ url });
+  const client = createClient({ url, RESP: 3 });
   client.on("error", () => {});
   await client.connect();
   try {

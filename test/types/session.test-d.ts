@@ -1,4 +1,5 @@
 import { createClient, createClientPool, createCluster, createSentinel } from "redis";
+import * as oldest from "redis-floor";
 import { describe, expect, expectTypeOf, test } from "vitest";
 import * as z from "zod";
 import * as mini from "zod/mini";
@@ -977,6 +978,11 @@ describe("backends", () => {
       redisBackend(createClientPool()),
       redisBackend(createClientPool({ RESP: 2 })),
       redisBackend(createClientPool({ RESP: 3 })),
+      redisBackend(oldest.createClient()),
+      redisBackend(oldest.createClient({ RESP: 3 })),
+      redisBackend(oldest.createCluster({ rootNodes })),
+      redisBackend(oldest.createSentinel(sentinel)),
+      redisBackend(oldest.createClientPool()),
     ];
     expectTypeOf(backends).toEqualTypeOf<RedisBackend[]>();
     redisBackend(createClient(), { prefix: "app:" });
