@@ -33,7 +33,7 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
   // Braces would choose the slot of the key in a cluster, so that one value could gather many indexes on one server.
   const indexKey = (entry: string): string => `${prefix}index:${entry.replace(/[%{}]/g, encodeURIComponent)}`;
 
-  const { onSession, read } = sessionKeys(client, prefix, run);
+  const { onSession, read, touch } = sessionKeys(client, prefix, run);
   return {
     async insert(key, record, { absoluteMs, covered, lifeMs, notAfter, stamp = [] }) {
       const lengths = [absoluteMs, covered, lifeMs, notAfter].map((one) => String(one ?? ""));
@@ -42,6 +42,7 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
     },
 
     read,
+    touch,
 
     async write(key, access, change) {
       const { set, remove, expect = {}, fields, graceMs, maxBytes, notAfter, stamp = [], touch = true } = change;

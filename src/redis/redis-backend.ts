@@ -81,6 +81,7 @@ function closable(connection: Connection<ClientBackend>): RedisBackend {
   const backend: SessionBackend & Pick<RedisBackend, "close"> = {
     insert: (...args) => on((backend) => backend.insert(...args)),
     read: (...args) => on((backend) => backend.read(...args)),
+    touch: (...args) => on((backend) => backend.touch(...args)),
     write: (...args) => on((backend) => backend.write(...args)),
     increment: (...args) => on((backend) => backend.increment(...args)),
     remove: (...args) => on((backend) => backend.remove(...args)),

@@ -186,7 +186,7 @@ test("I-09 the session ID and the stored token hash are not valid tokens", async
   expect(await store.get(String(session.id))).toBeNull();
   expect(calls).toEqual([]);
   const access = { verifier: null, previous: false, now: clock.now() };
-  const record = await backend.read(session.id, access, { touch: false, fields: [] });
+  const record = await backend.read(session.id, access, { fields: [] });
   const texts = Object.values(record ?? {}).filter((text) => text.length === 43);
   expect(texts).toHaveLength(1);
   for (const text of texts) expect(await store.get(`${session.id}.${text}`)).toBeNull();
@@ -286,7 +286,7 @@ describe("I-11 session ID collisions", () => {
     const { store, backend, clock } = visits({ backend: inner });
     const { token, session } = await store.create({ userId: "42" });
     const access = { verifier: null, previous: false, now: clock.now() };
-    const record = await backend.read(session.id, access, { touch: false, fields: ["userId"] });
+    const record = await backend.read(session.id, access, { fields: ["userId"] });
     expect(await backend.insert(session.id, { ...(record as object), userId: "43" }, {}, clock.now())).toBe("taken");
     expect(await store.get(token)).toEqual(session);
   });

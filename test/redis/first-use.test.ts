@@ -237,7 +237,7 @@ describe("a backend with an address", () => {
 describe("the end of a backend", () => {
   const calls: Record<string, (backend: SessionBackend) => Promise<unknown>> = {
     insert: (backend) => backend.insert("key", {}, {}, Date.now()),
-    read: (backend) => backend.read("key", { now: 0, verifier: null, previous: false }, { touch: true, fields: null }),
+    touch: (backend) => backend.touch("key", { now: 0, verifier: null, previous: false }),
     revoke: (backend) => backend.revoke("key", "user:42", { id: "key", cause: "revoked" }, 1000, 0),
     keys: async (backend) => {
       for await (const page of backend.keys()) expect(page).toBeDefined();

@@ -5,7 +5,7 @@ import { createSessionStore, memoryBackend, SessionBackendError, type SessionEve
 import type { StoredSession } from "../../src/record.ts";
 import { manualClock } from "../../src/testing/index.ts";
 import { type BackendMethod, counted, intercept } from "../support/backends.ts";
-import { gate } from "../support/gate.ts";
+import { gate, idle } from "../support/gate.ts";
 
 const IDLE = 1000;
 const schema = z.object({ userId: z.string(), views: z.int().default(0) });
@@ -35,7 +35,7 @@ function scene(wrap: (backend: SessionBackend) => SessionBackend = (backend) => 
     plant: (token: string, set: Record<string, string>, remove: string[] = []) =>
       inner.write(token.slice(0, 22), access(), { set, remove, fields: [] }),
     stored: async (token: string) =>
-      (await inner.read(token.slice(0, 22), access(), { touch: false, fields: null })) as StoredSession,
+      (await inner.read(token.slice(0, 22), access(), { fields: null })) as StoredSession,
   };
 }
 
@@ -121,10 +121,13 @@ describe("a session with index entries that is in use", () => {
     expect((await store.get(token))?.expiresAt.getTime()).toBe(cut);
     expect(await store.increment(token, "views")).toBe(1);
     expect((await store.update(token, { views: 2 }))?.data.views).toBe(2);
+    await idle();
     const reported = events.filter(({ type }) => type === "unavailable");
     expect(reported.map(({ id }) => id)).toEqual([session.id, session.id, session.id]);
     failing = null;
-    expect((await store.get(token))?.expiresAt.getTime()).toBe(clock.now() + IDLE * 1000);
+    await store.update(token, {});
+    await idle();
+    expect((await store.peek(token))?.expiresAt.getTime()).toBe(clock.now() + IDLE * 1000);
   });
 
   test("calls of one process at the same time share one extension", async () => {

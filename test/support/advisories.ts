@@ -357,7 +357,7 @@ export function advisories(open: () => Ground | Promise<Ground>): void {
     const mine = await store.create({ userId: "42" });
     const theirs = await store.create({ userId: "43" });
     const access = { verifier: null, previous: false, now: clock.now() };
-    const record = await backend.read(theirs.session.id, access, { touch: false, fields: null });
+    const record = await backend.read(theirs.session.id, access, { fields: null });
     await store.destroy(mine.token);
     await insertRecord(backend, mine.session.id, record as Record<string, string>, clock.now());
     await expectNothingOpens(store, mine.token);
