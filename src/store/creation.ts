@@ -73,9 +73,8 @@ export function creation<T>(
   }
 
   function draftOf(given: unknown): Draft<T> {
-    const set = codec.encode(given);
+    const { set, data } = codec.encode(given);
     sizes.checkGiven(ACTION, set);
-    const data = codec.decode(set);
     return { set, data, entries: indexes.entriesOf(data) };
   }
 

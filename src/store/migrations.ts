@@ -57,9 +57,9 @@ export function createMigrations<T>(
     return fitting(`the result of ${name}.to does not fit the schema`, codec, () => {
       const isObject = typeof result === "object" && result !== null && isPlain(result);
       const named = isObject ? Object.entries(result).filter(([key]) => codec.names.includes(key)) : null;
-      const set = codec.encode(named === null ? result : Object.fromEntries(named));
+      const { set, data } = codec.encode(named === null ? result : Object.fromEntries(named));
       sizes.checkGiven("store a session", set);
-      indexes.entriesOf(codec.decode(set));
+      indexes.entriesOf(data);
       return set;
     });
   }
