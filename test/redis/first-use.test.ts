@@ -307,6 +307,30 @@ describe("the end of a backend", () => {
     expect(performance.now() - since).toBeLessThan(3000 + AT_ONCE_MS);
   });
 
+  test.concurrent("close() waits for a touch behind an answer, also if the server does not know its script", async () => {
+    const server = await serve();
+    const client = await createClient({ url: server.url }).connect();
+    atEnd(() => client.destroy());
+    for (const backend of [own(server.url), redisBackend(client)]) {
+      const events: string[] = [];
+      const store = createSessionStore({
+        schema: z.object({}),
+        backend,
+        touchInterval: 0,
+        onEvent: ({ type }) => events.push(type),
+      });
+      const { token, session } = await store.create({});
+      const key = `session:${session.id}`;
+      const long = new Date(Date.now() - 60_000).toISOString();
+      await command(server, "HSET", key, "last_accessed_at", long);
+      await command(server, "SCRIPT", "FLUSH");
+      expect(await store.get(token)).not.toBeNull();
+      await backend.close();
+      expect(await command(server, "HGET", key, "last_accessed_at")).not.toBe(long);
+      expect(events).toEqual(["created"]);
+    }
+  });
+
   test.concurrent("close() ends an attempt to connect, and the calls that wait for it fail at once", async () => {
     const { server, url } = await serveSilence();
     for (const address of [url, { cluster: [url] }, bySentinel({ url })]) {
