@@ -169,11 +169,14 @@ export function lifetime(record: StoredSession, idleTimeout: number, now: number
   return deadline === null || Number.isNaN(deadline) ? idle : Math.min(idle, deadline - now);
 }
 
-/** Whether the session lives for more than half of its idle timeout without a touch; false if its times cannot be read. */
+/**
+ * Whether the session lives for more than half of its idle timeout without a touch. False if its times cannot be read, or if
+ * its last access is in the future.
+ */
 export function isFarFromEnd(record: StoredSession, now: number): boolean {
   const idle = (idleSeconds(record) ?? Number.NaN) * 1000;
   const idleEnd = timeOf(record[reserved.lastAccessedAt]) + idle;
-  return Math.min(idleEnd, deadlineOf(record) ?? idleEnd) - now > idle / 2;
+  return idleEnd - now <= idle && Math.min(idleEnd, deadlineOf(record) ?? idleEnd) - now > idle / 2;
 }
 
 /** Copies a record with some fields set and some removed. */

@@ -52,7 +52,11 @@ import {
 export const READ: Script = script(/* lua */ `
 local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(ARGV, 5))
 ${CHECK_ACCESS}
-if deadline and deadline <= here then return false end
+if deadline and deadline <= here then
+  -- Its key may have lost its expiration. pcall: the server may accept no writes.
+  redis.pcall('DEL', KEYS[1])
+  return false
+end
 if #ARGV < 5 then return redis.call('HGETALL', KEYS[1]) end
 ${ANSWER}
 return answer

@@ -120,7 +120,7 @@ export function createCodec<T>(plan: Plan): Codec<T> {
     const issues: SessionIssue[] = [];
     const values = fieldsOf(data, action, issues);
     const set = nullObject();
-    const whole: Record<string, unknown> = {};
+    const whole: Record<string, unknown> = Object.create(null);
     // Without refinements of the whole object, the data is what was read back of each field.
     let isComplete = !plan.refined;
     for (const [name, field] of plan.fields) {
@@ -139,8 +139,9 @@ export function createCodec<T>(plan: Plan): Codec<T> {
     checkWhole(whole, issues);
     if (issues.length > 0) throw dataError(plan.schema, action, issues, "given");
     if (!isComplete) return { set, data: decode(set) };
-    deepFreeze(whole);
-    return { set, data: whole as T };
+    const read = { ...whole };
+    deepFreeze(read);
+    return { set, data: read as T };
   }
 
   function encodePatch(patch: unknown, present?: T): { set: Record<string, string>; remove: string[] } {

@@ -61,6 +61,7 @@ describe("a touch that Redis rejects", () => {
               expect(response.headers.getSetCookie()).toEqual([]);
               expect(result).toMatchObject({ id: session.id, data: session.data });
               expect(result?.lastAccessedAt).toEqual(session.lastAccessedAt);
+              await until("the touch has failed", () => events.length === request + 1);
               expect(events.at(-1)).toMatchObject({
                 type: "unavailable",
                 id: session.id,
