@@ -110,7 +110,7 @@ export function demoApp(options: DemoOptions): (request: Request) => Promise<Res
   /** Reads the stored fields by session ID, without the secret and without extending the session. */
   async function storedOf(id: string): Promise<Readonly<Record<string, string>> | null> {
     const access = { verifier: null, previous: true, now: Date.now() };
-    const record = await backend.read(id, access, { touch: false, fields: null });
+    const record = await backend.read(id, access, { fields: null });
     return typeof record === "string" ? null : record;
   }
 }

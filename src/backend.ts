@@ -12,15 +12,10 @@ export {
 
 /** A request to read a record. */
 export interface ReadRequest {
-  /** Whether to restart the idle timeout in the same step. */
-  readonly touch: boolean;
   /** The user's fields to return; `null` for all. A backend may return more. */
   readonly fields: readonly string[] | null;
-  /**
-   * Milliseconds; default 0. A read without a touch may return a cached copy if the session was accessed less than this
-   * ago. With 0 it returns the present record.
-   */
-  readonly maxAgeMs?: number | undefined;
+  /** Whether a cached copy is recent enough to be returned. By default none is: the read returns the present record. */
+  readonly accepts?: ((copy: StoredSession) => boolean) | undefined;
 }
 
 /** The times and limits that a backend gives a new record, from its own clock. */
@@ -129,8 +124,8 @@ export type Revoked = StoredSession | "other" | "nothing";
  * 6. All times are those of one clock. A backend that several processes use has a clock of its own, and ignores `now`: a
  *    process whose clock is wrong must not end or keep anybody's session.
  *
- * `increment`, and `read` and `write` with a touch, restart the idle timeout and set `last_accessed_at`. If the
- * `session_ttl` of a record cannot be read, the remaining time of its key is used and written as `session_ttl`.
+ * `touch`, `increment`, and `write` unless its change says otherwise, restart the idle timeout and set `last_accessed_at`. If
+ * the `session_ttl` of a record cannot be read, the remaining time of its key is used and written as `session_ttl`.
  *
  * An index is a set of keys under an index entry `<name>:<value>`, which may contain any characters. The field `session_index` of a session lists its index
  * entries. A key enters an index before its session is written and leaves it after the session ended. So an index may
@@ -158,8 +153,13 @@ export interface SessionBackend {
     insertion: Insertion,
     now: number,
   ): Promise<StoredSession | "taken" | "revoked">;
-  /** Returns the record, after the touch if one is requested. Without a touch nothing is written. */
+  /** Returns the record. Writes nothing. */
   read(key: string, access: Access, request: ReadRequest): Promise<StoredSession | Absence>;
+  /**
+   * Restarts the idle timeout of a session. Returns its `last_accessed_at`, `session_ttl` and `session_deadline` after that;
+   * may return more of the record.
+   */
+  touch(key: string, access: Access): Promise<StoredSession | Absence>;
   /**
    * Applies a change. Returns `changed` if a field is not as expected, `revoked` after `notAfter`, and `too_many_bytes` if the
    * record would be larger than `maxBytes`. A session without lifetime left after the change is deleted, and `null` is returned.

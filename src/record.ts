@@ -23,6 +23,13 @@ export const reserved = {
    * hold the session.
    */
   deadline: "session_deadline",
+  /** The SHA-256 hash of the current secret, in base64url. */
+  verifier: "session_verifier",
+  /**
+   * The proofs of the device that are valid: `!<hash>.<end> <hash>.<end>`, with ends in Unix milliseconds. If the text begins
+   * with `!`, the session cannot be accessed by its secret without one of them.
+   */
+  bound: "session_bound",
   /**
    * Only in a session that has or had index entries: `<absolute timeout>/<moves>`. The absolute timeout is as in
    * `session_deadline`, or empty if there is none; `moves` counts the changes of `session_index`.
@@ -35,8 +42,6 @@ export const reserved = {
   ownDeadline: "session_own_deadline",
   /** The time of the last authentication in RFC 3339 format; absent if the user did not authenticate in this session. */
   authenticatedAt: "session_authenticated_at",
-  /** The SHA-256 hash of the current secret, in base64url. */
-  verifier: "session_verifier",
   /** The verifier before the last rotation. */
   previous: "session_previous",
   /** The time of the last rotation, RFC 3339. */
@@ -49,15 +54,23 @@ export const reserved = {
   version: "session_version",
   /** The device that the session is bound to. */
   device: "session_device",
-  /**
-   * The proofs of the device that are valid: `!<hash>.<end> <hash>.<end>`, with ends in Unix milliseconds. If the text begins
-   * with `!`, the session cannot be accessed by its secret without one of them.
-   */
-  bound: "session_bound",
 } as const;
 
 /** The reserved fields in the order in which scripts and plain reads request them. */
 export const RESERVED_FIELDS: readonly string[] = Object.values(reserved);
+
+/** The reserved fields that decide whether the present secret gives access. They come first among `RESERVED_FIELDS`. */
+export const ACCESS_FIELDS: readonly string[] = RESERVED_FIELDS.slice(0, 6);
+
+/** The fields that a touch may change. */
+const TOUCHED_FIELDS = [reserved.lastAccessedAt, reserved.idleTimeout, reserved.deadline] as const;
+
+/** Returns the record with the fields that a touch of the same session has returned. */
+export function withTouch(touched: StoredSession, record: StoredSession): StoredSession {
+  const next = changedCopy(record, {}, TOUCHED_FIELDS);
+  for (const name of TOUCHED_FIELDS) if (touched[name] !== undefined) next[name] = touched[name];
+  return next;
+}
 
 /** The verifier of an access that has no secret. It never is the hash of one. */
 export const NO_SECRET = "none";
@@ -154,6 +167,16 @@ export function lifetime(record: StoredSession, idleTimeout: number, now: number
   const deadline = deadlineOf(record);
   const idle = idleTimeout * 1000;
   return deadline === null || Number.isNaN(deadline) ? idle : Math.min(idle, deadline - now);
+}
+
+/**
+ * Whether the session lives for more than half of its idle timeout without a touch. False if its times cannot be read, or if
+ * its last access is in the future.
+ */
+export function isFarFromEnd(record: StoredSession, now: number): boolean {
+  const idle = (idleSeconds(record) ?? Number.NaN) * 1000;
+  const idleEnd = timeOf(record[reserved.lastAccessedAt]) + idle;
+  return idleEnd - now <= idle && Math.min(idleEnd, deadlineOf(record) ?? idleEnd) - now > idle / 2;
 }
 
 /** Copies a record with some fields set and some removed. */

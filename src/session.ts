@@ -86,7 +86,10 @@ export interface SessionStore<T, New = T, Index extends string = never> {
    * changed concurrently in every attempt.
    */
   create(data: CreateInput<T, New>, options?: StoreCreateOptions): Promise<IssuedSession<T>>;
-  /** Returns the session and restarts its idle timeout, at most once per `touchInterval`. */
+  /**
+   * Returns the session as it is stored, and restarts its idle timeout, at most once per `touchInterval`. Waits for that in the
+   * second half of the idle time only. Before, a failure to do so is an `unavailable` event.
+   */
   get(token: SessionToken, options?: CallOptions): Promise<Session<T> | null>;
   /** Returns the session without restarting its idle timeout. */
   peek(token: SessionToken, options?: CallOptions): Promise<Session<T> | null>;

@@ -85,9 +85,10 @@ export interface SessionStoreOptions<T, In, Index extends string = never, Old = 
    */
   readonly maxBytes?: number | undefined;
   /**
-   * The minimum time between two touches of a session; default 0: every `get` touches. A longer interval saves
-   * writes, but a session may expire earlier by this time. At most a hundredth of the session's own idle timeout counts, so
-   * that short sessions stay alive while they are used. Must be less than `idleTimeout`.
+   * The minimum time between two touches of a session. Default: a hundredth of the session's idle timeout, and at most 60 s.
+   * With 0 every `get` touches. A longer interval saves writes, but a session may expire earlier by this time, never later. At
+   * most a hundredth of the session's own idle timeout counts, so a session ends at most 1 % early. Must be less than
+   * `idleTimeout`.
    */
   readonly touchInterval?: Duration | undefined;
   /**

@@ -47,7 +47,10 @@ export type RunTransaction = <Answer>(
 ) => Promise<Answer>;
 
 /** The methods of a backend that work on one session. */
-export type SessionMethods = Pick<SessionBackend, "insert" | "read" | "write" | "increment" | "remove" | "revoke"> &
+export type SessionMethods = Pick<
+  SessionBackend,
+  "insert" | "read" | "touch" | "write" | "increment" | "remove" | "revoke"
+> &
   Required<Pick<SessionBackend, "left">>;
 
 type AnswerOf<Method extends keyof SessionMethods> = Awaited<ReturnType<SessionMethods[Method]>>;
@@ -81,17 +84,13 @@ export function sessionMethods(transact: RunTransaction): SessionMethods {
     insert: (key, record, insertion, now) =>
       transact(key, now, (found, at) => inserted(live(found, at), record, insertion, at), "writes"),
 
-    read: (key, access, { touch }) =>
-      onSession(
-        key,
-        access,
-        (session, now) => {
-          if (!touch) return { answer: session.record };
-          const next = replaced(session, changedCopy(session.record, {}, []), now, true);
-          return { answer: next?.record ?? null, next };
-        },
-        touch ? "writes" : "reads",
-      ),
+    read: (key, access) => onSession(key, access, (session) => ({ answer: session.record }), "reads"),
+
+    touch: (key, access) =>
+      onSession(key, access, (session, now) => {
+        const next = replaced(session, changedCopy(session.record, {}, []), now, true);
+        return { answer: next?.record ?? null, next };
+      }),
 
     write: (key, access, change) => onSession(key, access, (session, now) => changed(session, change, now)),
 

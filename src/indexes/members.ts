@@ -142,7 +142,7 @@ export function createRegistry({ backend, emit, time }: Context, indexes: Indexe
     const gone: Member[] = [];
     const seen = await Promise.all(
       members.map(async (member): Promise<Sighting | null> => {
-        const found = await step("reads", () => backend.read(member.key, access, { touch: false, fields }));
+        const found = await step("reads", () => backend.read(member.key, access, { fields }));
         if (found === "invalid") return { member, live: true, record: null };
         const live = found !== null && typeof found !== "string" && indexEntries(found).includes(entry);
         if (live) return { member, live, record: found };

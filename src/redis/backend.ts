@@ -32,10 +32,13 @@ export type ClientBackend = SessionBackend & Required<Pick<SessionBackend, "left
 export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: BackendSettings): ClientBackend {
   const run: RunScript = (script, key, args) => ask(client, "unknown", (to) => runScript(to, script, key, args));
   const runConfirmed = waitForReplicas === undefined ? run : confirmedBy(client, waitForReplicas);
+  // On one server, a replica that has a session also has what was written before it. In a cluster the index of the session may
+  // be on another master, whose replica may not have the member.
+  const runOnIndex = client.masters === undefined ? run : runConfirmed;
   // Braces would choose the slot of the key in a cluster, so that one value could gather many indexes on one server.
   const indexKey = (entry: string): string => `${prefix}index:${entry.replace(/[%{}]/g, encodeURIComponent)}`;
 
-  const { onSession, read } = sessionKeys(client, prefix, run);
+  const { onSession, read, touch } = sessionKeys(client, prefix, run);
   return {
     async insert(key, record, { absoluteMs, covered, lifeMs, notAfter, stamp = [] }) {
       const lengths = [absoluteMs, covered, lifeMs, notAfter].map((one) => String(one ?? ""));
@@ -44,6 +47,7 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
     },
 
     read,
+    touch,
 
     async write(key, access, change) {
       const { set, remove, expect = {}, fields, graceMs, maxBytes, notAfter, stamp = [], touch = true } = change;
@@ -89,11 +93,11 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
     },
 
     async enter(entry, key, lifeMs, count) {
-      return enteredOf(await run(indexScripts.ENTER, indexKey(entry), [key, String(lifeMs), String(count)]));
+      return enteredOf(await runOnIndex(indexScripts.ENTER, indexKey(entry), [key, String(lifeMs), String(count)]));
     },
 
     async extend(entry, key, lifeMs) {
-      return sampleOf(await run(indexScripts.EXTEND, indexKey(entry), [key, String(lifeMs)]));
+      return sampleOf(await runOnIndex(indexScripts.EXTEND, indexKey(entry), [key, String(lifeMs)]));
     },
 
     async page(entry, after, count) {

@@ -27,8 +27,8 @@ export interface ConnectOptions {
    */
   readonly connectTimeout?: Duration | undefined;
   /**
-   * Caches sessions in this process until Redis reports a change (client-side caching). Default: false. Only a store
-   * with a `touchInterval` reads from the cache. If you send other commands through this client, do not modify their
+   * Caches sessions in this process until Redis reports a change (client-side caching). Default: false. `get`
+   * and `peek` read from the cache until the next touch is due. If you send other commands through this client, do not modify their
    * replies: the cache shares one reply among all callers.
    */
   readonly clientSideCache?: boolean | undefined;

@@ -5,7 +5,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { NO_SECRET, RESERVED_FIELDS, reserved } from "../record.ts";
+import { ACCESS_FIELDS, NO_SECRET, RESERVED_FIELDS, reserved } from "../record.ts";
 
 /** A Lua script and its SHA-1, under which servers cache it. */
 export interface Script {
@@ -18,8 +18,12 @@ export function script(text: string): Script {
   return { text, sha1: createHash("sha1").update(text).digest("hex") };
 }
 
+const asArguments = (fields: readonly string[]): string => fields.map((field) => `'${field}'`).join(", ");
+
 /** The names of the reserved fields as arguments of HMGET. Scripts read them first, into the Lua table `head`. */
-export const HEAD: string = RESERVED_FIELDS.map((field) => `'${field}'`).join(", ");
+export const HEAD: string = asArguments(RESERVED_FIELDS);
+/** As HEAD, for scripts that only check an access. Every further field would cost as much as all other work of a check. */
+export const ACCESS_HEAD: string = asArguments(ACCESS_FIELDS);
 /** Returns the Lua expression for the value of a reserved field in `head`. */
 export const headField = (field: string): string => `head[${RESERVED_FIELDS.indexOf(field) + 1}]`;
 
@@ -64,11 +68,12 @@ export const isNoTime = (text: string): string => `#${text} > 15 or not string.f
 /** Lua: compares the presented token hash and proof (ARGV[1..4] of READ) with `head`, as `checkSecret` does. */
 export const SECRET: string = /* lua */ `
 ${CLOCK}
-local verifier, grace, bound = ARGV[1], ${headField(reserved.grace)}, ${headField(reserved.bound)}
+local verifier, bound = ARGV[1], ${headField(reserved.bound)}
 if verifier ~= (${headField(reserved.verifier)} or '${NO_SECRET}') and verifier ~= '' then
-  if verifier ~= ${headField(reserved.previous)} then return ${headField(reserved.verifier)} and 'wrong-secret' end
+  local before = redis.call('HMGET', KEYS[1], '${reserved.previous}', '${reserved.grace}', '${reserved.rotatedAt}')
+  local grace, at = before[2], before[3]
+  if verifier ~= before[1] then return ${headField(reserved.verifier)} and 'wrong-secret' end
   if not grace or ${isNoTime("grace")} or tonumber(grace) <= here then
-    local at = ${headField(reserved.rotatedAt)}
     return at and 'reused at ' .. at or 'reused'
   end
   if ARGV[2] ~= '1' then return false end

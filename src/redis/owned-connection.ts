@@ -10,8 +10,12 @@ export interface Connection<R> {
   current(): R | null;
   /** Connects; concurrent calls share one attempt. */
   open(): Promise<R>;
-  /** Closes the connection, and makes pending calls of `open` reject with `reason`. Must be called once. */
-  close(reason: Error): Promise<void>;
+  /**
+   * Closes the connection, and makes pending calls of `open` reject with `reason`. Must be called once.
+   *
+   * @param pending What may still send commands. It is waited for as long as for replies. Never rejects.
+   */
+  close(reason: Error, pending: Promise<unknown>): Promise<void>;
 }
 
 /**
@@ -50,22 +54,27 @@ export function connectionAtFirstUse<R>(plan: ClientPlan, use: (client: RedisCli
       attempt ??= connect();
       return attempt;
     },
-    async close(reason) {
+    async close(reason, pending) {
       ending.abort(reason);
       await attempt?.catch(() => {});
-      if (client !== null) await end(client);
+      if (client !== null) await end(client, pending);
     },
   };
 }
 
 /** Closes a client once its pending commands are answered, or after a time in which a working server answers. */
-async function end(client: ConnectedRedis): Promise<void> {
+async function end(client: ConnectedRedis, pending: Promise<unknown>): Promise<void> {
+  await inTime(pending.then(() => client.close()));
+  // Does nothing unless replies are missing.
+  await destroy(client);
+}
+
+/** Waits for a promise, but no longer than a working server takes to answer. Never rejects. */
+export async function inTime(promise: Promise<unknown>): Promise<void> {
   let late: ReturnType<typeof setTimeout> | undefined;
   const waited = new Promise<void>((resolve) => {
     late = setTimeout(resolve, SILENCE_MS);
   });
-  await Promise.race([client.close(), waited]).catch(() => {});
+  await Promise.race([promise, waited]).catch(() => {});
   clearTimeout(late);
-  // Does nothing unless replies are missing.
-  await destroy(client);
 }

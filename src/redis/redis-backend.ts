@@ -7,13 +7,13 @@ import { type RedisBackendOptions, settle } from "./backend-options.ts";
 import { guard, type RedisClient } from "./client.ts";
 import { planOf } from "./client-plan.ts";
 import type { ConnectOptions } from "./connect-options.ts";
-import { type Connection, connectionAtFirstUse } from "./owned-connection.ts";
+import { type Connection, connectionAtFirstUse, inTime } from "./owned-connection.ts";
 
 /** A backend that may own its connection. */
 export interface RedisBackend extends SessionBackend, AsyncDisposing {
   /**
    * Ends the use of the backend: every later call fails with a `SessionBackendError` whose `reason` is `rejected`. With
-   * an address, waits up to 3 s for pending replies and closes the connection. A client that was passed to
+   * an address, waits up to 3 s for pending replies, also of touches behind an answer, and closes the connection. A client that was passed to
    * `redisBackend` stays connected.
    */
   close(): Promise<void>;
@@ -55,7 +55,7 @@ export function redisBackend(
   }
   guard(place);
   const backend = clientBackend(place, settings);
-  return closable({ current: () => backend, open: async () => backend, close: async () => {} });
+  return closable({ current: () => backend, open: async () => backend, close: (_, pending) => inTime(pending) });
 }
 
 function isAddress(place: RedisAddress | RedisClient | undefined): place is RedisAddress | undefined {
@@ -66,6 +66,8 @@ function isAddress(place: RedisAddress | RedisClient | undefined): place is Redi
 /** Returns a backend that sends its calls through a connection until it is closed. */
 function closable(connection: Connection<ClientBackend>): RedisBackend {
   let closing: Promise<void> | null = null;
+  /** The touches under way, for which no caller may be waiting. */
+  const touches = new Set<Promise<unknown>>();
 
   function on<R>(call: (backend: ClientBackend) => Promise<R>): Promise<R> {
     if (closing !== null) return Promise.reject(closed());
@@ -74,13 +76,20 @@ function closable(connection: Connection<ClientBackend>): RedisBackend {
   }
 
   const close = (): Promise<void> => {
-    closing ??= connection.close(closed());
+    closing ??= connection.close(closed(), Promise.allSettled(touches));
     return closing;
   };
 
   const backend: SessionBackend & Pick<RedisBackend, "close"> = {
     insert: (...args) => on((backend) => backend.insert(...args)),
     read: (...args) => on((backend) => backend.read(...args)),
+    touch(...args) {
+      const touch = on((backend) => backend.touch(...args));
+      const end = (): unknown => touches.delete(touch);
+      touches.add(touch);
+      touch.then(end, end);
+      return touch;
+    },
     write: (...args) => on((backend) => backend.write(...args)),
     increment: (...args) => on((backend) => backend.increment(...args)),
     remove: (...args) => on((backend) => backend.remove(...args)),

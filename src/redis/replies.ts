@@ -26,6 +26,19 @@ export function recordFromReply<const Other extends string>(
   return access.verifier === null || [verifier, previous].includes(access.verifier) ? record : garbled();
 }
 
+/** Parses the reply of the script that touches a session: the fields that it may change. */
+export function touchFromReply(reply: unknown): StoredSession | Absence {
+  const texts = textsOf(reply);
+  if (texts === null) return isReused(reply) ? reply : oneOf<Absence>(reply, ABSENCES);
+  const [lastAccessedAt, idleTimeout, deadline] = texts;
+  if (typeof lastAccessedAt !== "string" || typeof idleTimeout !== "string") return garbled();
+  const touched = nullObject();
+  touched[reserved.lastAccessedAt] = lastAccessedAt;
+  touched[reserved.idleTimeout] = idleTimeout;
+  if (typeof deadline === "string") touched[reserved.deadline] = deadline;
+  return touched;
+}
+
 /** Parses the reply of the script that changes a session: the session before and after the change, or why it was not changed. */
 export function writtenFromReply(
   reply: unknown,

@@ -1,14 +1,14 @@
-import type { ReadRequest } from "../backend.ts";
+import type { ReadRequest, SessionBackend } from "../backend.ts";
 import { type Absence, type Access, checkAccess } from "../base/access.ts";
 import { nullObject } from "../base/null-object.ts";
-import { idleSeconds, isSession, RESERVED_FIELDS, reserved, type StoredSession, timeOf } from "../record.ts";
+import { isSession, RESERVED_FIELDS, type StoredSession } from "../record.ts";
 import { ask } from "./answers.ts";
 import type { RedisClient } from "./client.ts";
 import { codeOf } from "./error-codes.ts";
 import type { Script } from "./lua.ts";
 import type { RunScript } from "./replicas.ts";
-import { recordFromReply, zip } from "./replies.ts";
-import { accessArgs, READ } from "./session-scripts.ts";
+import { recordFromReply, touchFromReply, zip } from "./replies.ts";
+import { accessArgs, READ, TOUCH } from "./session-scripts.ts";
 
 /** Runs scripts on the keys of sessions, and reads sessions. */
 export interface SessionKeys {
@@ -18,7 +18,8 @@ export interface SessionKeys {
    * @param otherwise The result if the key holds another type than a hash; the key is left as it is.
    */
   onSession(runs: RunScript, script: Script, key: string, args: string[], otherwise?: string | null): Promise<unknown>;
-  read(key: string, access: Access, request: ReadRequest): Promise<StoredSession | Absence>;
+  readonly read: SessionBackend["read"];
+  readonly touch: SessionBackend["touch"];
 }
 
 /** Creates the reads of a backend, with or without a client-side cache. */
@@ -60,46 +61,37 @@ export function sessionKeys(client: RedisClient, prefix: string, run: RunScript)
     }
   }
 
-  async function runRead(
-    key: string,
-    access: Access,
-    { touch, fields }: ReadRequest,
-  ): Promise<StoredSession | Absence> {
-    const args = [...accessArgs(access), touch ? "1" : "0", ...(fields ?? [])];
+  /** Reads a session with a script, by the server's clock. */
+  async function runRead(key: string, access: Access, fields: ReadRequest["fields"]): Promise<StoredSession | Absence> {
+    const args = [...accessArgs(access), ...(fields ?? [])];
     return recordFromReply(await onSession(run, READ, key, args), access, fields, []);
   }
 
   /**
-   * Reads a session without touching it. Uses no script if possible: a plain read costs the server a fraction of that, and
-   * node-redis can answer it from its client-side cache.
+   * Uses no script if possible: a plain read costs the server a fraction of that, and node-redis can answer it from its
+   * client-side cache.
    */
-  async function peek(key: string, access: Access, request: ReadRequest): Promise<StoredSession | Absence> {
-    const { fields, maxAgeMs = 0 } = request;
-    const isNear = maxAgeMs > 0 && client.clientSideCache !== undefined;
+  async function read(key: string, access: Access, request: ReadRequest): Promise<StoredSession | Absence> {
+    const { fields, accepts } = request;
+    const isNear = accepts !== undefined && client.clientSideCache !== undefined;
     if (!isNear) invalidate(key);
     const record = await plain(key, fields);
     // Whether the previous secret or a proof has expired, only the server's clock can tell.
     const found = record === "invalid" ? record : checkAccess(record, { ...access, previous: false, proof: null });
-    if (found === "unproven") return await runRead(key, access, request);
-    const isOpen = record !== "invalid" && found === "open";
-    if (isOpen && isNear) {
-      const age = access.now - timeOf(record[reserved.lastAccessedAt]);
-      // Redis tells some time later that the key has expired.
-      const idleMs = (idleSeconds(record) ?? 0) * 1000;
-      if (age >= 0 && age < Math.min(maxAgeMs, idleMs)) return record;
-    }
-    if (isOpen && !isNear) return record;
+    if (found === "unproven") return await runRead(key, access, fields);
+    if (record !== "invalid" && found === "open" && (!isNear || accepts(record))) return record;
     // The cached copy may be too old, for example from before a rotation. And if the session seems to have ended, only the
     // server's clock can tell. A missing session is not cached either, or made-up tokens would fill the cache.
-    if (isNear) return await peek(key, access, { touch: false, fields });
+    if (isNear) return await read(key, access, { fields });
     invalidate(key);
     if (record === "invalid" || !isSession(record)) return record === "invalid" ? record : null;
-    return await runRead(key, access, request);
+    return await runRead(key, access, fields);
   }
 
   return {
     onSession,
-    read: (key, access, request) => (request.touch ? runRead : peek)(key, access, request),
+    read,
+    touch: async (key, access) => touchFromReply(await onSession(run, TOUCH, key, accessArgs(access))),
   };
 }
 

@@ -2,7 +2,7 @@
  * The Lua scripts of the Redis backend that read and change sessions. Each is one atomic step on the one key in KEYS[1].
  *
  * All checks come before the first write, as Redis does not roll scripts back. When Redis is out of memory, it rejects
- * a script at its first write or not at all. `READ`, `REMOVE`, `REVOKE`, `EXTEND` and `LEAVE` therefore begin with PEXPIRE,
+ * a script at its first write or not at all. `TOUCH`, `REMOVE`, `REVOKE`, `EXTEND` and `LEAVE` therefore begin with PEXPIRE,
  * DEL or ZREM, which Redis always permits, so sessions can still be used and ended, and so does a `WRITE` without the user's
  * fields. Otherwise scripts begin with HSET or ZADD, so they are rejected before they change anything.
  *
@@ -14,6 +14,7 @@
 import type { Access } from "../base/access.ts";
 import { RESERVED_FIELDS, reserved } from "../record.ts";
 import {
+  ACCESS_HEAD,
   ANSWER,
   CHECK_ACCESS,
   checkSize,
@@ -29,20 +30,19 @@ import {
 } from "./lua.ts";
 
 /**
- * Reads a session, and restarts its idle timeout if that is requested.
+ * Reads a session where a plain HMGET does not tell whether the caller may access it.
  *
  * KEYS[1] key of the session
  * ARGV[1] token hash of the presented secret; 'none' for a session without one, '' for access by key alone
  * ARGV[2] '1' to accept the previous secret during its grace period, else '0'
  * ARGV[3] hash of the device's proof, '' for none
  * ARGV[4] '1' to access a session that is bound to a device without its proof, else '0'
- * ARGV[5] '1' to restart the idle timeout, else '0'
- * ARGV[6..] names of the fields to return; none returns the whole hash
+ * ARGV[5..] names of the fields to return; none returns the whole hash
  *
  * Returns:
- * - array: the values of the reserved fields, then those of ARGV[6..]; nil for an absent field. Short values are
+ * - array: the values of the reserved fields, then those of ARGV[5..]; nil for an absent field. Short values are
  *   returned as a JSON array, with false for nil
- * - array without ARGV[6..]: the whole hash as name, value, name, value, ...
+ * - array without ARGV[5..]: the whole hash as name, value, name, value, ...
  * - nil: the session does not exist
  * - 'wrong-secret': the session has another secret
  * - 'reused at ' and the time of the rotation as stored, or 'reused': the secret was replaced by a rotation
@@ -50,32 +50,46 @@ import {
  * - 'invalid': the deadline is unreadable
  */
 export const READ: Script = script(/* lua */ `
-local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(ARGV, 6))
+local head = redis.call('HMGET', KEYS[1], ${HEAD}, unpack(ARGV, 5))
 ${CHECK_ACCESS}
-if ARGV[5] ~= '1' then
-  if deadline and deadline <= here then return false end
-  if #ARGV < 6 then return redis.call('HGETALL', KEYS[1]) end
-  ${ANSWER}
-  return answer
+if deadline and deadline <= here then
+  -- Its key may have lost its expiration. pcall: the server may accept no writes.
+  redis.pcall('DEL', KEYS[1])
+  return false
 end
+if #ARGV < 5 then return redis.call('HGETALL', KEYS[1]) end
+${ANSWER}
+return answer
+`);
+
+/**
+ * Restarts the idle timeout of a session.
+ *
+ * KEYS[1] key of the session
+ * ARGV[1..4] as in READ
+ *
+ * Returns:
+ * - array: `last_accessed_at`, `session_ttl` and `session_deadline` after the touch; nil for no deadline
+ * - nil, 'wrong-secret', 'reused', 'unproven', 'invalid': as READ
+ */
+export const TOUCH: Script = script(/* lua */ `
+local head = redis.call('HMGET', KEYS[1], ${ACCESS_HEAD})
+${CHECK_ACCESS}
 local idle = ${headField(reserved.idleTimeout)}
 ${LIFETIME}
 ${STAMP}
 redis.call('PEXPIRE', KEYS[1], life)
 redis.call('HSET', KEYS[1], '${reserved.lastAccessedAt}', stamp)
 if idle ~= ${headField(reserved.idleTimeout)} then redis.call('HSET', KEYS[1], '${reserved.idleTimeout}', idle) end
-if #ARGV < 6 then return redis.call('HGETALL', KEYS[1]) end
-${headField(reserved.lastAccessedAt)} = stamp
-${headField(reserved.idleTimeout)} = idle
-${ANSWER}
-return answer
+return { stamp, idle, ${headField(reserved.deadline)} }
 `);
 
 /**
  * Changes the fields of a session if it has the expected values.
  *
  * KEYS[1] key of the session
- * ARGV[1..5] as in READ
+ * ARGV[1..4] as in READ
+ * ARGV[5] '1' to restart the idle timeout, else '0'
  * ARGV[6] latest time for this write, in Unix milliseconds of the server's clock; '' for no limit
  * ARGV[7] grace period of the previous secret, in milliseconds; '' for none
  * ARGV[8] maximum size of the user's fields after the change, in bytes; '' for no maximum

@@ -34,11 +34,11 @@ export interface Codec<T> {
    */
   valueOf(action: string, name: string, given: unknown): unknown;
   /**
-   * Encodes the data of a new session, defaults included.
+   * Encodes the data of a new session, defaults included. Also returns the data as `decode` returns it.
    *
    * @throws {SessionDataError} With the origin `given`.
    */
-  encode(data: unknown): Record<string, string>;
+  encode(data: unknown): { readonly set: Record<string, string>; readonly data: T };
   /**
    * Encodes the fields of a patch.
    *
@@ -122,12 +122,14 @@ export function createCodec<T>(plan: Plan): Codec<T> {
     if (!result.success) issues.push(...sessionIssues(result));
   }
 
-  function encode(data: unknown): Record<string, string> {
+  function encode(data: unknown): ReturnType<Codec<T>["encode"]> {
     const action = "store a session";
     const issues: SessionIssue[] = [];
     const values = fieldsOf(data, action, issues);
     const set = nullObject();
     const whole: Record<string, unknown> = Object.create(null);
+    // Without refinements of the whole object, the data is what was read back of each field.
+    let isComplete = !plan.refined;
     for (const [name, field] of plan.fields) {
       let value = values.get(name);
       if (value === undefined) {
@@ -139,10 +141,14 @@ export function createCodec<T>(plan: Plan): Codec<T> {
       const { text, read } = encodeField(field, value, issues);
       if (text !== undefined) set[name] = text;
       if (read !== undefined) whole[name] = read;
+      else if (text !== undefined) isComplete = false;
     }
     checkWhole(whole, issues);
     if (issues.length > 0) throw dataError(plan.schema, action, issues, "given");
-    return set;
+    if (!isComplete) return { set, data: decode(set) };
+    const read = { ...whole };
+    deepFreeze(read);
+    return { set, data: read as T };
   }
 
   function encodePatch(patch: unknown, present?: T): { set: Record<string, string>; remove: string[] } {

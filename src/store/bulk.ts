@@ -69,7 +69,7 @@ export function bulkOperations<T>(
 
   async function sessionAt(step: Step, key: string, record: StoredSession | null): Promise<Session<T> | null> {
     const target = ofKey(key, step);
-    return await orReport(target.id, async () => toSession(target, record ?? (await read(target, false))));
+    return await orReport(target.id, async () => toSession(target, record ?? (await read(target))));
   }
 
   async function updateOne(step: Step, key: string, entry: string, patch: PatchInput<T>): Promise<boolean> {
@@ -91,7 +91,7 @@ export function bulkOperations<T>(
       if (typeof id !== "string" || !tokens.isKey(id)) return null;
       return await run(action, id, signal, async (step) => {
         const target = ofKey(id, step);
-        return toSession(target, await read(target, false));
+        return toSession(target, await read(target));
       });
     },
 

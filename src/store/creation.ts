@@ -75,9 +75,8 @@ export function creation<T>(
   }
 
   function draftOf(given: unknown): Draft<T> {
-    const set = codec.encode(given);
+    const { set, data } = codec.encode(given);
     sizes.checkGiven(ACTION, set);
-    const data = codec.decode(set);
     return { set, data, entries: indexes.entriesOf(data) };
   }
 
@@ -97,11 +96,11 @@ export function creation<T>(
     const inserted = await step("writes", () => backend.insert(key, record, { ...insertion, ...life }, time()));
     if (!isShort || typeof inserted === "string") return inserted;
     const access = { verifier, previous: false, now: time() };
-    const confirming = step("writes", () => backend.read(key, access, { touch: true, fields: [] }));
+    const confirming = step("writes", () => backend.touch(key, access));
     const confirmed = await confirming.catch((error) => {
       throw asUnknown(error);
     });
-    return typeof confirmed === "object" && confirmed !== null ? confirmed : "revoked";
+    return typeof confirmed === "object" && confirmed !== null ? { ...inserted, ...confirmed } : "revoked";
   }
 
   /** Ends a session whose token the caller does not receive, in the background. */

@@ -59,7 +59,7 @@ export function endings<T>(
    */
   async function endOf(target: Target, entry: string, reason: Reason, isEntryEnough: boolean): Promise<boolean> {
     const { id, key, step } = target;
-    const request = { touch: false, fields: values.fieldsFor(entry) };
+    const request = { fields: values.fieldsFor(entry) };
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const found = await step("reads", () => backend.read(key, accessTo(target), request));
       if (found === null || (typeof found === "string" && found !== "invalid")) return false;

@@ -1,4 +1,5 @@
 import type { Change } from "../backend.ts";
+import { ignore } from "../base/promises.ts";
 import { type Step, withTimeout } from "../base/step.ts";
 import { SessionBackendError } from "../errors.ts";
 import type { Registry } from "../indexes/members.ts";
@@ -9,6 +10,7 @@ import {
   expectation,
   idleSecondsOrDefault,
   indexEntries,
+  isFarFromEnd,
   reserved,
   type StoredSession,
   timeOf,
@@ -52,7 +54,10 @@ export function settingDeadline(deadline: number): Pick<Change, "set" | "remove"
     : { set: {}, remove: [reserved.deadline] };
 }
 
-/** Lets the indexes of a session that was just touched live as long as the session. Returns the record with its new deadline. */
+/**
+ * Lets the indexes of a session that was just touched live as long as the session. Returns the record with its new deadline,
+ * or as it is while the session still lives for more than half of its idle timeout: then the caller does not wait.
+ */
 export type Extend = (target: Target, record: StoredSession) => Promise<StoredSession>;
 
 /**
@@ -77,7 +82,7 @@ export function createExtension(
       const written = await step("writes", () => backend.write(key, access, change));
       if (written !== null && typeof written === "object") return written.after;
       if (written !== "changed") return null;
-      const found = await step("writes", () => backend.read(key, access, { touch: true, fields }));
+      const found = await step("reads", () => backend.read(key, access, { fields }));
       if (found === null || typeof found === "string") return null;
       present = found;
     }
@@ -100,7 +105,7 @@ export function createExtension(
     }
   }
 
-  return async (target, record) => {
+  async function extendedInTurn(target: Target, record: StoredSession): Promise<StoredSession> {
     const { key } = target;
     let present = record;
     // The extension of another call may be too short for an idle timeout that this call has raised.
@@ -118,6 +123,14 @@ export function createExtension(
       present = withDeadlineOf(extended, record);
     }
     return present;
+  }
+
+  return async (target, record) => {
+    if (!isCutShort(record)) return record;
+    const extending = extendedInTurn(target, record);
+    if (!isFarFromEnd(record, timeOf(record[reserved.lastAccessedAt]))) return await extending;
+    ignore(extending);
+    return record;
   };
 }
 

@@ -58,11 +58,11 @@ export function createMigrations<T>(
       const isObject = typeof result === "object" && result !== null && isPlain(result);
       // What is left of the old data is dropped. Any other unknown key is perhaps a misspelled one, and an error.
       const isKept = (key: string): boolean => codec.names.includes(key) || !old.names.includes(key);
-      const set = codec.encode(
+      const { set, data } = codec.encode(
         isObject ? Object.fromEntries(Object.entries(result).filter(([key]) => isKept(key))) : result,
       );
       sizes.checkGiven("store a session", set);
-      indexes.entriesOf(codec.decode(set));
+      indexes.entriesOf(data);
       return set;
     });
   }

@@ -89,7 +89,7 @@ export function createPatchWriter<T>(
         if (attempt > 1) await pause(Math.random() * Math.min(2 ** attempt, MAX_PAUSE_MS));
         // The previous secret may read here, so that an invalid patch is reported even if the write rejects the secret.
         const reading = { ...target, previous: true };
-        const record = await read(reading, false);
+        const record = await read(reading);
         if (record === null) return null;
         const old = decode(record);
         if (attempt > 0) refuseDamaged(before, record);

@@ -27,7 +27,7 @@ export function reindexing<T>(
   async function enter(target: Target): Promise<boolean> {
     let wasEntered = false;
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      const record = await runner.orReport(target.id, () => read(target, false));
+      const record = await runner.orReport(target.id, () => read(target));
       if (record === null) return wasEntered;
       // If the data cannot be read, the session keeps the entries that it has.
       const decoded = await runner.orReport(target.id, async () => decode(record));

@@ -43,7 +43,7 @@ export function createReplacement<T>(
         const present = target;
         if (present === null) return null;
         const found = await orReport(present.id, async () => {
-          const record = await read(present, false);
+          const record = await read(present);
           return record === null ? "none" : decode(record);
         });
         expect = undefined;
@@ -62,7 +62,7 @@ export function createReplacement<T>(
         const present = target;
         if (present === null) return null;
         if (present.verifier === null) return present.key;
-        const request = { touch: false, fields: [] };
+        const request = { fields: [] };
         const found = await step("reads", () =>
           backend.read(present.key, accessTo({ ...present, unproven: true }), request),
         );

@@ -77,7 +77,7 @@ export function openRotation(
     if (happened === false) return true;
     const target: Target = { ...rotated, isInternal: true, step };
     for (;;) {
-      const now = await read(target, false);
+      const now = await read(target);
       if (now === null) return happened === true;
       const { before } = change;
       // Without the reply, the times that the rotation wrote are unknown. Nobody has written others since.

@@ -24,6 +24,7 @@ export interface Settings extends Timeouts {
   readonly backend: SessionBackend;
   readonly maxIndexEntries: number;
   readonly maxBytes: number;
+  /** A touch is due after this time, or after a hundredth of the session's own idle timeout if that is less. */
   readonly touchIntervalMs: number;
   readonly version: number;
   readonly migrations: Readonly<Record<string, unknown>> | undefined;
@@ -44,10 +45,13 @@ export interface Settings extends Timeouts {
 
 const DEFAULT_TIMEOUTS: Timeouts = { idleTimeout: 1800, absoluteTimeout: 30 * 86_400 };
 
+const MAX_TOUCH_INTERVAL_MS = 60_000;
+
 const ACTION = "create a session store";
 const METHODS = [
   "insert",
   "read",
+  "touch",
   "write",
   "increment",
   "remove",
@@ -88,7 +92,7 @@ export function readOptions<T, In, Index extends string, Old>(
     indexes: undefined,
     maxIndexEntries: 64,
     maxBytes: 65_536,
-    touchInterval: 0,
+    touchInterval: undefined,
     version: 1,
     migrations: undefined,
     onEvent: undefined,
@@ -96,7 +100,7 @@ export function readOptions<T, In, Index extends string, Old>(
     operationTimeout: "2s",
     now: Date.now,
   });
-  const { backend, onEvent, plainIds, now } = given;
+  const { backend, onEvent, plainIds, now, touchInterval } = given;
   for (const method of METHODS) {
     if (typeof backend?.[method] !== "function") {
       const received = isPromise(backend)
@@ -134,7 +138,10 @@ export function readOptions<T, In, Index extends string, Old>(
     ...given,
     idleTimeout,
     absoluteTimeout,
-    touchIntervalMs: milliseconds(ACTION, "touchInterval", given.touchInterval, 0, idleTimeout * 1000 - 1),
+    touchIntervalMs:
+      touchInterval === undefined
+        ? MAX_TOUCH_INTERVAL_MS
+        : milliseconds(ACTION, "touchInterval", touchInterval, 0, idleTimeout * 1000 - 1),
     operationTimeoutMs: milliseconds(ACTION, "operationTimeout", given.operationTimeout, 1, MAX_OPERATION_MS),
     tokens: plainIds ? plainTokens : secretTokens,
     time,

@@ -1,22 +1,21 @@
-import type { Change, Written } from "../backend.ts";
+import type { Change, ReadRequest, Written } from "../backend.ts";
 import { type Absence, type Access, isReused, rotatedAt } from "../base/access.ts";
 import { kindOf } from "../base/checks.ts";
 import type { Step } from "../base/step.ts";
 import type { ParsedToken } from "../base/token.ts";
-import { SessionBackendError, SessionConflictError, SessionDataError } from "../errors.ts";
-import { MAX_WRITE_DELAY_MS, type Registry } from "../indexes/members.ts";
+import { SessionConflictError, SessionDataError } from "../errors.ts";
+import { MAX_WRITE_DELAY_MS } from "../indexes/members.ts";
 import {
   absoluteOf,
   absoluteText,
   deadlineOf,
   expectation,
-  idleSeconds,
   isSession,
   reserved,
   type StoredSession,
   timeOf,
 } from "../record.ts";
-import { createExtension, INDEX_FIELDS } from "./extension.ts";
+import { type Extend, INDEX_FIELDS } from "./extension.ts";
 import type { OpenRotations } from "./open-rotations.ts";
 import type { Target } from "./runner.ts";
 import type { Settings } from "./settings.ts";
@@ -51,11 +50,9 @@ export interface Storage {
   /**
    * Reads a record.
    *
-   * @param maxAgeMs The maximum age of a cached copy, in milliseconds; default 0: no copy.
+   * @param accepts As in a `ReadRequest`.
    */
-  read(target: Target, touch: boolean, maxAgeMs?: number): Promise<StoredSession | null>;
-  /** Reads a record and touches it if the touch interval is over. */
-  readAndTouch(target: Target): Promise<StoredSession | null>;
+  read(target: Target, accepts?: ReadRequest["accepts"]): Promise<StoredSession | null>;
   /**
    * Writes a change.
    *
@@ -90,11 +87,10 @@ export function createStorage(
   settings: Settings,
   fields: readonly string[],
   sizes: SizeLimit,
-  registry: Registry,
+  extended: Extend,
   { isDecided }: OpenRotations,
 ): Storage {
-  const { absoluteTimeout, backend, emit, report, time, touchIntervalMs } = settings;
-  const extended = createExtension(settings, fields, registry);
+  const { absoluteTimeout, backend, emit, time } = settings;
 
   const accessTo: Storage["accessTo"] = ({ verifier, previous = true, unproven = false }) => ({
     verifier,
@@ -129,10 +125,9 @@ export function createStorage(
     return answer as never;
   };
 
-  const read: Storage["read"] = async (target, touch, maxAgeMs = 0) => {
-    const call = () => backend.read(target.key, accessTo(target), { touch, fields, maxAgeMs });
-    const record = await ask(target, touch ? "writes" : "reads", call);
-    return record && isSession(record) ? await settled(target, record, touch) : null;
+  const read: Storage["read"] = async (target, accepts) => {
+    const record = await ask(target, "reads", () => backend.read(target.key, accessTo(target), { fields, accepts }));
+    return record && isSession(record) ? await settled(target, record, false) : null;
   };
 
   const settled: Storage["settled"] = async (target, record, isTouched) => {
@@ -142,8 +137,10 @@ export function createStorage(
     const reached = { ...target, verifier: null, isInternal: true };
     const change = { set, remove: [], expect: expectation(record, INDEX_FIELDS), touch: false, fields };
     const written = await ask(reached, "writes", () => backend.write(target.key, accessTo(reached), change));
-    if (written === null || typeof written === "string") return written && (await read(reached, isTouched));
-    return isTouched ? await extended(target, written.after) : written.after;
+    if (written === null) return null;
+    if (typeof written === "object") return isTouched ? await extended(target, written.after) : written.after;
+    const present = await read(reached);
+    return present && isTouched ? await extended(target, present) : present;
   };
 
   /**
@@ -164,29 +161,6 @@ export function createStorage(
     const set = { [reserved.deadline]: String(Math.min(present, deadline)) };
     return known === null ? set : { ...set, [reserved.absolute]: absoluteText({ ...known, deadline }) };
   }
-
-  /** Whether the idle timeout must restart. It may end a session early by a hundredth of it at most. */
-  function isTouchDue(record: StoredSession): boolean {
-    // The backend's clock wrote the time, so that it may be in the future by the clock of this process.
-    const age = Math.abs(time() - timeOf(record[reserved.lastAccessedAt]));
-    return !(age < Math.min(touchIntervalMs, (idleSeconds(record) ?? 0) * 10));
-  }
-
-  const readAndTouch: Storage["readAndTouch"] = async (target) => {
-    // A copy of any age is enough, because an old one makes the touch due, and the touch reads again.
-    const record = touchIntervalMs === 0 ? undefined : await read(target, false, Number.POSITIVE_INFINITY);
-    if (record === null) return null;
-    if (record !== undefined && !isTouchDue(record)) return record;
-    try {
-      return await read(target, true);
-    } catch (error) {
-      if (!(error instanceof SessionBackendError && error.reason === "rejected")) throw error;
-      // A server that rejects writes, for example when it is full, can still be read. Only the touch is lost.
-      const untouched = record ?? (await read(target, false));
-      report(target.id, error);
-      return untouched;
-    }
-  };
 
   const write: Storage["write"] = async (target, edit) => {
     if (edit.maxBytes !== undefined) sizes.checkGiven("update a session", edit.set);
@@ -214,5 +188,5 @@ export function createStorage(
     return set === null ? record : { ...record, ...set };
   };
 
-  return { fields, accessTo, ask, read, readAndTouch, write, settled, shortened };
+  return { fields, accessTo, ask, read, write, settled, shortened };
 }

@@ -17,6 +17,7 @@ import { bulkOperations } from "./bulk.ts";
 import { creation } from "./creation.ts";
 import { createDecoder } from "./decoding.ts";
 import { endings } from "./endings.ts";
+import { createExtension } from "./extension.ts";
 import { createIndexValues } from "./index-values.ts";
 import { createMigrations } from "./migrations.ts";
 import { createMoves } from "./moves.ts";
@@ -29,6 +30,7 @@ import { createRunner, type Target } from "./runner.ts";
 import { readOptions } from "./settings.ts";
 import { sizeLimit } from "./sizes.ts";
 import { createStorage } from "./storage.ts";
+import { createTouches } from "./touches.ts";
 import { versionOf } from "./upgrade.ts";
 
 /**
@@ -51,8 +53,10 @@ export function createSessionStore<T extends object, In, Index extends string = 
   const limitedWrite = createLimitedWrite(settings, registry);
   const rotations = openRotations();
   const migrations = createMigrations(settings, codec, indexes, sizes);
-  const storage = createStorage(settings, migrations.fields, sizes, registry, rotations);
-  const { accessTo, ask, read, readAndTouch, settled, write } = storage;
+  const extended = createExtension(settings, migrations.fields, registry);
+  const storage = createStorage(settings, migrations.fields, sizes, extended, rotations);
+  const { accessTo, ask, read, settled, write } = storage;
+  const { isRecent, readAndTouch } = createTouches(settings, storage, extended);
   const moves = createMoves(settings, codec, registry, limitedWrite, storage);
   const decoder = createDecoder(codec, sizes, migrations, moves);
   const { toHealed, toSession } = decoder;
@@ -81,7 +85,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
       const from = codec.absent(field);
       const isPlain = counter.complete && !plan.refined && !indexes.sources.has(field) && Number.isSafeInteger(from);
       // Versions never become lower, so a copy of any age shows that a session need not be migrated first.
-      const record = isPlain && version > 1 ? await read(target, false, Number.POSITIVE_INFINITY) : undefined;
+      const record = isPlain && version > 1 ? await read(target, () => true) : undefined;
       if (record === null) return null;
       if (isPlain && (record === undefined || versionOf(record) >= version)) {
         const change = { field, by, from, min: counter.min, max: counter.max, maxBytes: sizes.maxBytes };
@@ -152,12 +156,12 @@ export function createSessionStore<T extends object, In, Index extends string = 
     create: creation(settings, runner, codec, sizes, registry, limitedWrite, decoder, patchWriter, replacement),
     async get(token: string, options?: CallOptions) {
       return await withToken("get a session", token, options, async (target) => {
-        return await toHealed(target, await readAndTouch(target));
+        return await toHealed(target, await readAndTouch(target, decoder.decode));
       });
     },
     async peek(token: string, options?: CallOptions) {
       return await withToken("peek at a session", token, options, async (target) =>
-        toSession(target, await read(target, false, settings.touchIntervalMs)),
+        toSession(target, await read(target, isRecent)),
       );
     },
     async update(token: string, patch: PatchInput<T>, options?: CallOptions) {
@@ -173,7 +177,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
       const set = { [reserved.idleTimeout]: String(seconds(action, "idleTimeout", idleTimeout)) };
       return await withToken(action, token, options, async (target) => {
         // Nothing is to change if the data does not fit the schema.
-        if (toSession(target, await read(target, false)) === null) return null;
+        if (toSession(target, await read(target)) === null) return null;
         const written = await apply(target, {}, { set, remove: [] });
         return await toHealed(target, written?.after);
       });
@@ -186,7 +190,7 @@ export function createSessionStore<T extends object, In, Index extends string = 
     async consume(token: string, options?: CallOptions) {
       const consuming = withToken("consume a session", token, options, async (target) => {
         // Read first, because a session whose data does not fit the schema stays.
-        const session = toSession(target, await read(target, false));
+        const session = toSession(target, await read(target));
         const record = session && (await ended(target, storage.fields));
         return record === "changed" ? null : toSession(target, record);
       });

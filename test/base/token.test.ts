@@ -1,5 +1,5 @@
-import { describe, expect, test } from "vitest";
-import { newSecret, plainTokens, secretTokens } from "../../src/base/token.ts";
+import { describe, expect, test, vi } from "vitest";
+import { newSecret, plainTokens, randomText, secretTokens } from "../../src/base/token.ts";
 import { createSessionStore, memoryBackend, SessionConflictError } from "../../src/index.ts";
 import { keysOf } from "../support/backends.ts";
 import { type VisitStore, visit, visits } from "../support/visits.ts";
@@ -186,7 +186,7 @@ test("I-09 the session ID and the stored token hash are not valid tokens", async
   expect(await store.get(String(session.id))).toBeNull();
   expect(calls).toEqual([]);
   const access = { verifier: null, previous: false, now: clock.now() };
-  const record = await backend.read(session.id, access, { touch: false, fields: [] });
+  const record = await backend.read(session.id, access, { fields: [] });
   const texts = Object.values(record ?? {}).filter((text) => text.length === 43);
   expect(texts).toHaveLength(1);
   for (const text of texts) expect(await store.get(`${session.id}.${text}`)).toBeNull();
@@ -196,6 +196,41 @@ test("I-09 with plainIds, the public session ID is not a valid token", async () 
   const { store } = visits({ plainIds: true });
   const { session } = await store.create({});
   expect(await store.get(String(session.id))).toBeNull();
+});
+
+describe("random texts", () => {
+  test("a random text has the length that was asked for, and is another one each time", () => {
+    const starts = new Set<string>();
+    for (let at = 0; at < 2000; at++) {
+      const bytes = at % 100 === 0 ? 8192 : 24;
+      const text = randomText(bytes);
+      expect(text).toHaveLength(Math.ceil((bytes * 4) / 3));
+      starts.add(text.slice(0, 32));
+    }
+    expect(starts.size).toBe(2000);
+  });
+
+  test("random bytes are wiped as soon as they are used", () => {
+    let drawn = new Uint8Array();
+    const random = vi.spyOn(crypto, "getRandomValues").mockImplementation((bytes) => {
+      drawn = bytes as Uint8Array<ArrayBuffer>;
+      drawn.fill(255);
+      return bytes;
+    });
+    try {
+      randomText(8192);
+      expect(randomText(32)).toBe(`${"_".repeat(42)}8`);
+      expect(drawn.findIndex((byte) => byte !== 0)).toBe(32);
+      expect(drawn.lastIndexOf(0)).toBe(31);
+    } finally {
+      randomText(8160);
+      random.mockRestore();
+    }
+  });
+
+  test("a random text of more than 8192 bytes is a RangeError", () => {
+    expect(() => randomText(8193)).toThrow(RangeError);
+  });
 });
 
 describe("I-10 token generation", () => {
@@ -286,7 +321,7 @@ describe("I-11 session ID collisions", () => {
     const { store, backend, clock } = visits({ backend: inner });
     const { token, session } = await store.create({ userId: "42" });
     const access = { verifier: null, previous: false, now: clock.now() };
-    const record = await backend.read(session.id, access, { touch: false, fields: ["userId"] });
+    const record = await backend.read(session.id, access, { fields: ["userId"] });
     expect(await backend.insert(session.id, { ...(record as object), userId: "43" }, {}, clock.now())).toBe("taken");
     expect(await store.get(token)).toEqual(session);
   });

@@ -12,11 +12,11 @@ test("the properties that a record inherits are no fields", async () => {
   });
   const access = { verifier: null, previous: false, now: 0 };
   await insert("a", { [reserved.idleTimeout]: "60", n: "1" }, {}, 0);
-  const found = await read("a", access, { touch: false, fields: null });
+  const found = await read("a", access, { fields: null });
   expect(found).not.toHaveProperty("constructor");
   const addition = { by: 1, from: 0, min: 0, max: 9 };
   expect(await increment("a", access, { ...addition, field: "constructor" })).toMatchObject({ constructor: "1" });
   const change = { set: {}, remove: [], fields: null };
   expect(await write("a", access, { ...change, expect: { valueOf: null } })).toMatchObject({ after: { n: "1" } });
-  expect(await read("a", access, { touch: false, fields: null })).toMatchObject({ constructor: "1" });
+  expect(await read("a", access, { fields: null })).toMatchObject({ constructor: "1" });
 });

@@ -82,7 +82,7 @@ describe("a cluster client", () => {
       expect(failed.length).toBeLessThan(many.length);
       for (const outcome of outcomes) {
         if (outcome.status === "fulfilled") expect(outcome.value).not.toBeNull();
-        else expect(outcome.reason).toMatchObject({ reason: "timeout", outcome: "unknown" });
+        else expect(outcome.reason).toMatchObject({ reason: "timeout", outcome: "not-applied" });
       }
     } finally {
       resume();

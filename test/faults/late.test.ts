@@ -21,7 +21,6 @@ const PREFIX = "s:";
 type Act = (store: Visits, token: string) => Promise<unknown>;
 
 const writes: Readonly<Record<string, Act>> = {
-  get: (store, token) => store.get(token),
   update: (store, token) => store.update(token, { theme: "dark" }),
   "update with an empty patch": (store, token) => store.update(token, {}),
   increment: (store, token) => store.increment(token, "pageViews"),

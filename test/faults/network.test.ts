@@ -177,7 +177,7 @@ describe("late and missing replies", () => {
       const { token } = await store.create({ userId: "42" });
       const resume = server.stall();
       try {
-        await expect(store.get(token)).rejects.toMatchObject({ reason: "unavailable", outcome: "unknown" });
+        await expect(store.update(token, {})).rejects.toMatchObject({ reason: "unavailable", outcome: "unknown" });
       } finally {
         resume();
       }

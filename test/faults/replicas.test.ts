@@ -172,6 +172,14 @@ describe("waiting for replicas", () => {
     expect(await two.destroy(again.token)).toBe(true);
   });
 
+  test.concurrent("in a cluster, a session enters its indexes only if replicas confirm it, and on one server it need not", async () => {
+    const waiting = { count: 1, timeout: `${TIME_MS - 500}ms` } as const;
+    const cluster = storeOn(await open({ cluster: [(await serveCluster()).url] }), waiting);
+    await expect(cluster.create({ userId: "42" })).rejects.toMatchObject({ reason: "timeout", outcome: "unknown" });
+    const single = storeOn(await open((await serve()).url), waiting);
+    expect((await single.create({ userId: "42" })).session.data.userId).toBe("42");
+  });
+
   test.concurrent("a logout rejects if the master becomes a replica before it is confirmed", async () => {
     const [server, other] = await Promise.all([serve(), serve()]);
     const store = storeOn(await open(server.url), { count: 1, timeout: `${TIME_MS - 500}ms` });

@@ -66,6 +66,8 @@ describe("a rotation that times out or is aborted while Redis stalls, and is app
           const people = await Promise.all(
             Object.entries(rotations).map(async ([name, options]) => {
               const { token, session } = await store.create({ userId: name, code: "1" });
+              // Now the server knows the script of a rotation, and runs it before what is sent later.
+              await store.update(token, {});
               return { name, options, token, id: session.id, before: await storedOf(grounds, session.id) };
             }),
           );

@@ -454,7 +454,7 @@ describe("a changed expiry of a session's key", () => {
   const left = (token: string): Promise<number> => client.pTTL(keyOf(token));
 
   test("S-12 a session whose key lost its expiry gets one again with the next touch", async () => {
-    const { store } = open();
+    const { store } = open({ touchInterval: 0 });
     const token = await planted((key) => client.persist(key));
     expect(await store.peek(token)).not.toBeNull();
     expect(await left(token)).toBe(-1);
@@ -481,7 +481,7 @@ describe("a changed expiry of a session's key", () => {
   });
 
   test("S-14 a key that would outlive the session's deadline is shortened by the next touch", async () => {
-    const { store } = open();
+    const { store } = open({ touchInterval: 0 });
     const token = await withFields({ session_deadline: String(Date.now() + 90_000) });
     await client.pExpire(keyOf(token), 10 * DAY_MS);
     expect((await store.get(token))?.expiresAt.getTime()).toBeLessThanOrEqual(Date.now() + 90_000);

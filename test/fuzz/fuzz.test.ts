@@ -201,7 +201,7 @@ test(
     const { text: secret, verifier } = newSecret();
     const token = `${ID}.${secret}`;
     const access = { verifier: null, previous: true, now: now() };
-    const look = { touch: false, fields: null } as const;
+    const look = { fields: null } as const;
     const backend = memoryBackend();
     const store = storeOn(backend, now);
     await fuzz(

@@ -13,7 +13,7 @@ describe("require", () => {
       expect(required.data.userId).toBe("42");
       expect(await session.get()).toBe(required);
     });
-    expect(calls).toEqual(["read"]);
+    expect(calls).toEqual(["read", "touch"]);
     advance(50);
     await visit(async (session) => expect(await session.peek()).not.toBeNull());
   });

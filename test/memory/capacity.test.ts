@@ -101,15 +101,18 @@ test("a login at the capacity takes no longer with 200,000 sessions that were al
   const count = 200_000;
   const backend = memoryBackend({ capacity: count });
   const record = { created_at: AT, last_accessed_at: AT, session_ttl: "1000" };
-  const touch = { touch: true, fields: [] };
   for (let at = 0; at < count; at++) await backend.insert(`${at}`, record, {}, START);
   const access = { verifier: null, previous: false, now: START + 500_000 };
-  for (let at = 0; at < count; at++) await backend.read(`${at}`, access, touch);
-  const since = performance.now();
-  await expect(backend.insert("new", record, {}, START + 1_100_000)).rejects.toBeInstanceOf(SessionBackendError);
-  // Looking at all of them took 100 ms.
-  expect(performance.now() - since).toBeLessThan(25);
-});
+  for (let at = 0; at < count; at++) await backend.touch(`${at}`, access);
+  const times: number[] = [];
+  for (let attempt = 0; attempt < 5; attempt++) {
+    const since = performance.now();
+    await expect(backend.insert("new", record, {}, START + 1_100_000)).rejects.toBeInstanceOf(SessionBackendError);
+    times.push(performance.now() - since);
+  }
+  // Looking at all of them takes 100 ms each time. The machine may be busy with something else, but not each time.
+  expect(Math.min(...times)).toBeLessThan(25);
+}, 30_000);
 
 describe("bulk calls in memory", () => {
   async function filled(count: number) {

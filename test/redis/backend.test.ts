@@ -12,17 +12,15 @@ const { backend, client, prefix } = await ownBackend();
 const wait = (milliseconds: number) => new Promise<void>((done) => setTimeout(done, milliseconds));
 
 const DESTROYED = { id: "i".repeat(22), cause: "destroyed" } as const;
-const look = { touch: false, fields: null, maxAgeMs: 60_000 };
-const touch = { touch: true, fields: null };
+const look = { fields: null, accepts: () => true };
 const bound = { field: "views", by: 1, from: 0, min: 0, max: 100 };
 const change = { set: { name: "barbara" }, remove: ["views"], fields: null };
 
 /** Every operation on a session except removal. */
 const uses: Record<string, (backend: SessionBackend, key: string) => Promise<unknown>> = {
-  peek: (on, key) => on.read(key, access(), { touch: false, fields: null }),
-  "peek that reads some fields": (on, key) => on.read(key, access(), { touch: false, fields: ["name"] }),
-  touch: (on, key) => on.read(key, access(), { touch: true, fields: null }),
-  "touch that reads some fields": (on, key) => on.read(key, access(), { touch: true, fields: ["name"] }),
+  peek: (on, key) => on.read(key, access(), { fields: null }),
+  "peek that reads some fields": (on, key) => on.read(key, access(), { fields: ["name"] }),
+  touch: (on, key) => on.touch(key, access()),
   write: (on, key) => on.write(key, access(), change),
   "compare-and-set": (on, key) => on.write(key, access(), { ...change, expect: { name: "andrew", other: null } }),
   "write without changes": (on, key) => on.write(key, access(), { set: {}, remove: [], fields: [] }),
@@ -124,7 +122,7 @@ describe("the expiry of a key", () => {
     await client.pExpireAt(prefix + key, expiry);
     const wrong = { ...access(), verifier: "w" };
     await uses["peek"]?.(backend, key);
-    await backend.read(key, wrong, { touch: true, fields: null });
+    await backend.touch(key, wrong);
     await backend.write(key, wrong, change);
     await backend.write(key, access(), { ...change, expect: { name: "eve" } });
     await backend.increment(key, access(), { ...bound, max: 1 });
@@ -137,8 +135,8 @@ describe("the expiry of a key", () => {
 
   test("a caller whose clock is slow cannot extend a key beyond the session's deadline", async () => {
     const key = await insert({ session_deadline: String(Date.now() + 90_000) });
-    for (const touch of [true, false]) {
-      await backend.read(key, { ...access(), now: Date.now() - 3_600_000 }, { touch, fields: null });
+    for (const method of ["read", "touch"] as const) {
+      await backend[method](key, { ...access(), now: Date.now() - 3_600_000 }, { fields: null });
       expect(await client.pTTL(prefix + key)).toBeLessThanOrEqual(90_000);
     }
   });
@@ -149,18 +147,18 @@ describe("the expiry of a key", () => {
     const boundUntil = (end: number) => insert({ session_verifier: verifier, session_bound: `!${proof}.${end}` });
     const [expired, valid] = [await boundUntil(Date.now() - 1000), await boundUntil(Date.now() + 60_000)];
     const by = { verifier, previous: false, proof };
-    for (const use of [look, touch]) {
-      expect(await backend.read(expired, { ...by, now: 0 }, use)).toBe("unproven");
-      expect(await backend.read(valid, { ...by, now: Date.now() + 3_600_000 }, use)).toMatchObject({ name: "andrew" });
+    for (const method of ["read", "touch"] as const) {
+      const use = (key: string, now: number) => backend[method](key, { ...by, now }, look);
+      expect(await use(expired, 0)).toBe("unproven");
+      expect(await use(valid, Date.now() + 3_600_000)).toMatchObject({ session_ttl: "1800" });
     }
   });
 
   test("a caller whose clock is fast can use the session, whose deadline is compared with the server's clock", async () => {
     const key = await insert({ session_deadline: String(Date.now() + 90_000) });
     const fast = { ...access(), now: Date.now() + 3_600_000 };
-    for (const touch of [true, false]) {
-      expect(await backend.read(key, fast, { touch, fields: null })).toMatchObject({ name: "andrew" });
-    }
+    expect(await backend.read(key, fast, { fields: null })).toMatchObject({ name: "andrew" });
+    expect(await backend.touch(key, fast)).toMatchObject({ session_ttl: "1800" });
     expect(await backend.write(key, fast, change)).toMatchObject({ before: { name: "andrew" } });
     expect(await backend.increment(key, fast, bound)).toMatchObject({ views: "1" });
   });
@@ -310,7 +308,7 @@ test("calls while the client reconnects reject and are not sent later", async ()
   const again = await startServer("--port", `${server.port}`);
   try {
     await back;
-    expect(await on.read(key, access(), { touch: true, fields: null })).toBeNull();
+    expect(await on.touch(key, access())).toBeNull();
     expect(await on.insert(key, record(), {}, Date.now())).toBeTypeOf("object");
   } finally {
     await own.close();

@@ -237,7 +237,7 @@ describe("a backend with an address", () => {
 describe("the end of a backend", () => {
   const calls: Record<string, (backend: SessionBackend) => Promise<unknown>> = {
     insert: (backend) => backend.insert("key", {}, {}, Date.now()),
-    read: (backend) => backend.read("key", { now: 0, verifier: null, previous: false }, { touch: true, fields: null }),
+    touch: (backend) => backend.touch("key", { now: 0, verifier: null, previous: false }),
     revoke: (backend) => backend.revoke("key", "user:42", { id: "key", cause: "revoked" }, 1000, 0),
     keys: async (backend) => {
       for await (const page of backend.keys()) expect(page).toBeDefined();
@@ -305,6 +305,30 @@ describe("the end of a backend", () => {
     await other.close();
     await pending;
     expect(performance.now() - since).toBeLessThan(3000 + AT_ONCE_MS);
+  });
+
+  test.concurrent("close() waits for a touch behind an answer, also if the server does not know its script", async () => {
+    const server = await serve();
+    const client = await createClient({ url: server.url }).connect();
+    atEnd(() => client.destroy());
+    for (const backend of [own(server.url), redisBackend(client)]) {
+      const events: string[] = [];
+      const store = createSessionStore({
+        schema: z.object({}),
+        backend,
+        touchInterval: 0,
+        onEvent: ({ type }) => events.push(type),
+      });
+      const { token, session } = await store.create({});
+      const key = `session:${session.id}`;
+      const long = new Date(Date.now() - 60_000).toISOString();
+      await command(server, "HSET", key, "last_accessed_at", long);
+      await command(server, "SCRIPT", "FLUSH");
+      expect(await store.get(token)).not.toBeNull();
+      await backend.close();
+      expect(await command(server, "HGET", key, "last_accessed_at")).not.toBe(long);
+      expect(events).toEqual(["created"]);
+    }
   });
 
   test.concurrent("close() ends an attempt to connect, and the calls that wait for it fail at once", async () => {

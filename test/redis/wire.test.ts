@@ -21,7 +21,13 @@ const visit = z.object({
   nil: z.string().optional(),
   f: z.number().optional(),
 });
-const shared = createSessionStore({ schema: visit, backend, plainIds: true, absoluteTimeout: "none" });
+const shared = createSessionStore({
+  schema: visit,
+  backend,
+  plainIds: true,
+  absoluteTimeout: "none",
+  touchInterval: 0,
+});
 
 type Hash = Record<string, string>;
 const hashOf = async (id: string): Promise<Hash> => ({ ...(await client.hGetAll(prefix + id)) });

@@ -41,6 +41,7 @@ function counting(): { backend: SessionBackend; calls(): number } {
   const backend: SessionBackend = {
     insert: counted(inner.insert),
     read: counted(inner.read),
+    touch: counted(inner.touch),
     write: counted(inner.write),
     increment: counted(inner.increment),
     remove: counted(inner.remove),

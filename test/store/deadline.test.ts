@@ -32,7 +32,7 @@ async function failureOf(promise: Promise<unknown>): Promise<unknown> {
 type Call = (store: VisitStore, token: string, signal?: AbortSignal) => Promise<unknown>;
 const operations: readonly (readonly [string, BackendMethod, SessionBackendError["outcome"], Call])[] = [
   ["create", "insert", "unknown", (store, _, signal) => store.create({}, { signal })],
-  ["get", "read", "unknown", (store, token, signal) => store.get(token, { signal })],
+  ["get", "read", "not-applied", (store, token, signal) => store.get(token, { signal })],
   ["peek", "read", "not-applied", (store, token, signal) => store.peek(token, { signal })],
   ["update with a patch", "write", "unknown", (store, token, signal) => store.update(token, {}, { signal })],
   [
@@ -91,11 +91,16 @@ describe("a backend that never responds", () => {
     },
   );
 
-  test("a get within touchInterval that times out is reported as not-applied", async () => {
-    const backend = { ...memoryBackend(), read: never };
-    const { store } = visits({ backend, operationTimeout: "20ms", touchInterval: 10 });
+  test("a get whose touch never ends has an unknown outcome in the second half of the idle time, and answers before", async () => {
+    const backend = { ...memoryBackend(), touch: never };
+    const { store, advance, events } = visits({ backend, operationTimeout: "20ms", idleTimeout: 1000 });
     const { token } = await store.create({});
-    expect(await failureOf(store.get(token))).toMatchObject({ reason: "timeout", outcome: "not-applied" });
+    advance(499);
+    expect(await store.get(token)).not.toBeNull();
+    advance(1);
+    expect(await failureOf(store.get(token))).toMatchObject({ reason: "timeout", outcome: "unknown" });
+    const timeout = { type: "unavailable", error: { reason: "timeout" } };
+    await expect.poll(() => events.slice(1)).toMatchObject([timeout, timeout]);
   });
 
   test("a timed-out update does not block the next update once the backend responds again", async () => {

@@ -5,10 +5,10 @@ import { createSessionStore, memoryBackend, SessionBackendError, type SessionEve
 import type { StoredSession } from "../../src/record.ts";
 import { manualClock } from "../../src/testing/index.ts";
 import { type BackendMethod, counted, intercept } from "../support/backends.ts";
-import { gate } from "../support/gate.ts";
+import { gate, idle } from "../support/gate.ts";
 
 const IDLE = 1000;
-const schema = z.object({ userId: z.string(), views: z.int().default(0) });
+const schema = z.object({ userId: z.string(), tenant: z.string().optional(), views: z.int().default(0) });
 
 function scene(wrap: (backend: SessionBackend) => SessionBackend = (backend) => backend, absoluteTimeout?: number) {
   const clock = manualClock();
@@ -18,7 +18,7 @@ function scene(wrap: (backend: SessionBackend) => SessionBackend = (backend) => 
   const store = createSessionStore({
     schema,
     backend,
-    indexes: { user: "userId" },
+    indexes: { user: "userId", tenant: "tenant" },
     idleTimeout: IDLE,
     absoluteTimeout,
     now: clock.now,
@@ -35,7 +35,7 @@ function scene(wrap: (backend: SessionBackend) => SessionBackend = (backend) => 
     plant: (token: string, set: Record<string, string>, remove: string[] = []) =>
       inner.write(token.slice(0, 22), access(), { set, remove, fields: [] }),
     stored: async (token: string) =>
-      (await inner.read(token.slice(0, 22), access(), { touch: false, fields: null })) as StoredSession,
+      (await inner.read(token.slice(0, 22), access(), { fields: null })) as StoredSession,
   };
 }
 
@@ -96,13 +96,14 @@ describe("a session with index entries that is in use", () => {
   test("a member that the index has lost comes back with the extension, behind all others", async () => {
     const { store, inner, clock } = scene();
     const { token, session } = await store.create({ userId: "42" });
-    await store.create({ userId: "42" });
     await inner.leave("user:42", [{ key: session.id, score: null }], clock.now());
-    expect(await store.count({ user: "42" })).toBe(1);
+    expect(await store.count({ user: "42" })).toBe(0);
     clock.advance(0.6 * IDLE);
-    await store.get(token);
+    await store.create({ userId: "42" });
     const { members } = await inner.page("user:42", 0, 10, clock.now());
-    expect(members.at(-1)?.key).toBe(session.id);
+    await store.get(token);
+    const later = await inner.page("user:42", members.at(-1)?.score ?? 0, 10, clock.now());
+    expect(later.members.map(({ key }) => key)).toEqual([session.id]);
     expect(await store.revokeAll({ user: "42" })).toBe(2);
   });
 
@@ -121,10 +122,13 @@ describe("a session with index entries that is in use", () => {
     expect((await store.get(token))?.expiresAt.getTime()).toBe(cut);
     expect(await store.increment(token, "views")).toBe(1);
     expect((await store.update(token, { views: 2 }))?.data.views).toBe(2);
+    await idle();
     const reported = events.filter(({ type }) => type === "unavailable");
     expect(reported.map(({ id }) => id)).toEqual([session.id, session.id, session.id]);
     failing = null;
-    expect((await store.get(token))?.expiresAt.getTime()).toBe(clock.now() + IDLE * 1000);
+    await store.update(token, {});
+    await idle();
+    expect((await store.peek(token))?.expiresAt.getTime()).toBe(clock.now() + IDLE * 1000);
   });
 
   test("calls of one process at the same time share one extension", async () => {
@@ -192,6 +196,55 @@ describe("a session with index entries that is in use", () => {
       }
     },
   );
+
+  test("the extension for a short session leaves its index as long as another session needs it", async () => {
+    const { store, clock } = scene();
+    const long = await store.create({ userId: "42" }, { idleTimeout: 10 * IDLE });
+    const short = await store.create({ userId: "42" });
+    clock.advance(0.6 * IDLE);
+    await store.get(short.token);
+    clock.advance(9 * IDLE);
+    expect(await store.peek(long.token)).not.toBeNull();
+    expect(await store.count({ user: "42" })).toBe(1);
+  });
+
+  test("a session with two index values ends before the first of its indexes does, however much their servers differ", async () => {
+    const { store, clock, stored } = scene((inner) => ({
+      ...inner,
+      async extend(entry, key, lifeMs, now) {
+        if (entry.startsWith("user")) return await inner.extend(entry, key, lifeMs, now);
+        clock.advance(2);
+        return await inner.extend(entry, key, lifeMs, clock.now() + 59_000);
+      },
+    }));
+    const { token } = await store.create({ userId: "42", tenant: "acme" });
+    clock.advance(0.9 * IDLE);
+    await store.get(token);
+    await idle();
+    // The latest moment at which a touch does not extend the indexes.
+    const deadline = Number((await stored(token))["session_deadline"]);
+    clock.advance(`${deadline - IDLE * 1000 - clock.now()}ms`);
+    await store.get(token);
+    clock.advance(IDLE - 5);
+    while ((await store.peek(token)) !== null) {
+      expect(await store.count({ user: "42" }), `${clock.now()}`).toBe(1);
+      clock.advance(0.1);
+    }
+  });
+
+  test("a move under one index keeps the session in another one whose value stays", async () => {
+    const { store, clock } = scene();
+    const { token } = await store.create({ userId: "42", tenant: "acme" });
+    clock.advance(0.45 * IDLE);
+    await store.get(token);
+    clock.advance(0.45 * IDLE);
+    await store.update(token, { tenant: "other" });
+    for (let use = 0; use < 6; use++) {
+      clock.advance(0.45 * IDLE);
+      expect(await store.count({ user: "42" }), `${use}`).toBe(1);
+      expect(await store.get(token)).not.toBeNull();
+    }
+  });
 
   test("a move to another index value ends what its other indexes cover at the latest with the new one", async () => {
     const { store, clock } = scene();

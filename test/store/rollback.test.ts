@@ -41,7 +41,7 @@ async function scene(options: VisitOptions = {}) {
     },
     /** The record without what every access moves. */
     async stored() {
-      const record = await inner.read(session.id, access(), { touch: false, fields: null });
+      const record = await inner.read(session.id, access(), { fields: null });
       const { last_accessed_at: _, ...rest } = { ...(record as object) } as Record<string, string>;
       return rest;
     },

@@ -1,20 +1,23 @@
 import { inspect } from "node:util";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import {
   createSessionStore,
+  type Duration,
   isFresh,
   memoryBackend,
   nistTimeouts,
   type Session,
+  SessionBackendError,
   SessionConflictError,
   SessionDataError,
   type SessionSchema,
 } from "../../src/index.ts";
 import { manualClock } from "../../src/testing/index.ts";
 import { intercept, keysOf } from "../support/backends.ts";
+import { gate, idle } from "../support/gate.ts";
 import { plant, rawOf } from "../support/stored.ts";
-import { type VisitStore, visit, visits } from "../support/visits.ts";
+import { type Visit, type VisitStore, visit, visits } from "../support/visits.ts";
 
 type Operation = (store: VisitStore, token: string) => Promise<unknown>;
 
@@ -281,34 +284,84 @@ describe("the option touchInterval", () => {
     expect(calls).toEqual(["read"]);
   });
 
-  test("a get after touchInterval touches the session", async () => {
+  test.each([10, 499, 500, 999])("a get %d s after the last touch touches the session", async (seconds) => {
     const { store, calls, advance, at } = visits(options);
-    const { token } = await store.create({});
-    advance(10);
+    const { token, session } = await store.create({});
+    advance(seconds);
+    calls.length = 0;
+    const { lastAccessedAt } = (await store.get(token)) as Session<Visit>;
+    // In the first half of the idle time the answer does not wait for the touch.
+    expect(lastAccessedAt).toEqual(seconds < 500 ? session.lastAccessedAt : at());
+    expect(calls).toEqual(["read", "touch"]);
     calls.length = 0;
     expect(await store.get(token)).toMatchObject({ lastAccessedAt: at() });
-    expect(calls).toEqual(["read", "read"]);
-    calls.length = 0;
-    await store.get(token);
     expect(calls).toEqual(["read"]);
   });
 
-  test("a get returns null if the session was removed before its touch", async () => {
+  test("by default a touch is due after a hundredth of the idle timeout, and after 60 s at most", async () => {
+    const due = { "30m": 18, "1h": 36, "2h": 60, "7d": 60 } as const;
+    for (const [idleTimeout, seconds] of Object.entries(due)) {
+      const { store, calls, advance } = visits({ idleTimeout: idleTimeout as Duration });
+      const { token } = await store.create({});
+      advance(seconds - 0.001);
+      await store.get(token);
+      expect(calls, idleTimeout).toEqual(["insert", "read"]);
+      advance(0.001);
+      await store.get(token);
+      expect(calls, idleTimeout).toEqual(["insert", "read", "read", "touch"]);
+    }
+  });
+
+  test("a get returns null if the session was removed before a touch that it waits for", async () => {
     const inner = memoryBackend();
-    let reads = 0;
     let end = (): unknown => undefined;
-    const backend = intercept(inner, (method) => (method === "read" && ++reads === 2 ? end() : undefined));
+    const backend = intercept(inner, (method) => (method === "touch" ? end() : undefined));
     const { store, advance, clock } = visits({ ...options, backend });
     const { token, session } = await store.create({});
     const ending = { id: session.id, cause: "destroyed" } as const;
     end = () => inner.remove(session.id, { verifier: null, previous: false, now: clock.now() }, ending, []);
-    advance(10);
+    advance(500);
     expect(await store.get(token)).toBeNull();
-    expect(reads).toBe(2);
+  });
+
+  test("a thousand reads at the moment a touch is due send one touch, and its failure is one event", async () => {
+    const failure = new SessionBackendError("away", { reason: "unavailable", outcome: "unknown" });
+    const touch = vi.fn(async () => Promise.reject(failure));
+    const { store, advance, events } = visits({ ...options, backend: { ...memoryBackend(), touch } });
+    const { token, session } = await store.create({});
+    advance(10);
+    const reads = await Promise.all(Array.from({ length: 1000 }, () => store.get(token)));
+    expect(reads.every((read) => read?.id === session.id)).toBe(true);
+    await idle();
+    expect(touch).toHaveBeenCalledTimes(1);
+    expect(events.slice(1)).toMatchObject([{ type: "unavailable", id: session.id, error: failure }]);
+    advance(490);
+    await expect(store.get(token)).rejects.toBe(failure);
+  });
+
+  test("a read with the old token does not share its touch with one with the new token", async () => {
+    const [reached, going] = [gate(), gate()];
+    const inner = memoryBackend();
+    const touch: typeof inner.touch = async (...args) => {
+      reached.open();
+      await going.passed;
+      return await inner.touch(...args);
+    };
+    const { store, advance } = visits({ ...options, backend: { ...inner, touch } });
+    const { token } = await store.create({});
+    advance(500);
+    const old = store.get(token);
+    await reached.passed;
+    const rotated = await store.rotate(token);
+    advance(500);
+    const present = store.get(rotated?.token as string);
+    await idle();
+    going.open();
+    expect([await old, (await present)?.id]).toEqual([null, rotated?.session.id]);
   });
 
   test("a get touches the session if its last access is in the future by touchInterval or more", async () => {
-    const { store, calls, advance, at } = visits(options);
+    const { store, calls, advance } = visits(options);
     const { token } = await store.create({});
     advance(-9.999);
     calls.length = 0;
@@ -316,8 +369,8 @@ describe("the option touchInterval", () => {
     expect(calls).toEqual(["read"]);
     advance(-0.001);
     calls.length = 0;
-    expect(await store.get(token)).toMatchObject({ lastAccessedAt: at() });
-    expect(calls).toEqual(["read", "read"]);
+    await store.get(token);
+    expect(calls).toEqual(["read", "touch"]);
   });
 
   test("touchInterval shortens the effective idle timeout by at most its length and never extends it", async () => {
@@ -367,7 +420,7 @@ describe("the option touchInterval", () => {
     expect(calls).toEqual(["read"]);
     advance(0.001);
     await store.get(token);
-    expect(calls).toEqual(["read", "read", "read"]);
+    expect(calls).toEqual(["read", "read", "touch"]);
   });
 
   test("an update within touchInterval touches the session", async () => {

@@ -1,4 +1,5 @@
 import type { SessionBackend } from "../../src/backend.ts";
+import { idle } from "./gate.ts";
 
 export type BackendMethod = keyof SessionBackend;
 
@@ -11,6 +12,7 @@ export function intercept(backend: SessionBackend, step: (method: BackendMethod)
   return {
     insert: (...args) => after("insert", () => backend.insert(...args)),
     read: (...args) => after("read", () => backend.read(...args)),
+    touch: (...args) => after("touch", () => backend.touch(...args)),
     write: (...args) => after("write", () => backend.write(...args)),
     increment: (...args) => after("increment", () => backend.increment(...args)),
     remove: (...args) => after("remove", () => backend.remove(...args)),
@@ -34,6 +36,31 @@ export function counted(backend: SessionBackend): {
 } {
   const calls: BackendMethod[] = [];
   return { backend: intercept(backend, (method) => calls.push(method)), calls };
+}
+
+/** Wraps a backend, to wait until no call is under way. A call that follows at once on another counts as well. */
+export function followed(backend: SessionBackend): { readonly backend: SessionBackend; quiet(): Promise<void> } {
+  let running = 0;
+  const follow = (method: unknown): unknown =>
+    typeof method === "function"
+      ? (...args: unknown[]) => {
+          const result = method(...args);
+          if (!(result instanceof Promise)) return result;
+          running++;
+          const end = () => void running--;
+          result.then(end, end);
+          return result;
+        }
+      : method;
+  return {
+    backend: Object.fromEntries(
+      Object.entries(backend).map(([name, method]) => [name, follow(method)]),
+    ) as unknown as SessionBackend,
+    async quiet() {
+      do await idle();
+      while (running > 0);
+    },
+  };
 }
 
 /** All keys that the backend currently has. */

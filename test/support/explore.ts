@@ -79,7 +79,7 @@ function footprintOf(method: string, args: readonly unknown[]): Footprint {
   if (method === "enter" || method === "extend" || method === "page" || method === "leave") {
     return { place: `index ${first}`, writes: method !== "page" };
   }
-  return { place: `session ${first}`, writes: method !== "read" || (args[2] as { touch: boolean }).touch };
+  return { place: `session ${first}`, writes: method !== "read" };
 }
 
 function independent(a: Option, b: Option): boolean {
@@ -233,6 +233,7 @@ export function timedOnArrival(backend: SessionBackend, now: () => number): Sess
   return {
     insert: (key, record, insertion) => backend.insert(key, record, insertion, now()),
     read: (key, access, request) => backend.read(key, { ...access, now: now() }, request),
+    touch: (key, access) => backend.touch(key, { ...access, now: now() }),
     write: (key, access, change) => backend.write(key, { ...access, now: now() }, change),
     increment: (key, access, increment) => backend.increment(key, { ...access, now: now() }, increment),
     remove: (key, access, ...rest) => backend.remove(key, { ...access, now: now() }, ...rest),

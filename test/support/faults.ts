@@ -103,7 +103,6 @@ export const full: Expected = { ...works, write: rejected, exchange: rejected };
 /** The outcome is unknown if the step that was sent may write. */
 const silent = (reason: Failure["reason"]): Expected => ({
   ...everything(failing(reason)),
-  touch: failing(reason, "unknown"),
   write: failing(reason, "unknown"),
   trim: failing(reason, "unknown"),
   // `rotate` keeps asking whether the rotation took effect, until it times out.

@@ -37,7 +37,7 @@ export function limitedWays(prepare: () => Ground | Promise<Ground>): void {
       anonymous: async () => (await store.create({})).token,
       raw: (token: string) => {
         const access = { verifier: null, previous: true, now: ground.now() };
-        return ground.backend.read(token.slice(0, 22), access, { touch: false, fields: null });
+        return ground.backend.read(token.slice(0, 22), access, { fields: null });
       },
     };
   }
@@ -264,7 +264,7 @@ export function limitedWays(prepare: () => Ground | Promise<Ground>): void {
     /** A backend that never answers one method, but performs the call. */
     function silent(step: "insert" | "confirmation"): { backend: SessionBackend; asked: () => boolean } {
       let asked = false;
-      const { insert, read } = ground.backend;
+      const { insert, touch } = ground.backend;
       const call = async (answer: Promise<unknown>): Promise<never> => {
         await answer;
         asked = true;
@@ -273,9 +273,7 @@ export function limitedWays(prepare: () => Ground | Promise<Ground>): void {
       const backend: SessionBackend = {
         ...ground.backend,
         ...(step === "insert" ? { insert: (...args) => call(insert(...args)) } : {}),
-        ...(step === "confirmation"
-          ? { read: (...args) => (args[2].touch ? call(read(...args)) : read(...args)) }
-          : {}),
+        ...(step === "confirmation" ? { touch: (...args) => call(touch(...args)) } : {}),
       };
       return { backend, asked: () => asked };
     }
@@ -305,10 +303,9 @@ export function limitedWays(prepare: () => Ground | Promise<Ground>): void {
       let dead = false;
       const confirming: SessionBackend = {
         ...ground.backend,
-        async read(key, access, request) {
-          dead ||= request.touch;
-          if (dead) throw lost("unknown");
-          return await ground.backend.read(key, access, request);
+        async touch() {
+          dead = true;
+          throw lost("unknown");
         },
       };
       const dying = intercept(confirming, () => {

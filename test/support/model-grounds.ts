@@ -43,7 +43,7 @@ export async function memoryGround(): Promise<Ground> {
       const records = new Map();
       for await (const keys of backend.keys()) {
         for (const key of keys) {
-          const fields = await backend.read(key, byKey(), { touch: false, fields: null });
+          const fields = await backend.read(key, byKey(), { fields: null });
           if (typeof fields === "object" && fields !== null) records.set(key, { fields, left: null });
         }
       }

@@ -25,6 +25,7 @@ export async function take(world: World, step: Step): Promise<void> {
       return { error: kindOf(error) };
     },
   );
+  await world.quiet();
   const issued = issuedOf(actual);
   if (issued !== null && "token" in issued) {
     assert.match(issued.token, TOKEN);

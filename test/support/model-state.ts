@@ -116,12 +116,20 @@ export function stateOf(rules: Rules, start: number, aging: boolean) {
   const covered = ({ idleTimeout, deadline }: ModelSession): number =>
     Math.min(now + idleTimeout * 1500, deadline ?? Number.POSITIVE_INFINITY);
 
-  function touch(session: ModelSession): void {
+  /** Whether an answer does not wait for what lengthens the session's life. */
+  const isFarFromEnd = ({ lastAccessedAt, idleTimeout, cutoff }: ModelSession): boolean =>
+    Math.min(lastAccessedAt + idleTimeout * 1000, cutoff ?? Number.POSITIVE_INFINITY) - now > idleTimeout * 500;
+
+  /** Restarts the idle timeout. Returns the session as the answer shows it. */
+  function touch(session: ModelSession): ReturnType<typeof snapshot> {
     const idleEnd = now + session.idleTimeout * 1000;
     session.lastAccessedAt = now;
     const last = Math.min(idleEnd, session.deadline ?? Number.POSITIVE_INFINITY);
+    const touched = snapshot(session);
+    const isBehind = isFarFromEnd(session);
     if (session.cutoff !== null && session.cutoff < last) session.cutoff = covered(session);
     session.end = Math.min(idleEnd, session.cutoff ?? Number.POSITIVE_INFINITY);
+    return isBehind ? touched : snapshot(session);
   }
 
   function enter({ id, data }: ModelSession, next: Data): void {
@@ -187,6 +195,7 @@ export function stateOf(rules: Rules, start: number, aging: boolean) {
     },
     isLive,
     isLingering,
+    isFarFromEnd,
     entries,
     snapshot,
     under,

@@ -7,6 +7,7 @@ import {
   type SessionPage,
   type SessionStore,
 } from "../../src/index.ts";
+import { followed } from "./backends.ts";
 import { type Change, type Model, modelOf, type Outcome } from "./model.ts";
 import { changeOf, type Data, isLit, MAX_VIEWS, MIN_VIEWS, STEP } from "./model-data.ts";
 import type { Ground } from "./model-grounds.ts";
@@ -35,6 +36,8 @@ export interface World {
   readonly rules: Rules;
   readonly store: Store;
   readonly model: Model;
+  /** Resolves when nothing is under way behind an answer. */
+  readonly quiet: () => Promise<void>;
   /** Returns the events since the previous call. */
   takeEvents(): SessionEvent[];
 }
@@ -42,9 +45,10 @@ export interface World {
 export function worldOf(ground: Ground, rules: Rules): World {
   let events: SessionEvent[] = [];
   const { indexed, limit, refined, ...timeouts } = rules;
+  const { backend, quiet } = followed(ground.backend);
   const store = createSessionStore({
     schema: refined ? lit : schema,
-    backend: ground.backend,
+    backend,
     ...timeouts,
     absoluteTimeout: timeouts.absoluteTimeout ?? "none",
     indexes: indexed
@@ -62,6 +66,7 @@ export function worldOf(ground: Ground, rules: Rules): World {
     rules,
     store: store as Store,
     model: modelOf(rules, ground.now(), ground.aging),
+    quiet,
     takeEvents() {
       const taken = events;
       events = [];

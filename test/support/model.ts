@@ -91,8 +91,8 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
     evict(session, next);
     rewrite(session, next);
     const value = answer(session, before);
-    touch(session);
-    return { value: value === session ? snapshot(session) : value };
+    const touched = touch(session);
+    return { value: value === session ? touched : value };
   }
 
   return {
@@ -150,8 +150,10 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
       const session = reach(token)?.session;
       if (session === undefined) return ABSENT;
       const age = now() - session.lastAccessedAt;
-      if (age >= Math.min(rules.touchInterval * 1000, session.idleTimeout * 10)) touch(session);
-      return { value: snapshot(session) };
+      if (age < Math.min(rules.touchInterval * 1000, session.idleTimeout * 10)) return { value: snapshot(session) };
+      const [read, isBehind] = [snapshot(session), state.isFarFromEnd(session)];
+      const touched = touch(session);
+      return { value: isBehind ? read : touched };
     },
 
     peek(token: string): Outcome {
@@ -210,9 +212,9 @@ export function modelOf(rules: Rules, start: number, aging: boolean) {
       session.rotatedAt = now();
       session.grace = grace > 0 ? now() + grace * 1000 : null;
       if (authenticated) session.authenticatedAt = now();
-      touch(session);
+      const touched = touch(session);
       report("rotated", session);
-      return { value: { token: issued.token, session: snapshot(session) } };
+      return { value: { token: issued.token, session: touched } };
     },
 
     destroy(token: string): Outcome {

@@ -118,11 +118,7 @@ interface Final extends Scene {
 }
 
 async function rawRecord({ backend, clock }: Final, key: string): Promise<StoredSession | null> {
-  const found = await backend.read(
-    key,
-    { verifier: null, previous: true, now: clock.now() },
-    { touch: false, fields: null },
-  );
+  const found = await backend.read(key, { verifier: null, previous: true, now: clock.now() }, { fields: null });
   return typeof found === "string" ? null : found;
 }
 

@@ -99,8 +99,7 @@ export function policies(open: () => PolicyPlace): void {
       const at = new Date(now()).toISOString();
       const stored = { created_at: at, last_accessed_at: at, session_ttl: "1800", views: "3", flash: "hi" };
       await insertRecord(backend, key, { ...stored, session_verifier: "v".repeat(43) }, now());
-      const read = () =>
-        backend.read(key, { verifier: null, previous: true, now: now() }, { touch: false, fields: null });
+      const read = () => backend.read(key, { verifier: null, previous: true, now: now() }, { fields: null });
       const before = await read();
       expect(before).toMatchObject(stored);
       expect(await store.get(key)).toBeNull();

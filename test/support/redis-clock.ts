@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { type RedisClient, redisBackend } from "../../src/redis/index.ts";
+import { followed } from "./backends.ts";
 import type { connect } from "./redis.ts";
 
 type Client = Awaited<ReturnType<typeof connect>>;
@@ -38,12 +39,15 @@ export async function redisWithClock(client: Client, prefix: string, start: numb
       return typeof method === "function" && !(name in methods) ? method.bind(target) : method;
     },
   });
+  const { backend, quiet } = followed(redisBackend(clocked, { prefix }));
   return {
-    backend: redisBackend(clocked, { prefix }),
+    backend,
     prefix,
     clock: {
       now: () => time,
       async advance(seconds: number): Promise<void> {
+        // What is still under way behind an answer must not take as long as the clock advances.
+        await quiet();
         const milliseconds = Math.round(seconds * 1000);
         time += milliseconds;
         await setClock();

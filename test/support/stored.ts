@@ -10,7 +10,7 @@ export async function rawOf(
   now = Date.now(),
 ): Promise<Readonly<Record<string, string>>> {
   const access = { verifier: null, previous: true, now };
-  const record = await backend.read(token.slice(0, 22), access, { touch: false, fields: null });
+  const record = await backend.read(token.slice(0, 22), access, { fields: null });
   if (record === null || typeof record === "string") throw new Error("There is no record");
   return record;
 }

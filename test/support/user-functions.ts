@@ -56,7 +56,7 @@ export function userFunctions(open: () => PolicyPlace): void {
 
   async function storedIn(backend: SessionBackend, now: () => number, key: string): Promise<object> {
     const access = { verifier: null, previous: true, now: now() };
-    return { ...((await backend.read(key, access, { touch: false, fields: null })) as object) };
+    return { ...((await backend.read(key, access, { fields: null })) as object) };
   }
 
   describe("a function of the schema that returns a promise", () => {

@@ -120,7 +120,7 @@ describe("backendContract", () => {
         },
         read: async (key, access, request) => {
           const found = await good.read(key, access, request);
-          return typeof found === "object" && found !== null && !request.touch ? { ...found, ...live.get(key) } : found;
+          return typeof found === "object" && found !== null ? { ...found, ...live.get(key) } : found;
         },
       };
     },
@@ -199,11 +199,23 @@ describe("backendContract", () => {
     "write lets the former secret rotate": (good) => ({
       write: (key, access, change) => good.write(key, { ...access, previous: true }, change),
     }),
-    "read always touches": (good) => ({
-      read: (key, access, request) => good.read(key, access, { ...request, touch: true }),
+    "read touches": (good) => ({
+      async read(key, access, request) {
+        await good.touch(key, access);
+        return await good.read(key, access, request);
+      },
     }),
-    "read never touches": (good) => ({
-      read: (key, access, request) => good.read(key, access, { ...request, touch: false }),
+    "touch only reads": (good) => ({
+      touch: (key, access) => good.read(key, access, { fields: [] }),
+    }),
+    "touch changes the record and not its lifetime": (good) => ({
+      touch: async (key, access) => {
+        const found = await good.read(key, access, { fields: [] });
+        if (typeof found !== "object" || found === null) return found;
+        const set = { last_accessed_at: new Date(access.now).toISOString() };
+        const written = await good.write(key, access, { set, remove: [], fields: [], touch: false });
+        return typeof written === "object" && written !== null ? written.after : null;
+      },
     }),
     "write returns the record after the change as the one before it": (good) => ({
       async write(key, access, change) {
@@ -225,7 +237,7 @@ describe("backendContract", () => {
     }),
     "write reads and then writes in two steps": (good) => ({
       async write(key, access, change) {
-        const before = await good.read(key, access, { touch: false, fields: null });
+        const before = await good.read(key, access, { fields: null });
         await later();
         const answer = await good.write(key, access, change);
         const isWritten =
@@ -235,7 +247,7 @@ describe("backendContract", () => {
     }),
     "write compares and then sets in two steps": (good) => ({
       async write(key, access, change) {
-        const before = await good.read(key, access, { touch: false, fields: null });
+        const before = await good.read(key, access, { fields: null });
         if (typeof before === "string" || before === null) return before;
         const { expect: expected = {}, ...rest } = change;
         if (Object.entries(expected).some(([name, text]) => (before[name] ?? null) !== text)) return "changed";
@@ -256,7 +268,7 @@ describe("backendContract", () => {
     }),
     "increment reads and then writes in two steps": (good) => ({
       async increment(key, access, increment) {
-        const record = await good.read(key, access, { touch: false, fields: null });
+        const record = await good.read(key, access, { fields: null });
         if (typeof record === "string" || record === null) return record;
         const sum = Number(record[increment.field] ?? increment.from) + increment.by;
         await later();

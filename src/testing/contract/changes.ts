@@ -75,13 +75,17 @@ export const changes: Cases = {
     }
   },
 
-  async "a touch returns the record after the touch"({ access, backend, insert, stored }) {
-    const key = await insert({ [reserved.lastAccessedAt]: LONG_AGO });
-    for (const fields of [null, ["name", "count"]]) {
-      const touched = await backend.read(key, access(), { touch: true, fields });
-      const { name, count, ...rest } = (await stored(key)) as StoredSession;
-      const held = touched as StoredSession;
-      assert.deepEqual({ ...held, name: held["name"], count: held["count"] }, { ...rest, name, count });
+  async "a touch changes the time of the last access only, and returns what it may change"(subject) {
+    const { access, backend, clock, insert, stored } = subject;
+    for (const deadline of [null, String(clock.now() + 60_000)]) {
+      const key = await insert({ [reserved.lastAccessedAt]: LONG_AGO, [reserved.deadline]: deadline });
+      const before = (await stored(key)) as StoredSession;
+      const touched = (await backend.touch(key, access())) as StoredSession;
+      const after = (await stored(key)) as StoredSession;
+      for (const name of [reserved.lastAccessedAt, reserved.idleTimeout, reserved.deadline]) {
+        assert.equal(touched[name], after[name], name);
+      }
+      assert.deepEqual({ ...after, [reserved.lastAccessedAt]: LONG_AGO }, before);
     }
   },
 
@@ -164,8 +168,8 @@ export const changes: Cases = {
       set,
       was,
       after,
-      await backend.read(key, access(), { touch: false, fields: null }),
-      await backend.read(key, access(), { touch: true, fields: ["name"] }),
+      await backend.read(key, access(), { fields: null }),
+      await backend.touch(key, access()),
     ];
     const before = await stored(key);
     for (const answer of answers) {
@@ -181,8 +185,7 @@ export const changes: Cases = {
   async "a list of fields selects these and the reserved fields, and null selects all"({ access, backend, insert }) {
     const key = await insert();
     const asks = [
-      (fields: Change["fields"]) => backend.read(key, access(), { touch: false, fields }),
-      (fields: Change["fields"]) => backend.read(key, access(), { touch: true, fields }),
+      (fields: Change["fields"]) => backend.read(key, access(), { fields }),
       async (fields: Change["fields"]) =>
         ((await backend.write(key, access(), { ...nothing, fields })) as Written).before,
     ];
@@ -203,10 +206,7 @@ export const changes: Cases = {
   async "a field may have any name"({ access, backend, insert, stored }) {
     for (const name of NAMES) {
       const key = await insert();
-      assert.equal(
-        ((await backend.read(key, access(), { touch: true, fields: [name] })) as StoredSession)[name],
-        undefined,
-      );
+      assert.equal(((await backend.read(key, access(), { fields: [name] })) as StoredSession)[name], undefined);
       const expect = { [name]: null };
       const written = await backend.write(key, access(), { set: { [name]: "5" }, remove: [], expect, fields: [name] });
       assert.equal((written as Written).before[name], undefined, name);
@@ -226,10 +226,8 @@ export const changes: Cases = {
       await backend.write(written, access(), { ...nothing, set: { value } });
       const again = { ...nothing, set: { again: value }, expect: { value }, fields: ["value"] };
       assert.ok(((await backend.write(written, access(), again)) as Written).before["value"] === value, kind);
-      for (const fields of [null, ["again"]]) {
-        const read = (await backend.read(written, access(), { touch: true, fields })) as StoredSession;
-        assert.ok(read["again"] === value, kind);
-      }
+      const read = (await backend.read(written, access(), { fields: ["again"] })) as StoredSession;
+      assert.ok(read["again"] === value, kind);
     }
   },
 
@@ -240,10 +238,10 @@ export const changes: Cases = {
     const renewal = { set: texts("new"), remove: [], expect: texts("old"), fields };
     const { before } = (await backend.write(key, access(), renewal)) as Written;
     assert.equal(fields.filter((name) => before[name] !== "old").length, 0);
-    const after = await backend.read(key, access(), { touch: true, fields });
+    const after = await backend.read(key, access(), { fields });
     assert.equal(fields.filter((name) => (after as StoredSession)[name] !== "new").length, 0);
     const removed = await backend.write(key, access(), { ...nothing, remove: fields, fields });
     assert.ok(typeof removed === "object");
-    assert.equal(((await backend.read(key, access(), { touch: true, fields })) as StoredSession)["field0"], undefined);
+    assert.equal(((await backend.read(key, access(), { fields })) as StoredSession)["field0"], undefined);
   },
 };

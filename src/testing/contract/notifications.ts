@@ -96,7 +96,7 @@ export const notifications: Cases = {
     assert.notEqual(await backend.shared(other), texts[0]);
     for (const key of [one, `shared:${one}`]) {
       assert.equal(await lists(key), false);
-      const found = await backend.read(key, access(), { touch: false, fields: null });
+      const found = await backend.read(key, access(), { fields: null });
       assert.ok(found === null || found === "invalid");
     }
   },

@@ -99,7 +99,7 @@ export const proofs: Cases = {
 
   async "a proof is accepted until its end by the clock of the backend"({ access, backend, clock, insert }) {
     const key = await insert({ [reserved.bound]: `!${PROOF}.${clock.now() + 1500}` });
-    const read = () => backend.read(key, access({ verifier: VERIFIER, proof: PROOF }), { touch: false, fields: [] });
+    const read = () => backend.read(key, access({ verifier: VERIFIER, proof: PROOF }), { fields: [] });
     assert.equal(typeof (await read()), "object");
     await clock.advance(1.6);
     assert.equal(await read(), "unproven");
@@ -111,8 +111,8 @@ export const proofs: Cases = {
     const set = { [reserved.bound]: `!${PROOF}.9999999999999`, [reserved.device]: "d" };
     const { after } = (await backend.write(key, by, { set, remove: [], fields: [] })) as Written;
     assert.equal(plain(after)[reserved.bound], set[reserved.bound]);
-    assert.equal(await backend.read(key, by, { touch: true, fields: [] }), "unproven");
-    assert.equal(await backend.read(key, by, { touch: false, fields: [], maxAgeMs: 60_000 }), "unproven");
+    assert.equal(await backend.touch(key, by), "unproven");
+    assert.equal(await backend.read(key, by, { fields: [], accepts: () => true }), "unproven");
     assert.notEqual(await stored(key), null);
   },
 };

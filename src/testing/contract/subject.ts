@@ -61,8 +61,8 @@ const RECORD = {
 
 /** All uses of a session that do not end it. Those that write change a field, so that tests can detect the write. */
 export const USES: Readonly<Record<string, (subject: Subject, key: string, access: Access) => Promise<unknown>>> = {
-  read: ({ backend }, key, access) => backend.read(key, access, { touch: false, fields: null }),
-  "read that touches": ({ backend }, key, access) => backend.read(key, access, { touch: true, fields: ["name"] }),
+  read: ({ backend }, key, access) => backend.read(key, access, { fields: null }),
+  touch: ({ backend }, key, access) => backend.touch(key, access),
   write: ({ backend }, key, access) =>
     backend.write(key, access, { set: { name: "barbara" }, remove: ["count"], fields: null }),
   "write that expects absence": ({ backend }, key, access) =>
@@ -100,7 +100,7 @@ export function subjectOf(backend: SessionBackend, clock: Clock): Subject {
     },
     access,
     async stored(key) {
-      const found = await backend.read(key, access(), { touch: false, fields: null });
+      const found = await backend.read(key, access(), { fields: null });
       return plain(found);
     },
     assertNow(text, message) {
