@@ -7,7 +7,7 @@ export {
   type IndexPage,
   type IndexSample,
   type Member,
-  MIN_PRUNE_AGE_MS,
+  MIN_PRUNE_AGE,
 } from "./base/index-pages.ts";
 
 /** A request to read a record. */
@@ -21,14 +21,14 @@ export interface ReadRequest {
 /** The times and limits that a backend gives a new record, from its own clock. */
 export interface Insertion {
   /** The absolute timeout in milliseconds: `session_deadline` is this much later. Default: none. */
-  readonly absoluteMs?: number | undefined;
+  readonly absolute?: number | undefined;
   /**
    * The time until which all indexes are known to hold the session, in Unix milliseconds of the backend's clock. If given,
    * `session_absolute` is written, and `session_deadline` is not later than this.
    */
   readonly covered?: number | undefined;
   /** The maximum lifetime of the key until the first touch, in milliseconds. Default: the idle timeout. */
-  readonly lifeMs?: number | undefined;
+  readonly life?: number | undefined;
   /** Names of fields that receive the time, in RFC 3339. `created_at` and `last_accessed_at` always do. */
   readonly stamp?: readonly string[] | undefined;
   /** The last moment at which to insert, in Unix milliseconds of the backend's clock. Default: no limit. */
@@ -50,7 +50,7 @@ export interface Change {
   /** Names of fields that receive the time of the backend's clock, in RFC 3339. */
   readonly stamp?: readonly string[] | undefined;
   /** Milliseconds. If given, `session_grace` receives the time of the backend's clock plus this. */
-  readonly graceMs?: number | undefined;
+  readonly grace?: number | undefined;
   /** Compare-and-set: the text that each field must have, or `null` if it must be absent. */
   readonly expect?: Readonly<Record<string, string | null>> | undefined;
   /** The user's fields to return, as in a read. */
@@ -198,23 +198,23 @@ export interface SessionBackend {
    * Deletes a session if it has this index entry. If there is no session, writes a tombstone that prevents later inserts
    * under the key.
    *
-   * @param tombstoneMs The lifetime of the tombstone in milliseconds; 0 for no tombstone.
+   * @param tombstone The lifetime of the tombstone in milliseconds; 0 for no tombstone.
    */
-  revoke(key: string, entry: string, ending: Ending, tombstoneMs: number, now: number): Promise<Revoked>;
+  revoke(key: string, entry: string, ending: Ending, tombstone: number, now: number): Promise<Revoked>;
   /**
    * Enters a key into an index with a new score that is higher than all others, and than the one that it had.
    *
-   * @param lifeMs The minimum remaining lifetime of the index, in milliseconds.
+   * @param life The minimum remaining lifetime of the index, in milliseconds.
    * @param count The number of earliest members to return; may be 0.
    */
-  enter(entry: string, key: string, lifeMs: number, count: number, now: number): Promise<EnteredPage>;
+  enter(entry: string, key: string, life: number, count: number, now: number): Promise<EnteredPage>;
   /**
    * Lets an index live longer for a key. A member keeps its score. A missing key enters with the score of a minute ago, because
    * its session is not one that may still be written, or with a higher one if others have that.
    *
-   * @param lifeMs As for `enter`.
+   * @param life As for `enter`.
    */
-  extend(entry: string, key: string, lifeMs: number, now: number): Promise<IndexSample>;
+  extend(entry: string, key: string, life: number, now: number): Promise<IndexSample>;
   /** Returns the earliest members of an index with a score above `after`, at most `count`. */
   page(entry: string, after: number, count: number, now: number): Promise<IndexPage>;
   /** Removes members from an index if their score is still the given one. A score of `null` matches any. */

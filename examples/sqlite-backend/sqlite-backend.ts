@@ -2,7 +2,7 @@ import { DatabaseSync } from "node:sqlite";
 import {
   type IndexPage,
   type Member,
-  MIN_PRUNE_AGE_MS,
+  MIN_PRUNE_AGE,
   nullObject,
   type RunTransaction,
   randomText,
@@ -145,11 +145,11 @@ export function sqliteBackend(path: string, { now = Date.now }: SqliteBackendOpt
   }
 
   /** Runs a call on an index that lives at least until `expires`. */
-  function onIndex<R>(entry: string, lifeMs: number, call: (at: number) => R): R {
+  function onIndex<R>(entry: string, life: number, call: (at: number) => R): R {
     return atomic((at) => {
       sql.removeExpired.run(entry, at);
       sql.sweepIndexes.run(at, SWEEP);
-      sql.extend.run(entry, at + lifeMs);
+      sql.extend.run(entry, at + life);
       return call(at);
     });
   }
@@ -157,9 +157,9 @@ export function sqliteBackend(path: string, { now = Date.now }: SqliteBackendOpt
   return {
     ...sessionMethods(transaction),
 
-    async enter(index, key, lifeMs, count) {
+    async enter(index, key, life, count) {
       const entry = JSON.stringify(index);
-      return onIndex(entry, lifeMs, (at) => {
+      return onIndex(entry, life, (at) => {
         const isNew = sql.score.get(entry, key) === undefined;
         const score = add(entry, key, at);
         const page = pageOf(entry, 0, count, at);
@@ -167,11 +167,11 @@ export function sqliteBackend(path: string, { now = Date.now }: SqliteBackendOpt
       });
     },
 
-    async extend(index, key, lifeMs) {
+    async extend(index, key, life) {
       const entry = JSON.stringify(index);
-      return onIndex(entry, lifeMs, (at) => {
+      return onIndex(entry, life, (at) => {
         const isNew = sql.score.get(entry, key) === undefined;
-        if (isNew) add(entry, key, at - MIN_PRUNE_AGE_MS);
+        if (isNew) add(entry, key, at - MIN_PRUNE_AGE);
         return { at, sample: sampleOf(entry, Number(sql.size.get(entry)?.["size"])), isNew };
       });
     },

@@ -15,7 +15,7 @@ export {
   type IndexSample,
   type Insertion,
   type Member,
-  MIN_PRUNE_AGE_MS,
+  MIN_PRUNE_AGE,
   type ReadRequest,
   type Revoked,
   type SessionBackend,

@@ -18,7 +18,7 @@ export interface IndexPage {
  * The minimum age at which a member without a session is removed from an index. Before, its session may still be written: up
  * to 30 seconds after the entry, and as much again for the difference between the clocks of servers.
  */
-export const MIN_PRUNE_AGE_MS = 60_000;
+export const MIN_PRUNE_AGE = 60_000;
 
 /** The result of `extend`. */
 export interface IndexSample {

@@ -123,7 +123,7 @@ export function sessionMethods(transact: RunTransaction): SessionMethods {
         "writes",
       ),
 
-    revoke: (key, entry, ending, tombstoneMs, now) =>
+    revoke: (key, entry, ending, tombstone, now) =>
       transact<AnswerOf<"revoke">>(
         key,
         now,
@@ -131,7 +131,7 @@ export function sessionMethods(transact: RunTransaction): SessionMethods {
           const session = live(found, at);
           if (session === null || isTombstone(session)) {
             const record = Object.freeze(Object.assign(nullObject(), { [TOMBSTONE_FIELD]: "1" }));
-            return { answer: "nothing", next: tombstoneMs > 0 ? { record, expires: at + tombstoneMs } : null };
+            return { answer: "nothing", next: tombstone > 0 ? { record, expires: at + tombstone } : null };
           }
           return indexEntries(session.record).includes(entry) ? ended(session, ending) : { answer: "other" };
         },
@@ -176,29 +176,29 @@ function ended({ record }: StoredRecord, ending: Ending): StepResult<StoredSessi
 function inserted(
   found: StoredRecord | null,
   given: StoredSession,
-  { absoluteMs, covered, lifeMs, notAfter = Number.POSITIVE_INFINITY, stamp = [] }: Insertion,
+  { absolute, covered, life = Number.POSITIVE_INFINITY, notAfter = Number.POSITIVE_INFINITY, stamp = [] }: Insertion,
   now: number,
 ): StepResult<AnswerOf<"insert">> {
   if (found !== null) return { answer: isTombstone(found) ? "revoked" : "taken" };
   if (now > notAfter) return { answer: "revoked" };
   const record: Record<string, string> = Object.assign(nullObject(), given);
   for (const name of [reserved.createdAt, reserved.lastAccessedAt, ...stamp]) record[name] = timeText(now);
-  const absolute = absoluteMs === undefined ? null : now + absoluteMs;
-  const deadline = Math.min(absolute ?? Number.POSITIVE_INFINITY, covered ?? Number.POSITIVE_INFINITY);
+  const end = absolute === undefined ? null : now + absolute;
+  const deadline = Math.min(end ?? Number.POSITIVE_INFINITY, covered ?? Number.POSITIVE_INFINITY);
   if (deadline < Number.POSITIVE_INFINITY) record[reserved.deadline] = String(deadline);
-  if (covered !== undefined) record[reserved.absolute] = absoluteText({ deadline: absolute, moves: 0 });
-  const life = lifetime(record, idleSecondsOrDefault(record), now);
-  if (life <= 0) return { answer: "revoked" };
-  return { answer: Object.freeze(record), next: { record, expires: now + Math.min(life, lifeMs ?? life) } };
+  if (covered !== undefined) record[reserved.absolute] = absoluteText({ deadline: end, moves: 0 });
+  const left = lifetime(record, idleSecondsOrDefault(record), now);
+  if (left <= 0) return { answer: "revoked" };
+  return { answer: Object.freeze(record), next: { record, expires: now + Math.min(left, life) } };
 }
 
 function changed(session: StoredRecord, change: Change, now: number): StepResult<AnswerOf<"write">> {
-  const { expect, graceMs, maxBytes = Number.POSITIVE_INFINITY, notAfter = Number.POSITIVE_INFINITY } = change;
+  const { expect, grace, maxBytes = Number.POSITIVE_INFINITY, notAfter = Number.POSITIVE_INFINITY } = change;
   if (!hasTexts(session.record, expect)) return { answer: "changed" };
   if (now > notAfter) return { answer: "revoked" };
   const set: Record<string, string> = Object.assign(nullObject(), change.set);
   for (const name of change.stamp ?? []) set[name] = timeText(now);
-  if (graceMs !== undefined) set[reserved.grace] = String(now + graceMs);
+  if (grace !== undefined) set[reserved.grace] = String(now + grace);
   const record = changedCopy(session.record, set, change.remove);
   if (exceeds(record, maxBytes)) return { answer: "too_many_bytes" };
   const next = replaced(session, record, now, change.touch !== false);

@@ -3,7 +3,7 @@ import {
   type IndexPage,
   type IndexSample,
   type Member,
-  MIN_PRUNE_AGE_MS,
+  MIN_PRUNE_AGE,
   type SessionBackend,
 } from "../backend.ts";
 import type { Access } from "../base/access.ts";
@@ -121,7 +121,7 @@ export function createRegistry({ backend, emit, time }: Context, indexes: Indexe
     if (policy !== null) emit({ type: "indexes-evictable", id: null, at: new Date(time()), policy });
   }
 
-  const isPending = (member: Member, at: number): boolean => at - member.score / 1000 < MIN_PRUNE_AGE_MS;
+  const isPending = (member: Member, at: number): boolean => at - member.score / 1000 < MIN_PRUNE_AGE;
 
   async function leave(step: Step, entry: string, members: Leaving): Promise<void> {
     if (members.length > 0) await step("writes", () => backend.leave(entry, members, time()));

@@ -80,14 +80,14 @@ export function memoryBackend(options: MemoryBackendOptions = {}): SessionBacken
   return {
     ...sessionMethods(transact),
 
-    async enter(entry, key, lifeMs, count, now) {
+    async enter(entry, key, life, count, now) {
       if (!indexes.has(entry, key, now)) makePlace(now);
-      return indexes.enter(entry, key, lifeMs, count, now);
+      return indexes.enter(entry, key, life, count, now);
     },
 
-    async extend(entry, key, lifeMs, now) {
+    async extend(entry, key, life, now) {
       if (!indexes.has(entry, key, now)) makePlace(now);
-      return indexes.extend(entry, key, lifeMs, now);
+      return indexes.extend(entry, key, life, now);
     },
 
     async page(entry, after, count, now) {

@@ -3,7 +3,7 @@ import {
   type IndexPage,
   type IndexSample,
   type Member,
-  MIN_PRUNE_AGE_MS,
+  MIN_PRUNE_AGE,
   type SessionBackend,
 } from "../backend.ts";
 import { expiringMap, type Timed } from "./expiring-map.ts";
@@ -32,8 +32,8 @@ export interface MemoryIndexes {
   /** Returns the number of members of all indexes. */
   size(): number;
   has(entry: string, key: string, now: number): boolean;
-  enter(entry: string, key: string, lifeMs: number, count: number, now: number): EnteredPage;
-  extend(entry: string, key: string, lifeMs: number, now: number): IndexSample;
+  enter(entry: string, key: string, life: number, count: number, now: number): EnteredPage;
+  extend(entry: string, key: string, life: number, now: number): IndexSample;
   page(entry: string, after: number, count: number, now: number): IndexPage;
   leave(...args: Parameters<SessionBackend["leave"]>): void;
   /** Examines the next `most` members of all indexes, and removes those that have had no session for a minute. */
@@ -88,8 +88,8 @@ export function memoryIndexes(hasSession: (key: string, entry: string, now: numb
     size: () => all.size,
     has: (entry, key, now) => indexes.live(entry, now)?.members.has(key) ?? false,
 
-    enter(entry, key, lifeMs, count, now) {
-      const index = indexUntil(now + lifeMs, entry, now);
+    enter(entry, key, life, count, now) {
+      const index = indexUntil(now + life, entry, now);
       const before = index.members.get(key);
       if (before !== undefined) {
         index.members.delete(key);
@@ -102,10 +102,10 @@ export function memoryIndexes(hasSession: (key: string, entry: string, now: numb
       return { members, size, at: now, sample: sampleOf(index), score: last, isNew: before === undefined };
     },
 
-    extend(entry, key, lifeMs, now) {
-      const index = indexUntil(now + lifeMs, entry, now);
+    extend(entry, key, life, now) {
+      const index = indexUntil(now + life, entry, now);
       const isNew = !index.members.has(key);
-      if (isNew) add(index, key, Math.max((now - MIN_PRUNE_AGE_MS) * 1000, index.last + 1));
+      if (isNew) add(index, key, Math.max((now - MIN_PRUNE_AGE) * 1000, index.last + 1));
       return { at: now, sample: sampleOf(index), isNew };
     },
 
@@ -132,7 +132,7 @@ export function memoryIndexes(hasSession: (key: string, entry: string, now: numb
       for (let looked = 0; looked < most; looked++) {
         const next = round.next();
         // Those that follow a young member are almost always younger still.
-        if (next.done || now - next.value.score / 1000 < MIN_PRUNE_AGE_MS) {
+        if (next.done || now - next.value.score / 1000 < MIN_PRUNE_AGE) {
           round = all.values();
           return;
         }

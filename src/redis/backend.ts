@@ -40,8 +40,8 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
 
   const { onSession, read, touch } = sessionKeys(client, prefix, run);
   return {
-    async insert(key, record, { absoluteMs, covered, lifeMs, notAfter, stamp = [] }) {
-      const lengths = [absoluteMs, covered, lifeMs, notAfter].map((one) => String(one ?? ""));
+    async insert(key, record, { absolute, covered, life, notAfter, stamp = [] }) {
+      const lengths = [absolute, covered, life, notAfter].map((one) => String(one ?? ""));
       const args = [...lengths, String(stamp.length), ...stamp, ...Object.entries(record).flat()];
       return headFromReply(await run(lifecycle.INSERT, prefix + key, args), "taken", "revoked");
     },
@@ -50,14 +50,14 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
     touch,
 
     async write(key, access, change) {
-      const { set, remove, expect = {}, fields, graceMs, maxBytes, notAfter, stamp = [], touch = true } = change;
+      const { set, remove, expect = {}, fields, grace, maxBytes, notAfter, stamp = [], touch = true } = change;
       const { expected, absent } = expectedArgs(expect);
       const counts = [Object.keys(set).length, remove.length, expected.length, absent.length, stamp.length];
       const runs = set[reserved.verifier] === undefined ? run : runConfirmed;
       const reply = await onSession(runs, scripts.WRITE, key, [
         ...scripts.accessArgs(access),
         touch ? "1" : "0",
-        ...[notAfter, graceMs, maxBytes].map((one) => String(one ?? "")),
+        ...[notAfter, grace, maxBytes].map((one) => String(one ?? "")),
         Object.keys(set).every(isReserved) ? "1" : "0",
         ...counts.map(String),
         ...Object.entries(set).flat(),
@@ -87,17 +87,17 @@ export function clientBackend(client: RedisClient, { prefix, waitForReplicas }: 
       return recordFromReply(reply, access, wanted, ["changed"]);
     },
 
-    async revoke(key, entry, _ending, tombstoneMs) {
-      const args = [entry, String(tombstoneMs)];
+    async revoke(key, entry, _ending, tombstone) {
+      const args = [entry, String(tombstone)];
       return headFromReply(await onSession(runConfirmed, lifecycle.REVOKE, key, args, "other"), "other", "nothing");
     },
 
-    async enter(entry, key, lifeMs, count) {
-      return enteredOf(await runOnIndex(indexScripts.ENTER, indexKey(entry), [key, String(lifeMs), String(count)]));
+    async enter(entry, key, life, count) {
+      return enteredOf(await runOnIndex(indexScripts.ENTER, indexKey(entry), [key, String(life), String(count)]));
     },
 
-    async extend(entry, key, lifeMs) {
-      return sampleOf(await runOnIndex(indexScripts.EXTEND, indexKey(entry), [key, String(lifeMs)]));
+    async extend(entry, key, life) {
+      return sampleOf(await runOnIndex(indexScripts.EXTEND, indexKey(entry), [key, String(life)]));
     },
 
     async page(entry, after, count) {

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { MIN_PRUNE_AGE_MS } from "../backend.ts";
+import { MIN_PRUNE_AGE } from "../backend.ts";
 import { CLOCK, type Script, script } from "./lua.ts";
 
 /**
@@ -57,7 +57,7 @@ if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KE
 local added = 0
 if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
   local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
-  local score = math.max(micros - ${MIN_PRUNE_AGE_MS * 1000}, last[2] and last[2] + 1 or 0)
+  local score = math.max(micros - ${MIN_PRUNE_AGE * 1000}, last[2] and last[2] + 1 or 0)
   added = redis.call('ZADD', KEYS[1], string.format('%.0f', score), ARGV[1])
   if not last[2] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 end

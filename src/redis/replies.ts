@@ -43,7 +43,7 @@ export function touchFromReply(reply: unknown): StoredSession | Absence {
 export function writtenFromReply(
   reply: unknown,
   access: Access,
-  { fields, graceMs, remove, set, stamp = [], touch = true }: Change,
+  { fields, grace, remove, set, stamp = [], touch = true }: Change,
 ): Written | "changed" | "revoked" | "too_many_bytes" | Absence {
   const [time, idle, texts] = Array.isArray(reply) ? reply : [null, null, reply];
   const before = recordFromReply(texts, access, fields, ["changed", "revoked", "too_many_bytes"]);
@@ -51,7 +51,7 @@ export function writtenFromReply(
   if (typeof time !== "string" || typeof idle !== "string") return garbled();
   const stamped = nullObject();
   for (const name of stamp) stamped[name] = time;
-  if (graceMs !== undefined) stamped[reserved.grace] = String(timeOf(time) + graceMs);
+  if (grace !== undefined) stamped[reserved.grace] = String(timeOf(time) + grace);
   if (touch) Object.assign(stamped, { [reserved.lastAccessedAt]: time, [reserved.idleTimeout]: idle });
   return { before, after: changedCopy(before, { ...set, ...stamped }, remove) };
 }

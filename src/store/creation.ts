@@ -1,4 +1,4 @@
-import { type Insertion, MIN_PRUNE_AGE_MS } from "../backend.ts";
+import { type Insertion, MIN_PRUNE_AGE } from "../backend.ts";
 import { noteChange } from "../base/changes.ts";
 import { callOptions } from "../base/checks.ts";
 import { nullObject, ownProperty } from "../base/null-object.ts";
@@ -92,7 +92,7 @@ export function creation<T>(
     insertion: Insertion,
   ): Promise<Inserted> {
     const isShort = entries.some((entry) => indexes.limitOf(entry)?.whenFull === "reject");
-    const life = isShort ? { lifeMs: UNCONFIRMED_MS } : {};
+    const life = isShort ? { life: UNCONFIRMED_MS } : {};
     const inserted = await step("writes", () => backend.insert(key, record, { ...insertion, ...life }, time()));
     if (!isShort || typeof inserted === "string") return inserted;
     const access = { verifier, previous: false, now: time() };
@@ -108,7 +108,7 @@ export function creation<T>(
     const now = time();
     // The tombstone stops an insert that is still on its way.
     const ending = { id: tokens.ofKey(key).id, cause: "destroyed" } as const;
-    const revoked = await backend.revoke(key, entry ?? "", ending, MIN_PRUNE_AGE_MS, now);
+    const revoked = await backend.revoke(key, entry ?? "", ending, MIN_PRUNE_AGE, now);
     const access = { verifier, previous: false, now };
     // A session without index entries is none of the entry's.
     const ended = revoked === "other" ? await backend.remove(key, access, ending, []) : revoked;
@@ -147,11 +147,11 @@ export function creation<T>(
           replaced: replaced.key,
           async write(entered) {
             unreceived = { key, verifier, isAnnounced: false };
-            const absoluteMs = absoluteTimeout === undefined ? undefined : absoluteTimeout * 1000;
+            const absolute = absoluteTimeout === undefined ? undefined : absoluteTimeout * 1000;
             const { covered, notAfter } = entered ?? {};
             const { stamp } = authenticated;
             try {
-              const answer = await insert(step, unreceived, record, entries, { absoluteMs, covered, notAfter, stamp });
+              const answer = await insert(step, unreceived, record, entries, { absolute, covered, notAfter, stamp });
               if (typeof answer === "string") unreceived = null;
               return answer;
             } catch (error) {

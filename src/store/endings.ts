@@ -1,4 +1,4 @@
-import { type Member, MIN_PRUNE_AGE_MS } from "../backend.ts";
+import { type Member, MIN_PRUNE_AGE } from "../backend.ts";
 import { noteChange } from "../base/changes.ts";
 import { callOptions, kindOf, ofType } from "../base/checks.ts";
 import { isPromise } from "../base/promises.ts";
@@ -117,8 +117,8 @@ export function endings<T>(
         const revoking = others.map(async (member) => {
           const { key } = member;
           const isPending = registry.isPending(member, at);
-          const tombstoneMs = isPending ? MIN_PRUNE_AGE_MS : 0;
-          const revoke = () => backend.revoke(key, entry, { id: key, cause: "revoked" }, tombstoneMs, time());
+          const tombstone = isPending ? MIN_PRUNE_AGE : 0;
+          const revoke = () => backend.revoke(key, entry, { id: key, cause: "revoked" }, tombstone, time());
           const ended = await step("writes", revoke);
           if (typeof ended !== "object") {
             if (!isPending) leaving.push(member);

@@ -19,7 +19,7 @@ const MAX_PAUSE_MS = 50;
 const ACTION = "update a session";
 
 /** Changes of reserved fields that are written in the same step as the patch. */
-interface Along extends Pick<Edit, "set" | "remove" | "stamp" | "graceMs" | "touch" | "sent"> {
+interface Along extends Pick<Edit, "set" | "remove" | "stamp" | "grace" | "touch" | "sent"> {
   /** Makes the change a compare-and-set. Called with the record before each attempt. */
   readonly reads?: ((record: StoredSession) => void) | undefined;
 }

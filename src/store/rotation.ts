@@ -91,7 +91,7 @@ export function rotation<T>(
             ...authenticated.set,
           },
           stamp: [reserved.rotatedAt, ...authenticated.stamp],
-          ...(graceMs > 0 ? { remove: [], graceMs } : { remove: [reserved.grace] }),
+          ...(graceMs > 0 ? { remove: [], grace: graceMs } : { remove: [reserved.grace] }),
           // If the reply is lost, undoing the rotation needs the values that it replaced.
           reads:
             changes.length === 0

@@ -25,11 +25,7 @@ const CLAUSES: Readonly<Record<string, readonly Change[]>> = {
     ["memory/indexes.ts", "if (isNew) add(index, key, Math.max", "if (false) add(index, key, Math.max"],
   ],
   "a session that comes back stands behind all others": [
-    [
-      "memory/indexes.ts",
-      "Math.max((now - MIN_PRUNE_AGE_MS) * 1000, index.last + 1)",
-      "(now - MIN_PRUNE_AGE_MS) * 1000",
-    ],
+    ["memory/indexes.ts", "Math.max((now - MIN_PRUNE_AGE) * 1000, index.last + 1)", "(now - MIN_PRUNE_AGE) * 1000"],
   ],
   "an index lives longer than what its sessions are covered for": [
     ["indexes/members.ts", "const MARGIN_MS = 60_000", "const MARGIN_MS = 0"],

@@ -38,7 +38,7 @@ describe("expiry in memory", () => {
 
   test("a session has expired at its deadline to the millisecond", async () => {
     const backend = memoryBackend();
-    await backend.insert("a", record(60), { absoluteMs: 1000 }, START);
+    await backend.insert("a", record(60), { absolute: 1000 }, START);
     expect(await backend.touch("a", access(START + 999))).not.toBeNull();
     expect(await backend.touch("a", access(START + 1000))).toBeNull();
   });

@@ -174,8 +174,8 @@ describe("a session with index entries that is in use", () => {
     async (difference) => {
       const { store, clock } = scene((inner) => ({
         ...inner,
-        enter: (entry, key, lifeMs, count, now) => inner.enter(entry, key, lifeMs, count, now + difference),
-        extend: (entry, key, lifeMs, now) => inner.extend(entry, key, lifeMs, now + difference),
+        enter: (entry, key, life, count, now) => inner.enter(entry, key, life, count, now + difference),
+        extend: (entry, key, life, now) => inner.extend(entry, key, life, now + difference),
         page: (entry, after, count, now) => inner.page(entry, after, count, now + difference),
         leave: (entry, members, now) => inner.leave(entry, members, now + difference),
       }));
@@ -211,10 +211,10 @@ describe("a session with index entries that is in use", () => {
   test("a session with two index values ends before the first of its indexes does, however much their servers differ", async () => {
     const { store, clock, stored } = scene((inner) => ({
       ...inner,
-      async extend(entry, key, lifeMs, now) {
-        if (entry.startsWith("user")) return await inner.extend(entry, key, lifeMs, now);
+      async extend(entry, key, life, now) {
+        if (entry.startsWith("user")) return await inner.extend(entry, key, life, now);
         clock.advance(2);
-        return await inner.extend(entry, key, lifeMs, clock.now() + 59_000);
+        return await inner.extend(entry, key, life, clock.now() + 59_000);
       },
     }));
     const { token } = await store.create({ userId: "42", tenant: "acme" });

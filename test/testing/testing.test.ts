@@ -103,13 +103,13 @@ describe("backendContract", () => {
       },
     }),
     "insert ignores the absolute timeout": (good) => ({
-      insert: (key, record, { absoluteMs: _, ...insertion }, now) => good.insert(key, record, insertion, now),
+      insert: (key, record, { absolute: _, ...insertion }, now) => good.insert(key, record, insertion, now),
     }),
     "insert ignores the time until which the indexes hold the session": (good) => ({
       insert: (key, record, { covered: _, ...insertion }, now) => good.insert(key, record, insertion, now),
     }),
     "insert ignores the maximum lifetime": (good) => ({
-      insert: (key, record, { lifeMs: _, ...insertion }, now) => good.insert(key, record, insertion, now),
+      insert: (key, record, { life: _, ...insertion }, now) => good.insert(key, record, insertion, now),
     }),
     "insert stores the caller's object without copying it": (good) => {
       const live = new Map<string, object>();
@@ -137,15 +137,15 @@ describe("backendContract", () => {
       },
     }),
     "extend moves a member to the end": (good) => ({
-      async extend(entry, key, lifeMs, now) {
-        return await good.enter(entry, key, lifeMs, 0, now);
+      async extend(entry, key, life, now) {
+        return await good.enter(entry, key, life, 0, now);
       },
     }),
     "extend does not add a member that is missing": (good) => ({
-      async extend(entry, key, lifeMs, now) {
+      async extend(entry, key, life, now) {
         const { members } = await good.page(entry, 0, 1000, now);
         const isThere = members.some((member) => member.key === key);
-        return isThere ? await good.extend(entry, key, lifeMs, now) : { at: now, sample: [], isNew: true };
+        return isThere ? await good.extend(entry, key, life, now) : { at: now, sample: [], isNew: true };
       },
     }),
     "extend does not let the index live longer": (good) => ({
@@ -233,7 +233,7 @@ describe("backendContract", () => {
       write: (key, access, { stamp: _, ...change }) => good.write(key, access, change),
     }),
     "write ignores the grace period": (good) => ({
-      write: (key, access, { graceMs: _, ...change }) => good.write(key, access, change),
+      write: (key, access, { grace: _, ...change }) => good.write(key, access, change),
     }),
     "write reads and then writes in two steps": (good) => ({
       async write(key, access, change) {

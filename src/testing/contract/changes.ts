@@ -56,7 +56,7 @@ export const changes: Cases = {
     const key = await insert({ [reserved.rotatedAt]: LONG_AGO });
     const stamp = [reserved.rotatedAt, reserved.authenticatedAt];
     for (const touch of [true, false]) {
-      const { after } = (await backend.write(key, access(), { ...nothing, stamp, graceMs: 5000, touch })) as Written;
+      const { after } = (await backend.write(key, access(), { ...nothing, stamp, grace: 5000, touch })) as Written;
       for (const name of stamp) assertNow(after[name], name);
       assert.equal(Number(after[reserved.grace]), Date.parse(after[reserved.rotatedAt] ?? "") + 5000);
       assert.deepEqual(await stored(key), plain(after));

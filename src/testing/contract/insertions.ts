@@ -19,10 +19,10 @@ export const insertions: Cases = {
     const covered = clock.now() + 30_000;
     const expected: readonly [Insertion, number | null, string | undefined][] = [
       [{}, null, undefined],
-      [{ absoluteMs: 5000 }, 5000, undefined],
+      [{ absolute: 5000 }, 5000, undefined],
       [{ covered }, 30_000, "none/0"],
-      [{ absoluteMs: 5000, covered }, 5000, "5000/0"],
-      [{ absoluteMs: 50_000, covered }, 30_000, "50000/0"],
+      [{ absolute: 5000, covered }, 5000, "5000/0"],
+      [{ absolute: 50_000, covered }, 30_000, "50000/0"],
     ];
     for (const [insertion, deadline, absolute] of expected) {
       const key = newKey();
@@ -49,7 +49,7 @@ export const insertions: Cases = {
     stored,
   }) {
     const [short, touched] = [newKey(), newKey()];
-    for (const key of [short, touched]) await backend.insert(key, record(), { lifeMs: 1000 }, clock.now());
+    for (const key of [short, touched]) await backend.insert(key, record(), { life: 1000 }, clock.now());
     await backend.touch(touched, access());
     await clock.advance(1.1);
     assert.equal(await stored(short), null);

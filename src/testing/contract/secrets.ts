@@ -99,7 +99,7 @@ export const secrets: Cases = {
     const by = access({ verifier: VERIFIER, previous: false });
     const set = { [reserved.verifier]: ROTATED, [reserved.previous]: VERIFIER };
     const key = await insert();
-    await backend.write(key, by, { set, stamp: [reserved.rotatedAt], graceMs: 1500, remove: [], fields: [] });
+    await backend.write(key, by, { set, stamp: [reserved.rotatedAt], grace: 1500, remove: [], fields: [] });
     const read = () => backend.touch(key, access({ verifier: VERIFIER }));
     assert.ok(typeof (await read()) === "object");
     await clock.advance(1.6);
