@@ -61,9 +61,13 @@ export function planOf(address: RedisAddress | undefined, options: ConnectOption
     throw malformed(`there is no address: received ${received}. If it comes from the environment, set REDIS_URL`);
   }
   if (typeof address === "string") return single(parseAddress(address), options);
-  if (typeof address === "object" && address !== null && "cluster" in address) return cluster(address.cluster, options);
-  if (typeof address === "object" && address !== null && "sentinel" in address)
-    return sentinel(address.sentinel, options);
+  if (typeof address === "object" && address !== null) {
+    const { cluster: nodes, sentinel: group } = address as { [Kind in "cluster" | "sentinel"]?: never };
+    if (nodes !== undefined && group !== undefined)
+      throw malformed("the address must not have both cluster and sentinel");
+    if (nodes !== undefined) return cluster(nodes, options);
+    if (group !== undefined) return sentinel(group, options);
+  }
   throw malformed(
     `the address must be a URL, { cluster: [...] } or { sentinel: { name, nodes } }: received ${kindOf(address)}`,
   );

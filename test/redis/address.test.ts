@@ -82,6 +82,7 @@ describe("addresses that are not valid", () => {
       ["redis://localhost#1", /contains "#"/],
     ],
     "something else than an address": [
+      [{ cluster: ["redis://one"], sentinel: { name: "main", nodes: ["redis://two"] } }, /both cluster and sentinel/],
       [{ cluster: [] }, /cluster must hold at least one URL/],
       [{ cluster: SECRET }, /cluster must be an array of URLs/],
       [{ cluster: [undefined] }, /must be a URL: received undefined/],
