@@ -1,5 +1,4 @@
 import type { Change } from "../backend.ts";
-import { ignore } from "../base/promises.ts";
 import { type Step, withTimeout } from "../base/step.ts";
 import { SessionBackendError } from "../errors.ts";
 import type { Registry } from "../indexes/members.ts";
@@ -10,7 +9,6 @@ import {
   expectation,
   idleSecondsOrDefault,
   indexEntries,
-  isFarFromEnd,
   reserved,
   type StoredSession,
   timeOf,
@@ -54,10 +52,7 @@ export function settingDeadline(deadline: number): Pick<Change, "set" | "remove"
     : { set: {}, remove: [reserved.deadline] };
 }
 
-/**
- * Lets the indexes of a session that was just touched live as long as the session. Returns the record with its new deadline,
- * or as it is while the session still lives for more than half of its idle timeout: then the caller does not wait.
- */
+/** Lets the indexes of a session that was just touched live as long as the session. Returns the record with its new deadline. */
 export type Extend = (target: Target, record: StoredSession) => Promise<StoredSession>;
 
 /**
@@ -105,7 +100,7 @@ export function createExtension(
     }
   }
 
-  async function extendedInTurn(target: Target, record: StoredSession): Promise<StoredSession> {
+  return async (target, record) => {
     const { key } = target;
     let present = record;
     // The extension of another call may be too short for an idle timeout that this call has raised.
@@ -123,14 +118,6 @@ export function createExtension(
       present = withDeadlineOf(extended, record);
     }
     return present;
-  }
-
-  return async (target, record) => {
-    if (!isCutShort(record)) return record;
-    const extending = extendedInTurn(target, record);
-    if (!isFarFromEnd(record, timeOf(record[reserved.lastAccessedAt]))) return await extending;
-    ignore(extending);
-    return record;
   };
 }
 

@@ -120,16 +120,14 @@ export function stateOf(rules: Rules, start: number, aging: boolean) {
   const isFarFromEnd = ({ lastAccessedAt, idleTimeout, cutoff }: ModelSession): boolean =>
     Math.min(lastAccessedAt + idleTimeout * 1000, cutoff ?? Number.POSITIVE_INFINITY) - now > idleTimeout * 500;
 
-  /** Restarts the idle timeout. Returns the session as the answer shows it. */
+  /** Restarts the idle timeout. */
   function touch(session: ModelSession): ReturnType<typeof snapshot> {
     const idleEnd = now + session.idleTimeout * 1000;
     session.lastAccessedAt = now;
     const last = Math.min(idleEnd, session.deadline ?? Number.POSITIVE_INFINITY);
-    const touched = snapshot(session);
-    const isBehind = isFarFromEnd(session);
     if (session.cutoff !== null && session.cutoff < last) session.cutoff = covered(session);
     session.end = Math.min(idleEnd, session.cutoff ?? Number.POSITIVE_INFINITY);
-    return isBehind ? touched : snapshot(session);
+    return snapshot(session);
   }
 
   function enter({ id, data }: ModelSession, next: Data): void {
