@@ -201,7 +201,8 @@ describe("an index key", () => {
 describe("an index with many sessions", () => {
   const COUNT = 100_000;
   const MANY = 2000;
-  const SLOW_MICROSECONDS = 20_000;
+  /** A busy machine may delay any command by many milliseconds. */
+  const SLOW_MICROSECONDS = 250_000;
   const STATS = /^cmdstat_([^:]+):calls=(\d+)/gm;
 
   /** Stores sessions and members as the store would have an hour ago. */
