@@ -62,11 +62,10 @@ export function planOf(address: RedisAddress | undefined, options: ConnectOption
   }
   if (typeof address === "string") return single(parseAddress(address), options);
   if (typeof address === "object" && address !== null) {
-    const { cluster: nodes, sentinel: group } = address as { [Kind in "cluster" | "sentinel"]?: never };
-    if (nodes !== undefined && group !== undefined)
-      throw malformed("the address must not have both cluster and sentinel");
-    if (nodes !== undefined) return cluster(nodes, options);
-    if (group !== undefined) return sentinel(group, options);
+    const isCluster = "cluster" in address;
+    if (isCluster && "sentinel" in address) throw malformed("the address must not have both cluster and sentinel");
+    if (isCluster) return cluster(address.cluster, options);
+    if ("sentinel" in address) return sentinel(address.sentinel, options);
   }
   throw malformed(
     `the address must be a URL, { cluster: [...] } or { sentinel: { name, nodes } }: received ${kindOf(address)}`,
