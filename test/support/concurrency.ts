@@ -144,5 +144,5 @@ export function concurrency(open: () => Ground | Promise<Ground>): void {
     await Promise.all(Array.from({ length: 10_000 }, () => store.get(token)));
     for (let at = 0; at < 100; at++) await store.get(token);
     expect(calls.filter((call) => call !== "read")).toEqual(["touch"]);
-  });
+  }, 30_000);
 }
