@@ -133,8 +133,11 @@ export function createCodec<T>(plan: Plan): Codec<T> {
     for (const [name, field] of plan.fields) {
       let value = values.get(name);
       if (value === undefined) {
-        const filled = field.omittable ? attempt(() => readField(field, undefined)) : missing(field, "out");
+        // What the schema fills in may not fit it.
+        const filled = field.omittable ? attempt(() => validate(field, undefined, "forward")) : missing(field, "out");
         if (filled.success) value = filled.data;
+        // An exact optional field fits only if it is absent, which the whole object shows.
+        else if (field.removable) isComplete = false;
         else if (issues.every((issue) => issue.path[0] !== name)) issues.push(...issuesOf(field, filled));
         if (value === undefined) continue;
       }

@@ -1,6 +1,7 @@
 import { inspect } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import * as z from "zod";
+import { date } from "../../src/codecs/index.ts";
 import {
   createSessionStore,
   memoryBackend,
@@ -876,5 +877,24 @@ describe("stored fields that the schema does not name", () => {
     await newer.update(token, { b: [1, 2] });
     await older.update(token, ({ a }) => ({ a: `${a}3` }));
     expect((await newer.get(token))?.data).toEqual({ a: "23", b: [1, 2] });
+  });
+});
+
+test.each([
+  ["a number that is too small", z.prefault(z.number().min(5), 1)],
+  ["an object without a required property", z.object({ a: z.string() }).prefault({} as never)],
+  [
+    "a value of another type in an optional field",
+    z
+      .string()
+      .optional()
+      .prefault(1 as never),
+  ],
+  ["a text that is no date", z.prefault(date(), "nonsense")],
+])("create rejects a prefault that does not fit the schema: %s", async (_, field) => {
+  const store = createSessionStore({ schema: z.object({ field }), backend: memoryBackend() });
+  await expect(store.create({})).rejects.toMatchObject({
+    name: "SessionDataError",
+    issues: [{ path: expect.arrayContaining(["field"]) }],
   });
 });
