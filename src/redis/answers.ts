@@ -3,7 +3,7 @@ import { isConnected, type RedisClient, stateOf } from "./client.ts";
 import { UnfitClientError } from "./client-options.ts";
 import { placeOf } from "./client-place.ts";
 import { causeOf, refusalOf } from "./connection-errors.ts";
-import { codeOf, UNAVAILABLE, UNSENT, withoutArguments } from "./error-codes.ts";
+import { codeOf, isStopped, UNAVAILABLE, UNSENT, withoutArguments } from "./error-codes.ts";
 import type { Script } from "./lua.ts";
 import { runChecked } from "./permissions.ts";
 import { onPrimary, primaryFor } from "./primaries.ts";
@@ -122,8 +122,13 @@ function backendError(client: RedisClient, given: unknown, lost: SessionBackendE
   const error = withoutArguments(given);
   const code = codeOf(error);
   if (code !== null && !UNAVAILABLE.includes(code)) {
-    const message = `The Redis server rejected the operation: ${rejectionOf(code, (error as Error).message)}`;
-    return new SessionBackendError(message, { reason: "rejected", outcome: "not-applied", cause: error });
+    const why =
+      isStopped(error) && code === "ERR"
+        ? "its ACL no longer allows the account a command of a script that it has begun"
+        : rejectionOf(code, (error as Error).message);
+    const message = `The Redis server rejected the operation: ${why}`;
+    const outcome = isStopped(error) ? lost : "not-applied";
+    return new SessionBackendError(message, { reason: "rejected", outcome, cause: error });
   }
   if (code === "MOVED" || code === "ASK") {
     const message = "The Redis server is a cluster node: use createCluster, or an address with { cluster }";

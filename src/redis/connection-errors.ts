@@ -107,7 +107,8 @@ export function causeOf(error: unknown): string {
   if (typeof code === "string") return code;
   const reply = codeOf(error);
   if (reply !== null && reply !== "ERR") return reply;
-  return PASSING[error.constructor.name] ?? (error.message || error.name);
+  // A server may quote what it was sent, such as a password.
+  return PASSING[error.constructor.name] ?? (error.message.replace(/(['"`]).*\1/g, "$1...$1") || error.name);
 }
 
 /** Describes an error of a first connection that may pass, with a hint if the server may expect TLS. */

@@ -37,6 +37,16 @@ export function withoutArguments(error: unknown): unknown {
 /** How Redis 6 wraps the error reply to a command inside a script. */
 const WITHIN_SCRIPT = /^ERR Error running script .*?: -?([A-Z]{2,}) /;
 
+/**
+ * Whether a script was stopped by a command that the account may not run: its earlier commands may have taken effect. Redis 7
+ * names no command.
+ */
+export function isStopped(error: unknown): boolean {
+  const message = error instanceof Error ? error.message : "";
+  if (message.startsWith("ERR The user executing the script can't run this command")) return true;
+  return WITHIN_SCRIPT.exec(message)?.[1] === "NOPERM";
+}
+
 /** Returns the first word of an error reply (`WRONGTYPE Operation against...`), or `null` for a connection error. */
 export function codeOf(error: unknown): string | null {
   const message = error instanceof Error ? error.message : "";

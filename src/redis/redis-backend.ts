@@ -1,4 +1,5 @@
 import type { SessionBackend } from "../backend.ts";
+import { ignore, isPromise } from "../base/promises.ts";
 import { SessionBackendError } from "../errors.ts";
 import type { RedisAddress } from "./address.ts";
 import { type AsyncDisposing, asyncDisposable } from "./async-disposal.ts";
@@ -50,7 +51,8 @@ export function redisBackend(
     return closable(connectionAtFirstUse(plan, (client) => clientBackend(client, settings)));
   }
   const { settings } = settle(options, false);
-  if (typeof (place as { readonly then?: unknown } | null)?.then === "function") {
+  if (isPromise(place)) {
+    ignore(place);
     throw new TypeError("Cannot create a Redis backend as it received a promise: await connectRedis() first");
   }
   guard(place);

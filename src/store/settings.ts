@@ -103,6 +103,7 @@ export function readOptions<T, In, Index extends string, Old>(
   const { backend, onEvent, plainIds, now, touchInterval } = given;
   for (const method of METHODS) {
     if (typeof backend?.[method] !== "function") {
+      ignore(backend);
       const received = isPromise(backend)
         ? "a promise: await it"
         : typeof backend === "function"

@@ -53,7 +53,7 @@ export function createTouches(
       return await extended(target, withTouch(touched, record));
     }).finally(() => running.delete(name));
     running.set(name, touching);
-    touching.catch((error) => isAwaited || report(target.id, error));
+    touching.catch((error) => isAwaited || report(target.id, asFailure(error)));
     return touching;
   }
 
@@ -78,4 +78,11 @@ export function createTouches(
       }
     },
   };
+}
+
+/** Returns the error of a touch that nobody waits for. A defect of the backend is reported as well, as no caller gets it. */
+function asFailure(cause: unknown): SessionBackendError {
+  if (cause instanceof SessionBackendError) return cause;
+  const options = { reason: "unavailable", outcome: "unknown", cause } as const;
+  return new SessionBackendError("Cannot touch a session as the backend failed", options);
 }

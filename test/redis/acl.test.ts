@@ -141,6 +141,19 @@ describe("an account that lacks a command", () => {
     expect((await store.create({ userId: "42" })).session.data.userId).toBe("42");
   });
 
+  test("a command that the account loses later leaves the outcome unknown, as the script may have changed something", async () => {
+    const { allow, open } = await accountOn();
+    await allow("+@all");
+    const { store } = operations(await open());
+    const { token } = await store.create({ userId: "42" });
+    await store.update(token, { views: 1 });
+    await allow("-pexpire");
+    const updated = store.update(token, { views: 2 });
+    await expect(updated).rejects.toMatchObject({ reason: "rejected", outcome: "unknown" });
+    await expect(updated).rejects.toThrow("no longer allows the account a command");
+    expect((await store.peek(token))?.data.views).toBe(2);
+  });
+
   test("a command that was renamed is named before the first write", async () => {
     const { allow, open, dump } = await accountOn("--rename-command", "PEXPIRE", "");
     await allow("+@all");

@@ -1,6 +1,12 @@
 import { expect, test } from "vitest";
 import { z } from "zod";
-import { createSessionStore, memoryBackend, type SessionBackend } from "../../src/index.ts";
+import { createSessionStore, memoryBackend, type SessionBackend, type SessionEvent } from "../../src/index.ts";
+import { redisBackend } from "../../src/redis/index.ts";
+import { manualClock } from "../../src/testing/index.ts";
+import { idle } from "../support/gate.ts";
+import { unhandledRejections } from "../support/unhandled.ts";
+
+const unhandled = unhandledRejections();
 
 const schema = z.object({ n: z.int().default(0), note: z.string().optional() });
 
@@ -45,4 +51,27 @@ test("a record without the fields of a session is no session", async () => {
 test("a backend without shared() cannot be used", () => {
   const { shared: _, ...backend } = memoryBackend();
   expect(() => createSessionStore({ schema, backend: backend as SessionBackend })).toThrow("one without shared()");
+});
+
+test("a touch behind an answer that fails by a defect of the backend is reported", async () => {
+  const memory = memoryBackend();
+  const clock = manualClock();
+  const defect = new Error("busy");
+  const events: SessionEvent[] = [];
+  const backend: SessionBackend = { ...memory, touch: () => Promise.reject(defect) };
+  const onEvent = (event: SessionEvent) => events.push(event);
+  const store = createSessionStore({ schema, backend, now: clock.now, onEvent });
+  const { token } = await store.create({});
+  clock.advance("1m");
+  expect(await store.get(token)).not.toBeNull();
+  await idle();
+  expect(events.at(-1)).toMatchObject({ type: "unavailable", error: { cause: defect } });
+});
+
+test("a backend that is a rejected promise is a TypeError, and no unhandled rejection", async () => {
+  const unfinished = Promise.reject(new Error("no server"));
+  expect(() => createSessionStore({ schema, backend: unfinished as never })).toThrow("await it");
+  expect(() => redisBackend(unfinished as never)).toThrow("await connectRedis()");
+  await idle();
+  expect(unhandled).toEqual([]);
 });
