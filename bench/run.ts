@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { buildVersions } from "./baseline.ts";
 import { options } from "./runner.ts";
 import { commandOf, RUNTIMES, type Runtime } from "./runtimes.ts";
 
@@ -17,6 +18,7 @@ const unknown = suites.find((suite) => !SUITES.includes(suite));
 if (unknown !== undefined) throw new RangeError(`Unknown suite "${unknown}": use ${SUITES.join(", ")}`);
 const passedOn = process.argv.slice(2).filter((argument) => !wanted.includes(argument));
 
+await buildVersions();
 for (const suite of suites) {
   // Only `store` runs on the chosen runtime; the other suites choose their own.
   const own = suite === "store" ? (runtime as Runtime) : "node";
