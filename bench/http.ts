@@ -5,23 +5,13 @@ import { fileURLToPath } from "node:url";
 import { visitorOf } from "./data.ts";
 import { load, type Question } from "./load.ts";
 import { openDistant, openRedis } from "./redis.ts";
+import { APPS, DISTANT, type Result, type Situation, type Turn } from "./results.ts";
 import { interleave, isWanted, middle, options, POOL, printTable, ratio, times, verdict } from "./runner.ts";
 import { commandOf, RUNTIMES, type Runtime, startServing } from "./runtimes.ts";
 import { type Statistics, watchRedis } from "./statistics.ts";
 
-const APPS = ["no sessions", "connect-redis", "zession 0.1.0", "zession, every read due", "zession"] as const;
 /** The arrivals per second in the open loop. Two cores sustain them with every application. */
 const OPEN_RATE = 2000;
-const DISTANT = "1 ms away";
-
-/** A situation in which the applications are compared. */
-interface Situation {
-  readonly runtime: Runtime;
-  readonly connections: number;
-  /** Arrivals per second; `null` for a closed loop. */
-  readonly arrivals: number | null;
-  readonly where: "" | typeof DISTANT;
-}
 
 const closed = (runtime: Runtime, where: Situation["where"], ...counts: readonly number[]): Situation[] =>
   counts.map((connections) => ({ runtime, connections, arrivals: null, where }));
@@ -32,21 +22,6 @@ const SITUATIONS: readonly Situation[] = [
   ]),
   ...closed("node", DISTANT, 1, 64),
 ];
-
-/** One turn of an application. Times are in microseconds, and processor times are per request. */
-interface Turn {
-  readonly rate: number;
-  readonly p50: number;
-  readonly p99: number;
-  readonly server: number;
-  readonly redis: number;
-  readonly commands: number;
-}
-
-/** The medians of an application in a situation, as the charts use them. */
-export interface Result extends Situation, Turn {
-  readonly app: string;
-}
 
 interface Running {
   readonly name: string;

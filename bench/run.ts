@@ -7,7 +7,7 @@ import { options } from "./runner.ts";
 import { commandOf, RUNTIMES, type Runtime } from "./runtimes.ts";
 
 /** The suites. Each runs in its own process, so that none inherits a warm engine or a full heap. */
-const SUITES = ["store", "http", "memory", "capacity", "size"];
+const SUITES = ["http", "store", "memory", "capacity", "size"];
 
 const { runtime, wanted } = options;
 if (!RUNTIMES.includes(runtime as Runtime)) {
