@@ -9,7 +9,10 @@ import type { Storage } from "./storage.ts";
 
 /** Keeps sessions alive that are read. */
 export interface Touches {
-  /** Whether the session was touched so recently that a read need not touch it. A touch ends a session early by a hundredth of its idle timeout at most. */
+  /**
+   * Whether the session was touched so recently that a read need not touch it. So a session ends early by a hundredth of its
+   * idle timeout at most.
+   */
   isRecent(record: StoredSession): boolean;
   /**
    * Reads a session, and touches it if that is due. The caller waits for the touch only if half of the idle timeout or less is

@@ -345,6 +345,26 @@ describe("round trips of a store with indexes", () => {
     await trips.of(() => indexed.destroy(ended));
   });
 
+  test("get waits for 1 round trip, for 2 if its touch is late, and for 4 if its indexes must live longer as well", async () => {
+    const later = (seconds: number) => Date.now() + seconds * 1000;
+    for (const [expected, age, cover] of [
+      [1, 100, 2700],
+      [1, 100, 1700],
+      [2, 1000, 2700],
+      [2, 1000, 1700],
+      [4, 1000, 600],
+      [1, 100, 2700],
+    ] as const) {
+      const token = await begin();
+      await client.hSet(`indexed:${token.slice(0, 22)}`, {
+        last_accessed_at: new Date(later(-age)).toISOString(),
+        session_deadline: String(later(cover)),
+      });
+      expect(await trips.of(() => indexed.get(token)), `${age} ${cover}`).toBe(expected);
+      expect(await trips.of(() => indexed.get(token)), `${age} ${cover}, again`).toBe(1);
+    }
+  });
+
   test("list takes 2 round trips, and count 2 for each 500 sessions, even if some sessions have expired", async () => {
     const userId = crypto.randomUUID();
     const { store: plain } = memberStore(redisBackend(client, { prefix: "indexed:" }), Date.now);
