@@ -60,7 +60,7 @@ async function measure({ port, questions }: Running, situation: Situation, admin
 
 const MEASURES = ["rate", "p50", "p99", "server", "redis", "commands"] as const satisfies readonly (keyof Turn)[];
 const labelOf = ({ runtime, connections, arrivals, where }: Situation): string =>
-  [runtime, `${connections} connections`, arrivals === null ? "" : `open loop, ${arrivals} requests/s`, where]
+  [runtime, `${connections} ${connections === 1 ? "connection" : "connections"}`, arrivals === null ? "" : `open loop, ${arrivals} requests/s`, where]
     .filter((part) => part !== "")
     .join(", ");
 
@@ -90,11 +90,11 @@ const target = (
 });
 const TARGETS: readonly Target[] = [
   target("node, 64 connections", "rate", "zession", "zession 0.1.0", ">=", 1.3),
-  target("node, 1 connections", "p50", "zession", "zession 0.1.0", "<=", 0.85),
+  target("node, 1 connection", "p50", "zession", "zession 0.1.0", "<=", 0.85),
   target("node, 64 connections", "redis", "zession", "zession 0.1.0", "<=", 0.35),
   target("node, 64 connections", "redis", "zession, every read due", "zession 0.1.0", "<=", 1),
   target("node, 64 connections", "rate", "zession", "connect-redis", ">=", 1.1),
-  target(`node, 1 connections, ${DISTANT}`, "rate", "zession", "connect-redis", ">=", 1.9),
+  target(`node, 1 connection, ${DISTANT}`, "rate", "zession", "connect-redis", ">=", 1.9),
   target(`node, 64 connections, ${DISTANT}`, "rate", "zession", "connect-redis", ">=", 1.5),
 ];
 

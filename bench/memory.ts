@@ -56,7 +56,7 @@ function recordsOf(): (number: number) => readonly [string, Record<string, strin
   const codec = createCodec(planSchema(visitor));
   return (number) => {
     const record = {
-      ...codec.encode(visitorOf(number)),
+      ...codec.encode(visitorOf(number)).set,
       created_at: new Date(START + (number % CLOCK_MS)).toISOString(),
       last_accessed_at: new Date(START + (number % CLOCK_MS)).toISOString(),
       session_ttl: String(IDLE_SECONDS),
