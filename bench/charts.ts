@@ -143,7 +143,7 @@ await draw(
   "summary",
   "A request that reads its session, 64 connections",
   results
-    .filter((one) => isLoop(one) && one.connections === 64)
+    .filter((one) => isLoop(one) && one.connections === 64 && one.app !== "zession 0.1.0")
     .flatMap((one) => [
       { app: one.app, panel: "server processor time, µs", group: RUNTIMES[one.runtime], value: one.server },
       ...(hasSessions(one)
