@@ -12,7 +12,13 @@ const { how, results } = JSON.parse(readFileSync(new URL("http.json", folder), "
   results: Result[];
 };
 
-const COLORS = ["#b0b7bf", "#e1812c", "#9ec5e8", "#5b9bd5", "#1f4e9c"];
+const COLORS: Readonly<Record<(typeof APPS)[number], string>> = {
+  "no sessions": "#b0b7bf",
+  "connect-redis": "#e1812c",
+  "zession 0.1.0": "#9ec5e8",
+  "zession, every read due": "#5b9bd5",
+  zession: "#1f4e9c",
+};
 const WIDTH = 220;
 const HEIGHT = 150;
 
@@ -27,19 +33,18 @@ interface Bar {
 async function draw(name: string, title: string, bars: readonly Bar[], digits = ".0f"): Promise<void> {
   const distinct = (of: (bar: Bar) => string): string[] => [...new Set(bars.map(of))];
   const apps = APPS.filter((app) => bars.some((bar) => bar.app === app));
-  const x = {
-    field: "group",
-    type: "nominal",
-    sort: distinct((bar) => bar.group),
-    title: null,
-    axis: { labelAngle: 0 },
-  };
   const place = {
-    x,
+    x: {
+      field: "group",
+      type: "nominal",
+      sort: distinct((bar) => bar.group),
+      title: null,
+      axis: { labelAngle: 0 },
+    },
     xOffset: { field: "app", sort: apps },
     y: { field: "value", type: "quantitative", title: null, axis: { tickCount: 4, domain: false } },
-  };
-  const spec = {
+  } as const;
+  const spec: TopLevelSpec = {
     title: { text: title, subtitle: how, anchor: "start", subtitleColor: "#666" },
     background: "white",
     padding: 12,
@@ -65,7 +70,7 @@ async function draw(name: string, title: string, bars: readonly Bar[], digits = 
               field: "app",
               sort: apps,
               title: null,
-              scale: { domain: apps, range: apps.map((app) => COLORS[APPS.indexOf(app)]) },
+              scale: { domain: apps, range: apps.map((app) => COLORS[app]) },
               legend: { orient: "top", columns: 5, labelLimit: 0 },
             },
           },
@@ -77,7 +82,7 @@ async function draw(name: string, title: string, bars: readonly Bar[], digits = 
       ],
     },
     config: { view: { stroke: null }, font: "sans-serif", axis: { grid: false } },
-  } as unknown as TopLevelSpec;
+  };
   const svg = await new View(parse(compile(spec).spec), { renderer: "none" }).toSVG();
   // Roles and labels of single marks and more than two digits would make the files three times as large.
   const short = svg

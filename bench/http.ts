@@ -58,9 +58,13 @@ async function measure({ port, questions }: Running, situation: Situation, admin
   return { ...result, server: server / requests, redis: cpuMicros / requests, commands: commands / requests };
 }
 
-const MEASURES = ["rate", "p50", "p99", "server", "redis", "commands"] as const satisfies readonly (keyof Turn)[];
 const labelOf = ({ runtime, connections, arrivals, where }: Situation): string =>
-  [runtime, `${connections} ${connections === 1 ? "connection" : "connections"}`, arrivals === null ? "" : `open loop, ${arrivals} requests/s`, where]
+  [
+    runtime,
+    `${connections} ${connections === 1 ? "connection" : "connections"}`,
+    arrivals === null ? "" : `open loop, ${arrivals} requests/s`,
+    where,
+  ]
     .filter((part) => part !== "")
     .join(", ");
 
@@ -121,8 +125,16 @@ for (const group of new Set(SITUATIONS.map(({ runtime, where }) => `${runtime} $
     const over = (app: string, other: string, what: keyof Turn): number =>
       ratio(rounds, app, other, (turn) => turn[what]);
     for (const app of APPS) {
-      const medians = Object.fromEntries(MEASURES.map((what) => [what, of(app, what)])) as unknown as Turn;
-      results.push({ app, ...situation, ...medians });
+      results.push({
+        app,
+        ...situation,
+        rate: of(app, "rate"),
+        p50: of(app, "p50"),
+        p99: of(app, "p99"),
+        server: of(app, "server"),
+        redis: of(app, "redis"),
+        commands: of(app, "commands"),
+      });
       const toBaseline = (["rate", "p50", "server", "redis"] as const).map((what) =>
         app === "zession 0.1.0" || (what === "redis" && app === "no sessions")
           ? ""
