@@ -7,15 +7,17 @@ import { redisBackend } from "../src/redis/index.ts";
 import { createCodec } from "../src/schema/codec.ts";
 import { planSchema } from "../src/schema/fields.ts";
 import { startServer } from "../test/support/redis-server.ts";
+import { importVersion, VERSIONS } from "./baseline.ts";
 import { EXPRESS_COOKIE, visitor, visitorOf } from "./data.ts";
 import {
   alternate,
   isWanted,
-  median,
+  middle,
   options,
   printTable,
   quantile,
   ratio,
+  type Turn,
   thousands,
   times,
   verdict,
@@ -26,6 +28,7 @@ const IDLE_SECONDS = 1800;
 const START = Date.UTC(2026, 3, 2, 12, 34, 56);
 const CLOCK_MS = 1_000_000;
 const BATCH = 1000;
+const VISITORS = 1000;
 
 /** The parts that run in a child process, to have a heap of their own. Each prints one line of JSON. */
 const PARTS: Readonly<Record<string, () => Promise<unknown>>> = {
@@ -33,7 +36,7 @@ const PARTS: Readonly<Record<string, () => Promise<unknown>>> = {
   json: () => fill(async (map, key, record) => void map.set(key, JSON.stringify(record))),
   backend: async () => {
     const backend = memoryBackend({ capacity: 2 * SESSIONS });
-    const bytes = await fill(async (_, key, record) => void (await backend.insert(key, record, START)));
+    const bytes = await fill(async (_, key, record) => void (await backend.insert(key, record, {}, START)));
     return { bytes, ...(await sweep(backend)) };
   },
 };
@@ -53,7 +56,7 @@ function recordsOf(): (number: number) => readonly [string, Record<string, strin
   const codec = createCodec(planSchema(visitor));
   return (number) => {
     const record = {
-      ...codec.encode(visitorOf(number)),
+      ...codec.encode(visitorOf(number)).set,
       created_at: new Date(START + (number % CLOCK_MS)).toISOString(),
       last_accessed_at: new Date(START + (number % CLOCK_MS)).toISOString(),
       session_ttl: String(IDLE_SECONDS),
@@ -92,7 +95,7 @@ async function sweep(backend: SessionBackend): Promise<Omit<Kept, "bytes">> {
     for (let number = first; number < first + count; number++) {
       const [key, record] = recordOf(number);
       const start = performance.now();
-      await backend.insert(key, record, now);
+      await backend.insert(key, record, {}, now);
       spent.push(performance.now() - start);
     }
     return [0.5, 0.99, 0.999, 1].map((share) => quantile(spent, share));
@@ -121,7 +124,7 @@ async function compareHeaps(): Promise<void> {
     title,
     ["", "bytes of heap each", "x Map", "target"],
     [
-      ["memoryBackend", bytes.toFixed(0), times(bytes / map), verdict(bytes / map, 1.5, "<=")],
+      ["memoryBackend", bytes.toFixed(0), times(bytes / map), verdict(bytes / map, 1.25, "<=")],
       ["the same after all have expired and were removed", (bytes + left).toFixed(0), times((bytes + left) / map), ""],
       ["Map of objects of the same strings", map.toFixed(0), "1.00", ""],
       ["Map of JSON", json.toFixed(0), times(json / map), ""],
@@ -159,7 +162,7 @@ async function compareRedis(): Promise<void> {
   await client.set(expressKey, express, { expiration });
   await row("connect-redis, JSON", expressKey);
   const created = await store.create(visitorOf(0));
-  await row("zession", `session:${created.session.id}`, 1.15);
+  await row("zession", `session:${created.session.id}`, 1.12);
   await store.rotate(created.token);
   await row("zession, rotated once", `session:${created.session.id}`);
   for (const length of [64, 65]) {
@@ -175,6 +178,36 @@ async function compareRedis(): Promise<void> {
     ["", "encoding", "bytes", "x JSON", "target"],
     rows,
     "MEMORY USAGE",
+  );
+  client.destroy();
+  await server.stop();
+}
+
+/**
+ * Counts the index keys that live longer than two idle timeouts after visitors who came once. Each visitor has an index
+ * value of its own.
+ */
+async function countIndexKeys(): Promise<void> {
+  const server = await startServer();
+  const client = await createClient({ url: server.url }).connect();
+  const rows: string[][] = [];
+  for (const version of VERSIONS) {
+    const { createSessionStore, redisBackend } = await importVersion(version);
+    const backend = redisBackend(client, { prefix: `${version}:` });
+    const store = createSessionStore({ schema: visitor, backend, indexes: { user: "userId" } });
+    for (let number = 0; number < VISITORS; number++) await store.create(visitorOf(number));
+    const keys = await client.keys(`${version}:index:*`);
+    const lives = await Promise.all(keys.map((key) => client.pTTL(key)));
+    const alive = lives.filter((ms) => ms < 0 || ms > 2 * IDLE_SECONDS * 1000).length;
+    const longest = Math.max(...lives) / (IDLE_SECONDS * 1000);
+    const claim = version === "now" ? verdict(alive, 0, "<=") : "";
+    rows.push([`zession ${version}`, String(keys.length), longest.toFixed(2), String(alive), claim]);
+  }
+  printTable(
+    `Index keys after ${VISITORS} visitors with a session each`,
+    ["", "index keys", "longest life in idle timeouts", "alive after two idle timeouts", "target"],
+    rows,
+    "read from PTTL",
   );
   client.destroy();
   await server.stop();
@@ -205,10 +238,11 @@ async function compareSizes(): Promise<void> {
   );
   const rows: string[][] = [];
   for (const concurrency of [1, 64]) {
-    const rates = await alternate(contenders, concurrency);
+    const turns = await alternate(contenders, concurrency);
+    const rate = (turn: Turn): number => turn.rate;
     const [few = "", many = ""] = contenders.map(({ name }) => name);
-    const share = ratio(rates, many, few);
-    const speeds = [few, many].map((name) => thousands(median(rates.get(name) ?? [])));
+    const share = ratio(turns, many, few, rate);
+    const speeds = [few, many].map((name) => thousands(middle(turns, name, rate)));
     rows.push([String(concurrency), ...speeds, times(share), verdict(share, 0.9)]);
   }
   printTable(
@@ -225,5 +259,6 @@ if (part !== undefined) {
 } else {
   if (isWanted("heap")) await compareHeaps();
   if (isWanted("redis bytes")) await compareRedis();
+  if (isWanted("index keys")) await countIndexKeys();
   if (isWanted("redis sizes")) await compareSizes();
 }

@@ -1,9 +1,6 @@
 import { RedisStore } from "connect-redis";
 import { createClient } from "redis";
-import { createStorage } from "unstorage";
-import redisDriver from "unstorage/drivers/redis";
-import { createSessionStore } from "../src/index.ts";
-import { connectRedis, redisBackend } from "../src/redis/index.ts";
+import { importVersion, type Version } from "./baseline.ts";
 import { EXPRESS_COOKIE, type Shopper, shopper, shopperOf, visitor, visitorOf } from "./data.ts";
 
 /** The size of the session data: ten small fields, or 2 KB. */
@@ -28,7 +25,8 @@ export interface Peer {
 
 export const PREFIX = "zession-bench:";
 export const IDLE_SECONDS = 1800;
-const TOUCH_INTERVAL = "10m";
+/** Version 0.1.0 reads from the client-side cache only with a touch interval: the default of today. */
+const NEAR_SECONDS = 18;
 const LOCALES = ["en-GB", "fr-FR"];
 let turn = 0;
 /** Returns another value at every call, so that each patch changes something. */
@@ -47,16 +45,28 @@ function fieldsOf(size: Size, number: number): Record<string, string> {
   return Object.fromEntries(texts);
 }
 
-/** zession: touching at every read; with a touch interval; or with a touch interval and the client-side cache. */
-export async function zession(url: string, size: Size, mode: "" | "interval" | "near" = ""): Promise<Peer> {
+/** How zession reads: with its defaults; touching at every read; or from the client-side cache. */
+export type Mode = "default" | "due" | "near";
+
+/** @param isIndexed Whether the sessions have an index, by their user. */
+export async function zession(
+  version: Version,
+  url: string,
+  size: Size,
+  mode: Mode,
+  isIndexed: boolean,
+): Promise<Peer> {
+  const { connectRedis, createSessionStore, redisBackend } = await importVersion(version);
   const client = await connectRedis(url, { clientSideCache: mode === "near" });
   const store = createSessionStore({
     schema: (size === "small" ? visitor : shopper) as typeof shopper,
-    backend: redisBackend(client, { prefix: `${PREFIX}zession:` }),
-    touchInterval: mode === "" ? 0 : TOUCH_INTERVAL,
+    backend: redisBackend(client, { prefix: `${PREFIX}${version}:` }),
+    ...(mode === "due" ? { touchInterval: 0 } : {}),
+    ...(mode === "near" && version === "0.1.0" ? { touchInterval: NEAR_SECONDS } : {}),
+    ...(isIndexed ? { indexes: { user: "userId" } } : {}),
   });
   return {
-    name: mode === "" ? "zession" : `zession, ${mode}`,
+    name: version === "now" ? "zession" : "zession 0.1.0",
     create: async (number) => (await store.create(dataOf(size, number) as Shopper)).token,
     get: (token) => store.get(token),
     peek: (token) => store.peek(token),
@@ -68,10 +78,9 @@ export async function zession(url: string, size: Size, mode: "" | "interval" | "
   };
 }
 
-/** Options of node-redis: the defaults; without its command timeout; with its client-side cache. */
+/** Options of node-redis: without its command timeout, as `connectRedis` has it; with its client-side cache. */
 const RAW = {
-  raw: {},
-  "raw, untimed": { commandOptions: { timeout: 0 } },
+  raw: { commandOptions: { timeout: 0 } },
   "raw, near": { RESP: 3, clientSideCache: { maxEntries: 10_000 } },
 } as const;
 
@@ -198,42 +207,5 @@ export async function connectRedisStore(url: string, size: Size, readsFirst = fa
       return store.destroy(id);
     },
     close: () => client.destroy(),
-  };
-}
-
-/** unstorage, a key-value store for JSON. To touch a session it has to write the whole session again. */
-export async function unstorage(url: string, size: Size): Promise<Peer> {
-  const driver = redisDriver({ url, base: `${PREFIX}unstorage`, ttl: IDLE_SECONDS });
-  const storage = createStorage({ driver });
-  const sessions = new Map<string, Record<string, unknown>>();
-  const set = (id: string) => storage.setItem(id, sessions.get(id) as never);
-  return {
-    name: "unstorage",
-    async create(number) {
-      const id = newId();
-      sessions.set(id, { ...dataOf(size, number) });
-      await set(id);
-      return id;
-    },
-    async get(id) {
-      const session = await storage.getItem(id);
-      await storage.setItem(id, session);
-      return session;
-    },
-    peek: (id) => storage.getItem(id),
-    patch(id) {
-      Object.assign(sessions.get(id) as object, { locale: locale() });
-      return set(id);
-    },
-    increment(id) {
-      const session = sessions.get(id) as { visits: number };
-      session.visits++;
-      return set(id);
-    },
-    destroy(id) {
-      sessions.delete(id);
-      return storage.removeItem(id);
-    },
-    close: () => storage.dispose(),
   };
 }

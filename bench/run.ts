@@ -2,11 +2,12 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { buildVersions } from "./baseline.ts";
 import { options } from "./runner.ts";
 import { commandOf, RUNTIMES, type Runtime } from "./runtimes.ts";
 
 /** The suites. Each runs in its own process, so that none inherits a warm engine or a full heap. */
-const SUITES = ["store", "http", "memory", "capacity", "size"];
+const SUITES = ["http", "store", "memory", "capacity", "size"];
 
 const { runtime, wanted } = options;
 if (!RUNTIMES.includes(runtime as Runtime)) {
@@ -17,6 +18,7 @@ const unknown = suites.find((suite) => !SUITES.includes(suite));
 if (unknown !== undefined) throw new RangeError(`Unknown suite "${unknown}": use ${SUITES.join(", ")}`);
 const passedOn = process.argv.slice(2).filter((argument) => !wanted.includes(argument));
 
+await buildVersions();
 for (const suite of suites) {
   // Only `store` runs on the chosen runtime; the other suites choose their own.
   const own = suite === "store" ? (runtime as Runtime) : "node";

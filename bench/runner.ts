@@ -1,5 +1,7 @@
+import { loadavg } from "node:os";
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { type Statistics, watchRedis } from "./statistics.ts";
 
 /** The command line, which is the same for every suite. */
 const { values, positionals } = parseArgs({
@@ -10,6 +12,7 @@ const { values, positionals } = parseArgs({
     ms: { type: "string", default: "500" },
     sessions: { type: "string", default: "1000000" },
     runtime: { type: "string", default: "node" },
+    save: { type: "boolean", default: false },
   },
 });
 
@@ -25,6 +28,8 @@ export const options = {
   /** The number of sessions in the suite `memory`. */
   sessions: Number(values.sessions),
   runtime: values.runtime,
+  /** Keeps the results of the suite `http` for the charts. */
+  save: values.save,
 };
 
 /**
@@ -46,42 +51,53 @@ export interface Contender {
   readonly limit?: number;
 }
 
-/** The result of a turn. */
+/** The result of a turn in this process. */
 export interface Turn {
-  readonly calls: number;
   /** Calls per second. */
   readonly rate: number;
+  /** Processor time of this process per call, in microseconds. */
+  readonly cpu: number;
+  /** Processor time of Redis per call, in microseconds; 0 without a client for the statistics. */
+  readonly redis: number;
 }
 
-/** Runs a turn and measures something else during it, such as the time of the server. */
-export type Watch = (contender: Contender, turn: () => Promise<Turn>) => Promise<Turn>;
+/** The results of all turns, by the name of the contender, in the order of the rounds. */
+export type Rounds<R> = ReadonlyMap<string, readonly R[]>;
 
-/** Operations per second of each turn, by name, in the order of the rounds. */
-export type Rates = ReadonlyMap<string, readonly number[]>;
+/** Lets each contender take a turn in each round. Each round starts with another one, and the first does not count. */
+export async function interleave<C extends { readonly name: string }, R>(
+  contenders: readonly C[],
+  take: (contender: C) => Promise<R>,
+): Promise<Rounds<R>> {
+  const rounds = new Map<string, R[]>(contenders.map(({ name }) => [name, []]));
+  for (let round = -1; round < options.rounds; round++) {
+    for (let place = 0; place < contenders.length; place++) {
+      const contender = contenders[(place + round + 1) % contenders.length] as C;
+      const result = await take(contender);
+      if (round >= 0) rounds.get(contender.name)?.push(result);
+    }
+  }
+  return rounds;
+}
 
-/** Runs the contenders in turn, in this process. Each round starts with another contender. */
+/** Runs the contenders in turn, in this process. With a client of Redis, its processor time is measured as well. */
 export async function alternate(
   contenders: readonly Contender[],
   concurrency: number,
-  watch: Watch = (_, turn) => turn(),
-): Promise<Rates> {
-  const rates = new Map<string, number[]>(contenders.map(({ name }) => [name, []]));
-  for (let round = -1; round < options.rounds; round++) {
-    for (let place = 0; place < contenders.length; place++) {
-      const contender = contenders[(place + round + 1) % contenders.length] as Contender;
-      await contender.before?.();
-      // The first round is a warm-up.
-      const turn = () => takeTurn(contender, concurrency);
-      const { rate } = round < 0 ? await turn() : await watch(contender, turn);
-      if (round >= 0) rates.get(contender.name)?.push(rate);
-      await contender.after?.();
-    }
-  }
-  return rates;
+  admin?: Statistics,
+): Promise<Rounds<Turn>> {
+  return await interleave(contenders, async (contender) => {
+    await contender.before?.();
+    const turn = () => takeTurn(contender, concurrency);
+    const { result, cpuMicros } = admin ? await watchRedis(admin, turn) : { result: await turn(), cpuMicros: 0 };
+    await contender.after?.();
+    return { rate: result.rate, cpu: result.cpu, redis: cpuMicros / result.calls };
+  });
 }
 
-async function takeTurn({ run, limit = Number.POSITIVE_INFINITY }: Contender, concurrency: number): Promise<Turn> {
+async function takeTurn({ run, limit = Number.POSITIVE_INFINITY }: Contender, concurrency: number) {
   let calls = 0;
+  const cpu = process.cpuUsage();
   const start = performance.now();
   const end = start + options.ms;
   async function caller(first: number): Promise<void> {
@@ -91,13 +107,21 @@ async function takeTurn({ run, limit = Number.POSITIVE_INFINITY }: Contender, co
     }
   }
   await Promise.all(Array.from({ length: concurrency }, (_, first) => caller(first)));
-  return { calls, rate: (calls / (performance.now() - start)) * 1000 };
+  const seconds = (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(cpu);
+  return { calls, rate: calls / seconds, cpu: (user + system) / calls };
 }
 
-/** Returns the median, over the rounds, of the ratio between the rates of two contenders in the same round. */
-export function ratio(rates: Rates, ours: string, theirs: string): number {
-  const other = rates.get(theirs) ?? [];
-  return median((rates.get(ours) ?? []).map((rate, round) => rate / (other[round] ?? Number.NaN)));
+/** Returns the median, over the rounds, of what `of` takes from the turns of a contender. */
+export function middle<R>(rounds: Rounds<R>, name: string, of: (turn: R) => number): number {
+  return median((rounds.get(name) ?? []).map(of));
+}
+
+/** Returns the median, over the rounds, of the ratio between two contenders in the same round. */
+export function ratio<R>(rounds: Rounds<R>, ours: string, theirs: string, of: (turn: R) => number): number {
+  const other = rounds.get(theirs) ?? [];
+  const ratios = (rounds.get(ours) ?? []).map((turn, round) => of(turn) / of(other[round] as R));
+  return median(ratios);
 }
 
 export function median(values: readonly number[]): number {
@@ -129,7 +153,7 @@ export function printTable(
   title: string,
   head: readonly string[],
   rows: readonly (readonly string[])[],
-  how: string = `${options.rounds} rounds of ${options.ms} ms`,
+  how: string = `${options.rounds} rounds of ${options.ms} ms, load average ${loadavg()[0]?.toFixed(1)}`,
 ): void {
   const widths = head.map((name, at) => Math.max(name.length, ...rows.map((row) => (row[at] ?? "").length)));
   const line = (cells: readonly string[]) =>

@@ -4,7 +4,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
-import { median, printTable } from "./runner.ts";
+import { median, printTable, verdict } from "./runner.ts";
 
 const IMPORTS = 15;
 const BUNDLED = "bundled by esbuild";
@@ -84,10 +84,10 @@ async function printImport(): Promise<void> {
   const more = median(pairs.map(([zod, both]) => both - zod));
   printTable(
     "Import",
-    ["", "ms"],
+    ["", "ms", "target"],
     [
-      ["zod", zod.toFixed(1)],
-      ["zession in addition", more.toFixed(1)],
+      ["zod", zod.toFixed(1), ""],
+      ["zession in addition", more.toFixed(1), verdict(more, 10, "<=")],
     ],
     `median of ${IMPORTS} pairs of new processes`,
   );

@@ -5,40 +5,42 @@ import { visitor, visitorOf } from "./data.ts";
 import {
   connectRedisStore,
   guide,
+  type Mode,
   type Operation,
   type Peer,
   PREFIX,
   raw,
   type Size,
-  unstorage,
   zession,
 } from "./peers.ts";
-import { openDistant, openRedis, type Redis, serverCosts } from "./redis.ts";
+import { openDistant, openRedis, type Redis } from "./redis.ts";
 import {
   alternate,
   type Contender,
   isWanted,
-  median,
+  middle,
   options,
   POOL,
   printTable,
   ratio,
+  type Turn,
   thousands,
   times,
   verdict,
 } from "./runner.ts";
 
-/** A case of the table: the operation of zession, the equivalent of the others, and the targets. */
+/** A case of the table: the operation of zession, and the equivalent of the others. */
 interface Case {
   readonly name: string;
   readonly operation: Operation;
   readonly size: Size;
-  readonly mode?: "interval" | "near";
-  /** The equivalent operation of the others, if it differs: they have no read within a touch interval. */
+  readonly mode?: Mode;
+  readonly isIndexed?: boolean;
+  /** The equivalent operation of the others, if it differs: only zession has a `peek`. */
   readonly theirs?: Operation;
   readonly where?: "1 ms away";
-  /** The lowest ratio to the rate of another contender, by concurrency and name. */
-  readonly targets?: Readonly<Record<number, Readonly<Record<string, number>>>>;
+  /** The most that an operation may cost, as a share of what it costs in version 0.1.0. */
+  readonly target?: { readonly of: "cpu" | "redis"; readonly most: number };
 }
 
 const CONCURRENCY = [1, 64, 512];
@@ -50,46 +52,34 @@ const CONCURRENCY = [1, 64, 512];
 const AT_ONCE = 16;
 /** The concurrencies for the cases with a network delay. */
 const FEWER = [1, 64];
-const seldom = { 64: { raw: 0.9, "connect-redis": 1.3 } };
-const whole = { 1: { "connect-redis": 1.5 }, 64: { "connect-redis": 1.5 }, 512: { "connect-redis": 1.5 } };
-const nearby = { 1: { raw: 1.5 }, 64: { raw: 1.5 }, 512: { raw: 1.5 } };
 
 const CASES: readonly Case[] = [
+  { name: "get", operation: "get", size: "small" },
+  { name: "get, every read due", operation: "get", size: "small", mode: "due", target: { of: "redis", most: 1 } },
+  { name: "get with an index", operation: "get", size: "small", isIndexed: true },
   {
-    name: "get, touching",
+    name: "get with an index, every read due",
     operation: "get",
     size: "small",
-    targets: {
-      1: { raw: 0.9, "connect-redis": 1.6 },
-      64: { raw: 0.65, guide: 1.5, "connect-redis": 0.95 },
-      512: { raw: 0.95, "connect-redis": 1.1 },
-    },
+    mode: "due",
+    isIndexed: true,
+    target: { of: "redis", most: 1.05 },
   },
-  { name: "get within touchInterval", operation: "get", size: "small", mode: "interval", targets: seldom },
-  { name: "peek", operation: "peek", theirs: "get", size: "small", targets: seldom },
-  { name: "peek, others too", operation: "peek", size: "small" },
-  { name: "get, clientSideCache", operation: "get", size: "small", mode: "near", targets: nearby },
-  { name: "create", operation: "create", size: "small" },
+  { name: "peek", operation: "peek", theirs: "get", size: "small" },
+  { name: "get, clientSideCache", operation: "get", size: "small", mode: "near" },
+  { name: "create", operation: "create", size: "small", target: { of: "cpu", most: 0.75 } },
   { name: "patch", operation: "patch", size: "small" },
-  { name: "patch, 2 KB", operation: "patch", size: "2 KB", targets: whole },
+  { name: "patch, 2 KB", operation: "patch", size: "2 KB" },
   { name: "increment", operation: "increment", size: "small" },
-  { name: "increment, 2 KB", operation: "increment", size: "2 KB", targets: whole },
+  { name: "increment, 2 KB", operation: "increment", size: "2 KB" },
   { name: "rotate", operation: "rotate", size: "small" },
   { name: "destroy", operation: "destroy", size: "small" },
-  { name: "get, touching", operation: "get", size: "small", where: "1 ms away" },
-  { name: "get within touchInterval", operation: "get", size: "small", mode: "interval", where: "1 ms away" },
-  {
-    name: "get, clientSideCache",
-    operation: "get",
-    size: "small",
-    mode: "near",
-    where: "1 ms away",
-    targets: { 1: { raw: 20 } },
-  },
+  { name: "get", operation: "get", size: "small", where: "1 ms away" },
+  { name: "get, clientSideCache", operation: "get", size: "small", mode: "near", where: "1 ms away" },
   { name: "patch, 2 KB", operation: "patch", size: "2 KB", where: "1 ms away" },
 ];
 
-const PEERS = ["raw", "raw, untimed", "raw, near", "guide", "connect-redis", "connect-redis, get first", "unstorage"];
+const PEERS = ["zession 0.1.0", "raw", "raw, near", "guide", "connect-redis", "connect-redis, get first"];
 
 async function measureRedis(): Promise<void> {
   const redis = await openRedis();
@@ -109,8 +99,9 @@ async function measureRedis(): Promise<void> {
       "operation",
       "at once",
       "zession /s",
-      "server us",
-      ...PEERS.map((name) => `x ${name} (us)`),
+      "process us",
+      "Redis us",
+      ...PEERS.map((name) => `x ${name}`),
       "target",
     ];
     printTable(`On Redis ${redis.version}`, head, rows);
@@ -119,42 +110,41 @@ async function measureRedis(): Promise<void> {
   await redis.close();
 }
 
-async function peersOf({ mode, operation, size }: Case, url: string): Promise<Peer[]> {
+async function peersOf({ mode = "default", isIndexed = false, operation, size }: Case, url: string): Promise<Peer[]> {
   const makers = [
-    zession(url, size, mode),
+    zession("now", url, size, mode, isIndexed),
+    zession("0.1.0", url, size, mode, isIndexed),
     raw(url, size),
-    raw(url, size, "raw, untimed"),
     ...(mode === "near" ? [raw(url, size, "raw, near")] : []),
     guide(url, size),
     connectRedisStore(url, size),
     ...(operation === "patch" || operation === "increment" ? [connectRedisStore(url, size, true)] : []),
-    unstorage(url, size),
   ];
   return await Promise.all(makers);
 }
 
 async function measureCase(one: Case, peers: readonly Peer[], concurrency: number, redis: Redis): Promise<string[]> {
-  const { name, operation, theirs = operation, where, targets } = one;
+  const { name, operation, theirs = operation, where, target } = one;
   const contenders: Contender[] = [];
-  for (const [place, peer] of peers.entries()) {
-    const contender = await contenderOf(peer, place === 0 ? operation : theirs);
+  for (const peer of peers) {
+    const contender = await contenderOf(peer, peer.name.startsWith("zession") ? operation : theirs);
     if (contender !== null) contenders.push(contender);
   }
-  const costs = serverCosts(redis.admin);
-  const rates = await alternate(contenders, concurrency, costs.watch);
+  const turns = await alternate(contenders, concurrency, redis.admin);
   const ours = contenders[0]?.name ?? "";
-  const claims = Object.entries(targets?.[concurrency] ?? {}).map(
-    ([peer, target]) => `${peer} ${verdict(ratio(rates, ours, peer), target)}`,
-  );
+  const over = (peer: string, of: keyof Turn): number => ratio(turns, ours, peer, (turn) => turn[of]);
+  const compare = (peer: string): string =>
+    `${times(over(peer, "rate"))} (${times(over(peer, "cpu"))}, ${times(over(peer, "redis"))})`;
   return [
     where ? `${name}, ${where}` : name,
     String(concurrency),
-    thousands(median(rates.get(ours) ?? [])),
-    costs.of(ours).commandMicros.toFixed(1),
-    ...PEERS.map((peer) =>
-      rates.has(peer) ? `${times(ratio(rates, ours, peer))} (${costs.of(peer).commandMicros.toFixed(1)})` : "",
-    ),
-    claims.join("; "),
+    thousands(middle(turns, ours, ({ rate }) => rate)),
+    middle(turns, ours, ({ cpu }) => cpu).toFixed(1),
+    middle(turns, ours, ({ redis }) => redis).toFixed(1),
+    ...PEERS.map((peer) => (turns.has(peer) ? compare(peer) : "")),
+    target === undefined
+      ? ""
+      : `${target.of === "cpu" ? "process" : "Redis"} ${verdict(over("zession 0.1.0", target.of), target.most, "<=")}`,
   ];
 }
 
@@ -202,9 +192,7 @@ async function contenderOf(peer: Peer, operation: Operation): Promise<Contender 
 async function measureMemory(): Promise<void> {
   if (!isWanted("memory backend")) return;
   const tokens: string[] = [];
-  const backend = memoryBackend();
-  const store = createSessionStore({ schema: visitor, backend });
-  const throttled = createSessionStore({ schema: visitor, backend, touchInterval: "10m" });
+  const store = createSessionStore({ schema: visitor, backend: memoryBackend() });
   const map = new Map<string, string>();
   const records: Record<string, string>[] = [];
   const codec = createCodec(planSchema(visitor));
@@ -212,30 +200,26 @@ async function measureMemory(): Promise<void> {
     const { token } = await store.create(visitorOf(at));
     tokens.push(token);
     map.set(token, JSON.stringify(visitorOf(at)));
-    records.push(codec.encode(visitorOf(at)));
+    records.push(codec.encode(visitorOf(at)).set);
   }
   const token = (slot: number) => tokens[slot] as string;
-  const rates = await alternate(
+  const turns = await alternate(
     [
       { name: "get", run: (slot) => store.get(token(slot)) },
-      { name: "get within touchInterval", run: (slot) => throttled.get(token(slot)) },
       { name: "peek", run: (slot) => store.peek(token(slot)) },
       { name: "decoding alone", run: (slot) => codec.decode(records[slot] as Record<string, string>) },
       { name: "Map and JSON.parse", run: (slot) => JSON.parse(map.get(token(slot)) as string) },
     ],
     1,
   );
-  const rows = ["get", "get within touchInterval", "peek"].map((name) => {
-    const decoding = ratio(rates, name, "decoding alone");
-    return [
-      name,
-      thousands(median(rates.get(name) ?? [])),
-      times(decoding),
-      times(ratio(rates, name, "Map and JSON.parse")),
-      name === "get" ? verdict(decoding, 0.7) : "",
-    ];
-  });
-  printTable("In memory", ["operation", "/s", "x decoding alone", "x Map and JSON.parse", "target"], rows);
+  const rate = (turn: Turn): number => turn.rate;
+  const rows = ["get", "peek"].map((name) => [
+    name,
+    thousands(middle(turns, name, rate)),
+    times(ratio(turns, name, "decoding alone", rate)),
+    times(ratio(turns, name, "Map and JSON.parse", rate)),
+  ]);
+  printTable("In memory", ["operation", "/s", "x decoding alone", "x Map and JSON.parse"], rows);
 }
 
 await measureMemory();
