@@ -51,9 +51,10 @@ export interface Moves {
   /**
    * Stores a session of an earlier version in its present form, and moves it to the index entries of its data if it has
    * others, because the index was declared later, or another version of the application, which does not declare it, has
-   * changed the data. Reports failures as events. Returns the stored record.
+   * changed the data. Reports failures as events. Returns the stored record, or `changed` if another call changed the session
+   * meanwhile.
    */
-  healed(target: Target, decoded: Decoded<unknown>): Promise<StoredSession>;
+  healed(target: Target, decoded: Decoded<unknown>): Promise<StoredSession | "changed">;
 }
 
 export function createMoves<T>(
@@ -137,7 +138,8 @@ export function createMoves<T>(
     try {
       const edit = { ...differenceOf(stored, record), expect };
       const written = await move(target, stored, entries, edit, false);
-      return typeof written === "object" && written !== null ? written.after : stored;
+      if (written === null) return stored;
+      return written === "changed" ? written : written.after;
     } catch (error) {
       if (error instanceof SessionConflictError) return stored;
       if (!(error instanceof SessionBackendError)) throw error;
