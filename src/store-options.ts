@@ -121,8 +121,8 @@ export interface SessionStoreOptions<T, In, Index extends string = never, Old = 
       }
     | undefined;
   /**
-   * Called after each event. Without it, the first stored session that does not fit the schema is a warning on the console.
-   * Errors that it throws, and promises that it rejects, are ignored.
+   * Called after each event. Without it, the first failure of the backend, and the first stored session that does not fit the
+   * schema, are warnings on the console. Errors that it throws, and promises that it rejects, are ignored.
    */
   readonly onEvent?: ((event: SessionEvent) => void) | undefined;
   /**

@@ -309,6 +309,20 @@ describe("a stored session that does not fit the schema", () => {
   });
 });
 
+test("the first failure of a backend is a warning once per store if nobody listens to events", async () => {
+  const warnings = vi.spyOn(console, "warn").mockImplementation(() => {});
+  const down = new SessionBackendError("The server is gone", { reason: "unavailable", outcome: "not-applied" });
+  const backend = intercept(memoryBackend(), () => Promise.reject(down));
+  const schema = z.object({ userId: z.string() });
+  const silent = createSessionStore({ schema, backend });
+  const heard = createSessionStore({ schema, backend, onEvent() {} });
+  for (const store of [silent, heard, silent]) await expect(store.create({ userId: SECRET })).rejects.toBe(down);
+  const aborted = silent.create({ userId: "42" }, { signal: AbortSignal.abort() });
+  await expect(aborted).rejects.toMatchObject({ reason: "aborted" });
+  expect(warnings.mock.calls).toEqual([[expect.stringMatching(/^zession: The server is gone\. This is written once/)]]);
+  warnings.mockRestore();
+});
+
 test("a call that times out is reported as unavailable with the reason timeout", async () => {
   const { store, events, at, token, id } = await scene();
   const clock = manualClock();
