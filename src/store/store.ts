@@ -176,8 +176,6 @@ export function createSessionStore<T extends object, In, Index extends string = 
       const action = "set the idle timeout of a session";
       const set = { [reserved.idleTimeout]: String(seconds(action, "idleTimeout", idleTimeout)) };
       return await withToken(action, token, options, async (target) => {
-        // Nothing is to change if the data does not fit the schema.
-        if (toSession(target, await read(target)) === null) return null;
         const written = await apply(target, {}, { set, remove: [] });
         return await toHealed(target, written?.after);
       });

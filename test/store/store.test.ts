@@ -16,7 +16,6 @@ import {
 import { manualClock } from "../../src/testing/index.ts";
 import { intercept, keysOf } from "../support/backends.ts";
 import { gate, idle } from "../support/gate.ts";
-import { plant, rawOf } from "../support/stored.ts";
 import { type Visit, type VisitStore, visit, visits } from "../support/visits.ts";
 
 type Operation = (store: VisitStore, token: string) => Promise<unknown>;
@@ -944,16 +943,4 @@ describe("timeout presets", () => {
       expect(session.deadline?.getTime()).toBeGreaterThan(session.createdAt.getTime() + session.idleTimeout * 1000);
     },
   );
-});
-
-describe("a setIdleTimeout that fails because the data does not fit the schema", () => {
-  test("changes nothing", async () => {
-    const { store, backend, advance, clock } = visits();
-    const { token } = await store.create({});
-    await plant(backend, token, { cart: "no JSON" }, [], clock.now());
-    advance(60);
-    const before = await rawOf(backend, token, clock.now());
-    await expect(store.setIdleTimeout(token, "5m")).rejects.toMatchObject({ origin: "stored" });
-    expect(await rawOf(backend, token, clock.now())).toEqual(before);
-  });
 });
