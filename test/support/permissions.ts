@@ -12,7 +12,7 @@ import { type RedisBackend, redisBackend } from "../../src/redis/index.ts";
 const [, , address] = process.argv;
 const backend = address === undefined ? memoryBackend() : redisBackend(address);
 const schema = z.object({ userId: z.string() });
-const store = createSessionStore({ schema, backend, absoluteTimeout: 3600, operationTimeout: "30s" });
+const store = createSessionStore({ schema, backend, absoluteTimeout: 3600, operationTimeout: "30s", onEvent() {} });
 try {
   const { token } = await store.create({ userId: "42" });
   console.log(`The session belongs to user ${(await store.get(token))?.data.userId}`);
