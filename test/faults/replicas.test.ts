@@ -257,8 +257,12 @@ describe("calls while a logout waits for replicas", () => {
   };
   for (const [kind, make] of Object.entries(kinds)) {
     test.concurrent(`a logout that waits for replicas does not delay other calls ${kind}`, async () => {
-      const store = storeOn(await make(), { count: 1, timeout: "1s" });
-      const [leaving, staying] = await Promise.all([store.create({ userId: "42" }), store.create({ userId: "43" })]);
+      const client = await make();
+      const prefix = `${randomUUID()}:`;
+      const store = storeOn(client, { count: 1, timeout: "1s" }, prefix);
+      // In a cluster, the index entries of a new session wait for replicas as well.
+      const plain = storeOn(client, undefined, prefix);
+      const [leaving, staying] = await Promise.all([plain.create({ userId: "42" }), plain.create({ userId: "43" })]);
       const [since, heldUp] = [performance.now(), holdUps()];
       let isOver = false;
       const ended = store.destroy(leaving.token).then(
