@@ -127,10 +127,10 @@ export type Revoked = StoredSession | "other" | "nothing";
  * `touch`, `increment`, and `write` unless its change says otherwise, restart the idle timeout and set `last_accessed_at`. If
  * the `session_ttl` of a record cannot be read, the remaining time of its key is used and written as `session_ttl`.
  *
- * An index is a set of keys under an index entry `<name>:<value>`, which may contain any characters. The field `session_index` of a session lists its index
- * entries. A key enters an index before its session is written and leaves it after the session ended. So an index may
- * contain keys without a session, but never misses a session. An index expires when all the time has passed for which
- * `enter` and `extend` were asked to keep it.
+ * An index is a set of keys under an index entry `<name>:<value>`, which may contain any characters. The field
+ * `session_index` of a session lists its index entries. A key enters an index before its session is written and leaves it
+ * after the session ended. So an index may contain keys without a session, but never misses a session. An index expires when
+ * all the time has passed for which `enter` and `extend` were asked to keep it.
  *
  * A caller reaches a record by its key and, if `Access` has one, the verifier of the presented secret. With the verifier
  * `"none"` it reaches only a record without `session_verifier`. With a wrong secret the session does not exist for the caller,

@@ -16,7 +16,8 @@ export interface Touches {
   isRecent(record: StoredSession): boolean;
   /**
    * Reads a session, touches it if that is due, and lets its indexes live longer if that is due as well. The caller waits for
-   * both only if half of the idle timeout or less is left: earlier, a touch that fails leaves enough time for the next one, and is reported as an event.
+   * both only if half of the idle timeout or less is left: earlier, a touch that fails leaves enough time for the next one,
+   * and is reported as an event.
    *
    * @param check Called with the record before a touch. If it throws, there is no touch.
    */
